@@ -1,0 +1,28 @@
+"""The frozen cases, one file a family; this page collects them and finds one by its id."""
+
+from functools import cache
+
+from parity.case import Case
+from parity.cases import hiera
+
+_FILES = (hiera,)
+
+
+@cache
+def all_cases() -> dict[str, Case]:
+    """Every case by id, in the order of the files."""
+    cases: dict[str, Case] = {}
+    for file in _FILES:
+        for case in file.CASES:
+            if case.id in cases:
+                raise ValueError(f"two cases are called {case.id}")
+            cases[case.id] = case
+    return cases
+
+
+def find(case_id: str) -> Case:
+    """The case with this id; raises KeyError naming it."""
+    try:
+        return all_cases()[case_id]
+    except KeyError:
+        raise KeyError(f"no case is called {case_id!r}") from None

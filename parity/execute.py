@@ -1,0 +1,123 @@
+"""Run one case on one library in one precision; the same code in this process and in the workers."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from parity import fill
+from parity.case import Case, Library, Make, Side, Torch
+from parity.lift import lifted
+
+SEED = 20240729
+"""Seed of the global generator before each call: drop path draws the same masks on both sides."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run gave: outputs by path, and the canonical names and shapes of the module's tensors."""
+
+    outputs: dict[str, Tensor]
+    state: tuple[tuple[str, tuple[int, ...]], ...]
+
+
+def execute(
+    case: Case,
+    library: Library,
+    inputs: Mapping[str, Tensor],
+    *,
+    dtype: torch.dtype = torch.float32,
+    lift: bool = False,
+    weights: Mapping[str, Tensor] | None = None,
+) -> Outcome:
+    """Construct, fill, run and flatten.
+
+    Args:
+        case: what to run.
+        library: on what.
+        inputs: the case's inputs in float32, int64 or bool; floating-point ones are converted to `dtype`.
+        dtype: precision of weights and inputs.
+        lift: construct and run in float64 throughout, whatever the library's code asks for.
+        weights: tensors by canonical name to load instead of filled ones.
+    """
+    if lift:
+        dtype = torch.float64
+    with lifted() if lift else nullcontext(), torch.no_grad():
+        module = None
+        state: tuple[tuple[str, tuple[int, ...]], ...] = ()
+        if not case.is_function:
+            module = _construct(case, library)
+            state = _load(module, case, library, weights)
+            module = module.to(dtype).train(case.train)
+        given = {
+            name: value.to(dtype) if value.is_floating_point() else value for name, value in inputs.items()
+        }
+        torch.manual_seed(SEED)
+        result = case.call(Side(library, module, given, dtype))
+        outputs = {path: value.detach().clone() for path, value in flatten(result)}
+    return Outcome(outputs, state)
+
+
+def flatten(result: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Yield (path, tensor) for each leaf of a nested result; numbers become 0-d tensors, None is left out."""
+    if isinstance(result, Tensor):
+        yield path or "out", result
+    elif isinstance(result, Mapping):
+        for key, value in result.items():
+            yield from flatten(value, f"{path}/{key}" if path else str(key))
+    elif isinstance(result, list | tuple):
+        for position, value in enumerate(result):
+            yield from flatten(value, f"{path}/{position}" if path else str(position))
+    elif isinstance(result, bool | int | float):
+        yield path or "out", torch.tensor(result)
+    elif result is not None:
+        raise TypeError(f"output {path or 'out'!r} is a {type(result).__name__}, not a tensor or a number")
+
+
+def resolve(value: Any, library: Library) -> Any:
+    """Turn the descriptions in a case's arguments into modules and classes of one library."""
+    if isinstance(value, Make):
+        return library.construct(
+            value.block, {key: resolve(item, library) for key, item in value.kwargs.items()}
+        )
+    if isinstance(value, Torch):
+        member = getattr(nn, value.name)
+        return partial(member, **value.kwargs) if value.kwargs else member
+    if isinstance(value, list | tuple):
+        return type(value)(resolve(item, library) for item in value)
+    return value
+
+
+def _construct(case: Case, library: Library) -> nn.Module:
+    kwargs = {key: resolve(value, library) for key, value in case.kwargs.items()}
+    if case.variant is not None:
+        return library.model(case.variant, case.image_size, kwargs)
+    return library.construct(case.block, kwargs)
+
+
+def _load(
+    module: nn.Module, case: Case, library: Library, weights: Mapping[str, Tensor] | None
+) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Give the module its weights, strictly; returns canonical names and shapes in state-dict order."""
+    own = module.state_dict()
+    canonical = {name: library.canonical(name) for name in own}
+    if weights is None:
+        tensors = {
+            canonical[name]: fill.tensor(canonical[name], entry.shape) if entry.is_floating_point() else entry
+            for name, entry in own.items()
+        }
+    else:
+        tensors = dict(weights)
+    if case.adjust is not None:
+        case.adjust(tensors)
+    differing = set(tensors) ^ set(canonical.values())
+    if differing:
+        raise KeyError(
+            f"weights and {library.name}'s module differ in {len(differing)} names, e.g. {min(differing)!r}"
+        )
+    module.load_state_dict({name: tensors[canonical[name]] for name in own}, strict=True)
+    return tuple((canonical[name], tuple(entry.shape)) for name, entry in own.items())

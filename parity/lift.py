@@ -1,0 +1,79 @@
+"""Run unmodified upstream code in float64, although it asks for float32 in many places.
+
+`model.double()` is not enough: position encodings, rotary tables and the top-down path of the pyramid cast to
+float32 by name, and complex tables stay complex64. Under `lifted()` every request for a narrower type is
+answered with float64 (complex128), and nothing narrower may come out of any operator.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+_WIDER = {
+    torch.float32: torch.float64,
+    torch.float16: torch.float64,
+    torch.bfloat16: torch.float64,
+    torch.complex64: torch.complex128,
+    torch.complex32: torch.complex128,
+}
+_CASTS: dict[Any, Callable[..., Any]] = {
+    torch.Tensor.float: torch.Tensor.double,
+    torch.Tensor.half: torch.Tensor.double,
+    torch.Tensor.bfloat16: torch.Tensor.double,
+    torch.Tensor.cfloat: torch.Tensor.cdouble,
+}
+
+
+class LeakError(RuntimeError):
+    """An operator returned a tensor narrower than float64 under `lifted()`."""
+
+
+class _Lift(TorchFunctionMode):
+    """Answers requests for narrow types with wide ones."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        wide_args = tuple(_widen(argument) for argument in args)
+        wide_kwargs = {name: _widen(argument) for name, argument in (kwargs or {}).items()}
+        return _CASTS.get(func, func)(*wide_args, **wide_kwargs)
+
+
+class _NoLeak(TorchDispatchMode):
+    """Raises as soon as an operator returns something narrower than float64."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, torch.Tensor) and leaf.dtype in _WIDER:
+                raise LeakError(f"{func} returned {leaf.dtype} in a run that must be float64 throughout")
+        return result
+
+
+@contextmanager
+def lifted() -> Iterator[None]:
+    """Context in which modules are constructed and run in float64 throughout.
+
+    Raises:
+        LeakError: from within, when an operator returns a floating-point or complex tensor below double width.
+    """
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with _NoLeak(), _Lift():
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _widen(argument: Any) -> Any:
+    if isinstance(argument, torch.dtype):
+        return _WIDER.get(argument, argument)
+    return argument

@@ -1,0 +1,203 @@
+"""Start a reference's worker in the references' environment, and ask it to run cases."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+import torch
+from torch import Tensor
+
+import parity
+from parity.case import Case
+from parity.references import Reference
+from parity.references.protocol import receive, send
+
+# The references' interpreter must find `parity` and nothing else of this environment: so the package is
+# registered from its folder instead of putting its parent, which may be a site-packages, on the path.
+_BOOT = """
+import importlib.util, json, sys
+folders, arguments = json.loads(sys.argv[1])
+for name, folder in folders.items():
+    spec = importlib.util.spec_from_file_location(name, folder + "/__init__.py", submodule_search_locations=[folder])
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+from parity.references.worker import serve
+serve(**arguments)
+"""
+
+_QUIET = {
+    "YOLO_AUTOINSTALL": "false",
+    "YOLO_OFFLINE": "1",
+    "YOLO_VERBOSE": "false",
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HYDRA_FULL_ERROR": "1",
+}
+
+
+class WorkerError(RuntimeError):
+    """A worker died, or could not be started."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A worker's answer: status "ok", "no counterpart" or "raised", a message, outputs and the module's tensors."""
+
+    status: str
+    message: str
+    outputs: dict[str, Tensor]
+    state: tuple[tuple[str, tuple[int, ...]], ...]
+
+
+class Client:
+    """One worker process; a context manager.
+
+    Attributes:
+        versions: versions of the reference's packages and of its torch.
+    """
+
+    def __init__(
+        self,
+        reference: Reference,
+        python: Path,
+        *,
+        threads: int = 1,
+        extra_packages: Mapping[str, Path] | None = None,
+    ) -> None:
+        """Start the worker.
+
+        Args:
+            reference: which one.
+            python: the interpreter of the references' environment.
+            threads: number of threads that the worker's torch may use.
+            extra_packages: further packages, by folder, that the worker must be able to import.
+
+        Raises:
+            WorkerError: when it does not start, with its last words.
+        """
+        self.reference = reference
+        folders = {"parity": str(Path(parity.__file__).parent)}
+        folders |= {name: str(folder) for name, folder in (extra_packages or {}).items()}
+        arguments = {"module": reference.module, "packages": list(reference.packages), "threads": threads}
+        self._scratch = tempfile.TemporaryDirectory(prefix="parity-")
+        environment = {
+            **os.environ,
+            **_QUIET,
+            "YOLO_CONFIG_DIR": self._scratch.name,
+            "MPLCONFIGDIR": self._scratch.name,
+        }
+        self._log = Path(self._scratch.name) / "worker.log"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [str(python), "-I", "-c", _BOOT, json.dumps([folders, arguments])],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environment,
+            )
+        try:
+            hello, _ = receive(self._stdout)
+        except EOFError:
+            raise WorkerError(f"the {reference.name} worker did not start: {self._last_words()}") from None
+        if hello["status"] != "ready":
+            self.close()
+            raise WorkerError(
+                f"the {reference.name} worker cannot import its packages: {hello['message'].strip()}"
+            )
+        self.versions: dict[str, str] = hello["versions"]
+
+    def execute(
+        self,
+        case: Case,
+        inputs: Mapping[str, Tensor],
+        *,
+        dtype: torch.dtype = torch.float32,
+        lift: bool = False,
+        weights: Path | None = None,
+    ) -> Reply:
+        """Run `case` on the reference; see `parity.execute.execute`.
+
+        Raises:
+            WorkerError: when the worker dies on it.
+        """
+        request: dict[str, Any] = {
+            "case": case.id,
+            "dtype": str(dtype).removeprefix("torch."),
+            "lift": lift,
+            "weights": str(weights) if weights else None,
+        }
+        try:
+            send(self._stdin, request, inputs)
+            header, outputs = receive(self._stdout)
+        except (EOFError, BrokenPipeError):
+            raise WorkerError(
+                f"the {self.reference.name} worker died on {case.id}: {self._last_words()}"
+            ) from None
+        state = tuple((name, tuple(shape)) for name, shape in header.get("state", ()))
+        ordered = {name: outputs[name] for name in header.get("order", ())}
+        return Reply(header["status"], header.get("message", ""), ordered, state)
+
+    def close(self) -> None:
+        """End the worker."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._scratch.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @property
+    def _stdin(self) -> BinaryIO:
+        if self._process.stdin is None:
+            raise WorkerError("the worker has no standard input")
+        return self._process.stdin  # type: ignore[return-value]
+
+    @property
+    def _stdout(self) -> BinaryIO:
+        if self._process.stdout is None:
+            raise WorkerError("the worker has no standard output")
+        return self._process.stdout  # type: ignore[return-value]
+
+    def _last_words(self) -> str:
+        try:
+            lines = self._log.read_text(errors="replace").strip().splitlines()
+        except OSError:
+            lines = []
+        return lines[-1] if lines else "it said nothing"
+
+
+def interpreter(folder: Path | None = None) -> Path | None:
+    """The references' interpreter, or None where that environment is not there.
+
+    Looked for in `folder`, else in `$SAMBLOCKS_REFERENCES`, else in `.references` beside the packages or in the
+    current folder.
+    """
+    named = folder or (
+        Path(os.environ["SAMBLOCKS_REFERENCES"]) if os.environ.get("SAMBLOCKS_REFERENCES") else None
+    )
+    places = [named] if named else [Path(parity.__file__).parents[1] / ".references", Path(".references")]
+    for place in places:
+        for relative in ("bin/python", "Scripts/python.exe"):
+            if (place / relative).exists():
+                return (place / relative).absolute()
+    return None
+
+
+def own_interpreter() -> Path:
+    """This process's interpreter, for a worker that runs our own blocks (the harness's own tests)."""
+    return Path(sys.executable)

@@ -1,0 +1,32 @@
+"""Meta as a reference: segment_anything for SAM's blocks, sam2 for SAM 2's and for those that both have."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from parity.references import torchvision_operators
+from parity.references.dialect import Catalog, Entry
+
+_ENTRIES = {
+    "MultiScaleAttention": Entry("sam2.modeling.backbones.hieradet:MultiScaleAttention"),
+    "MultiScaleBlock": Entry("sam2.modeling.backbones.hieradet:MultiScaleBlock"),
+    "do_pool": Entry("sam2.modeling.backbones.hieradet:do_pool"),
+}
+
+
+class Meta(Catalog):
+    """Meta's blocks and builders."""
+
+    def model(self, variant: str, image_size: int, options: Mapping[str, Any]) -> nn.Module:
+        """See `parity.case.Library`."""
+        raise NotImplementedError
+
+
+def library() -> Meta:
+    """The entry point that a worker calls."""
+    torchvision_operators.declare_missing()
+    import sam2.modeling.sam2_base  # noqa: F401 - fails here, not in the middle of a run
+    import segment_anything.modeling  # noqa: F401
+
+    return Meta("meta", _ENTRIES)

@@ -1,0 +1,73 @@
+"""The worker's loop: receive a case id, inputs and a precision; run it on one upstream library; send the outputs."""
+
+import importlib
+import os
+import sys
+import traceback
+from importlib import metadata
+from typing import Any, BinaryIO
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from parity.case import Library, NoCounterpart
+from parity.cases import find
+from parity.execute import execute
+from parity.references.protocol import receive, send
+
+
+def serve(module: str, packages: list[str], threads: int) -> None:
+    """Answer requests on standard input until it is closed.
+
+    Args:
+        module: the module that has `library()`, the upstream library in the reference page's terms.
+        packages: distributions whose versions are reported.
+        threads: number of threads torch may use.
+    """
+    incoming, outgoing = _claim_pipes()
+    torch.set_num_threads(threads)
+    try:
+        library: Library = importlib.import_module(module).library()
+    except Exception:
+        send(outgoing, {"status": "unavailable", "message": traceback.format_exc(limit=-2)})
+        return
+    versions = {name: metadata.version(name) for name in [*packages, "torch"]}
+    send(outgoing, {"status": "ready", "versions": versions})
+    while True:
+        try:
+            request, inputs = receive(incoming)
+        except EOFError:
+            return
+        header, outputs = _answer(request, inputs, library)
+        send(outgoing, header, outputs)
+
+
+def _answer(
+    request: dict[str, Any], inputs: dict[str, Tensor], library: Library
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        weights = safetensors.torch.load_file(request["weights"]) if request.get("weights") else None
+        outcome = execute(
+            find(request["case"]),
+            library,
+            inputs,
+            dtype=getattr(torch, request["dtype"]),
+            lift=request["lift"],
+            weights=weights,
+        )
+    except NoCounterpart as missing:
+        return {"status": "no counterpart", "message": str(missing)}, {}
+    except Exception as error:
+        trace = traceback.format_exc(limit=-4)
+        return {"status": "raised", "message": f"{type(error).__name__}: {error}", "trace": trace}, {}
+    return {"status": "ok", "order": list(outcome.outputs), "state": outcome.state}, outcome.outputs
+
+
+def _claim_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """Keep the pipe for messages alone: whatever a library prints goes to standard error."""
+    incoming = os.fdopen(os.dup(0), "rb", buffering=1 << 20)
+    outgoing = os.fdopen(os.dup(1), "wb", buffering=1 << 20)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return incoming, outgoing
