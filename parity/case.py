@@ -17,7 +17,7 @@ from parity import fill
 UNIT = fill.UNIT
 
 
-class NoCounterpart(Exception):  # noqa: N818 - a finding, not a failure
+class NoCounterpart(Exception):
     """The library has no such block, or its block lacks what the case is about; the text says which."""
 
 
@@ -137,6 +137,7 @@ class Case:
         train: the module is in training mode; the global generator is seeded before the call.
         adjust: changes filled weights, by canonical name, before they are loaded (on both sides).
         bound: largest allowed R in float32, and `reason`, which is required when it is above 2.
+        bound64: largest relative difference in float64 (whole models: 1e-10).
         known: for a reference that is known to differ: the cause; the difference is checked to be there.
         check: looks at the truth's outputs and raises AssertionError if the case is blind.
         quick: part of `--quick`.
@@ -155,6 +156,7 @@ class Case:
     adjust: Callable[[dict[str, Tensor]], None] | None = None
     bound: float = 2.0
     reason: str = ""
+    bound64: float = 1e-12
     known: Mapping[str, str] = field(default_factory=dict)
     check: Callable[[Mapping[str, Tensor]], None] | None = None
     quick: bool = True

@@ -18,7 +18,7 @@ _declared: list[torch.library.Library] = []
 
 
 def declare_missing() -> bool:
-    """Declare what is missing, once; returns whether anything was declared. Call before importing torchvision."""
+    """Declare what is missing, once, before torchvision is imported; returns whether anything was."""
     if _declared or _compiled_library_loads():
         return bool(_declared)
     library = torch.library.Library("torchvision", "DEF")

@@ -1,4 +1,4 @@
-"""Ultralytics as a reference: the reference page's own package, so that names and arguments need no translation."""
+"""Ultralytics as a reference: the reference page's own package, whose names need no translation."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The worker's loop: receive a case id, inputs and a precision; run it on one upstream library; send the outputs."""
+"""The worker's loop: take a case, inputs and a precision; run them on one upstream library; send the outputs."""
 
 import importlib
 import os

@@ -1,0 +1,39 @@
+"""`python -m parity`: the harness's commands.
+
+Exit status: 0 all held; 1 something diverged; 2 bad input or usage, in one sentence; 3 nothing ran, or a
+reference that was asked for by name is missing.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from parity.commands import cases, run, synthesize
+from parity.errors import UsageError
+from samblocks.errors import SamblocksError
+
+_COMMANDS = (run, synthesize, cases)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="parity", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in _COMMANDS:
+        command.add(subparsers)
+    options = parser.parse_args(arguments)
+    try:
+        status: int = options.action(options)
+    except (UsageError, SamblocksError, OSError) as error:
+        print(f"parity: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("parity: interrupted", file=sys.stderr)
+        return 130
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""`parity run`: our blocks and models against the references, one verdict for each output."""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TextIO
+
+import torch
+
+from parity import report
+from parity.case import Case
+from parity.cases import all_cases
+from parity.compare import Comparison, Verdict
+from parity.errors import UsageError
+from parity.references import REFERENCES
+from parity.references.client import Client, WorkerError, interpreter
+from parity.runner import Job, Row, jobs, run
+from parity.truths import TruthCache
+
+_DTYPES = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the command."""
+    parser = subparsers.add_parser("run", help="compare with the references", description=__doc__)
+    parser.add_argument(
+        "--reference",
+        action="append",
+        choices=sorted(REFERENCES),
+        metavar="NAME",
+        help=f"only this one ({', '.join(REFERENCES)}); may be given again",
+    )
+    parser.add_argument(
+        "--block",
+        action="append",
+        metavar="NAME",
+        help="only the cases of this block, or the case with this id; may be given again",
+    )
+    parser.add_argument(
+        "--checkpoint",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="also run the stages of this checkpoint on a photograph; may be given again",
+    )
+    parser.add_argument(
+        "--image", type=Path, metavar="FILE", help="the photograph (default: one that ships with parity)"
+    )
+    parser.add_argument(
+        "--stages-only", action="store_true", help="with --checkpoint: leave the block cases out"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="all blocks, small models, nothing at 1024 pixels"
+    )
+    parser.add_argument(
+        "--dtype",
+        action="append",
+        choices=sorted(_DTYPES),
+        help="working precision (default: float32 and float64)",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the report as JSON")
+    parser.add_argument(
+        "--references", type=Path, metavar="FOLDER", help="the references' environment (default: .references)"
+    )
+    parser.add_argument(
+        "--truths", type=Path, default=Path(".parity/truths"), metavar="FOLDER", help="where truths are kept"
+    )
+    parser.add_argument("--no-truths", action="store_true", help="compute every truth anew and keep none")
+    parser.add_argument("--failures-only", action="store_true", help="print only what did not hold")
+    parser.set_defaults(action=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    cases = _chosen(options)
+    named = list(dict.fromkeys(options.reference or ()))
+    with ExitStack() as stack:
+        clients, missing = _start(named or list(REFERENCES), options.references, stack)
+        work = [] if options.stages_only else list(jobs(cases))
+        if options.checkpoint:
+            work += _stages(options, stack)
+        started = time.monotonic()
+        with _Progress(len(work), sys.stderr) as progress:
+            rows = list(
+                run(
+                    work,
+                    clients,
+                    dtypes=[_DTYPES[name] for name in options.dtype or ("float32", "float64")],
+                    truths=TruthCache(None if options.no_truths else options.truths),
+                    finished=progress.advance,
+                )
+            )
+        elapsed = time.monotonic() - started
+        versions = {client.reference.name: client.versions for client in clients}
+    for name, why in missing.items():
+        rows += [Row(job.case.id, name, "-", "-", Comparison(Verdict.NOT_RUN, cause=why)) for job in work]
+    for line in report.text(rows, everything=not options.failures_only):
+        print(line)
+    print(f"{len(work)} cases in {elapsed:.0f} s")
+    if options.json:
+        report.write_json(rows, options.json, versions)
+    return report.status(rows, missing_by_name=any(name in missing for name in named))
+
+
+def _chosen(options: argparse.Namespace) -> list[Case]:
+    cases = [case for case in all_cases().values() if case.quick or not options.quick]
+    if not options.block:
+        return cases
+    for wanted in options.block:
+        if not any(wanted in (case.block, case.id) for case in all_cases().values()):
+            known = ", ".join(sorted({case.block for case in all_cases().values()}))
+            raise UsageError(f"no case is about {wanted!r}; there are cases for {known}")
+    return [case for case in cases if case.block in options.block or case.id in options.block]
+
+
+def _start(
+    names: Sequence[str], folder: Path | None, stack: ExitStack
+) -> tuple[list[Client], dict[str, str]]:
+    """Start the workers; returns those that run, and for each that does not the reason."""
+    python = interpreter(folder)
+    if python is None:
+        return [], dict.fromkeys(names, "the references' environment is missing: make references")
+    threads = max(1, (os.cpu_count() or 1) // (len(names) + 1))
+    torch.set_num_threads(threads)
+    clients, missing = [], {}
+    for name in names:
+        try:
+            clients.append(stack.enter_context(Client(REFERENCES[name], python, threads=threads)))
+        except WorkerError as error:
+            missing[name] = str(error)
+    return clients, missing
+
+
+def _stages(options: argparse.Namespace, stack: ExitStack) -> list[Job]:
+    from parity import stages
+
+    work: list[Job] = []
+    for checkpoint in options.checkpoint:
+        work += stack.enter_context(
+            stages.checkpoint_jobs(checkpoint, image=options.image, quick=options.quick)
+        )
+    return work
+
+
+class _Progress:
+    """A counter on a terminal's last line; silent where there is no terminal."""
+
+    def __init__(self, total: int, stream: TextIO) -> None:
+        self._total, self._stream, self._done = total, stream, 0
+        self._failed = 0
+        self._shown = stream.isatty()
+
+    def __enter__(self) -> "_Progress":
+        return self
+
+    def advance(self, job: Job, rows: Sequence[Row]) -> None:
+        """One more job is done."""
+        self._done += 1
+        self._failed += any(row.comparison.verdict.failed for row in rows)
+        if self._shown:
+            line = f"{self._done}/{self._total}  {self._failed} failed  {job.case.id}"
+            self._stream.write(f"\r\x1b[K{line[: report.terminal_width() - 1]}")
+            self._stream.flush()
+
+    def __exit__(self, *exc: object) -> None:
+        if self._shown:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()

@@ -1,0 +1,216 @@
+"""Cases × references × precisions: run both sides, compare, and yield one row for each output."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from parity.case import Case
+from parity.compare import Comparison, Verdict, compare, compare_double
+from parity.execute import Outcome, execute
+from parity.own import library as own_library
+from parity.references.client import Client, Reply
+from parity.truths import TruthCache
+
+# How many cases the workers may be ahead of the comparison: enough to keep them busy, few enough for memory.
+_AHEAD = 3
+
+
+@dataclass(frozen=True)
+class Job:
+    """A case with the tensors it runs on.
+
+    Attributes:
+        case: what to run.
+        inputs: input tensors by name.
+        weights: file with weights in Meta's names, instead of filled ones.
+    """
+
+    case: Case
+    inputs: Mapping[str, Tensor] = field(repr=False)
+    weights: Path | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """The comparison of one output of one case with one reference in one precision."""
+
+    id: str
+    reference: str
+    dtype: str
+    output: str
+    comparison: Comparison
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """A worker's replies on one case: in each working precision, and the truth."""
+
+    replies: dict[torch.dtype, Reply]
+    truth: Reply | None
+
+
+def jobs(cases: Sequence[Case]) -> Iterator[Job]:
+    """Cases on the inputs and weights that follow from their names."""
+    for case in cases:
+        yield Job(case, case.tensors())
+
+
+def run(
+    work: Sequence[Job],
+    clients: Sequence[Client],
+    *,
+    dtypes: Sequence[torch.dtype] = (torch.float32, torch.float64),
+    truths: TruthCache | None = None,
+    finished: Callable[[Job, Sequence[Row]], None] | None = None,
+) -> Iterator[Row]:
+    """Yield the rows of each job against each reference, in order.
+
+    Args:
+        work: what to run.
+        clients: the references' workers; each works through the jobs on its own, a few ahead.
+        dtypes: working precisions; float64 is judged by the truth itself.
+        truths: where truths are kept.
+        finished: called after each job with its rows.
+    """
+    truths = truths or TruthCache(None)
+    with ExitStack() as stack:
+        lanes = {client: stack.enter_context(ThreadPoolExecutor(1)) for client in clients}
+        waiting: deque[tuple[Job, dict[Client, Future[_Answers]]]] = deque()
+        upcoming = iter(work)
+        while True:
+            while len(waiting) < _AHEAD and (job := next(upcoming, None)) is not None:
+                asked = {c: lane.submit(_ask, c, job, dtypes, truths) for c, lane in lanes.items()}
+                waiting.append((job, asked))
+            if not waiting:
+                return
+            job, asked = waiting.popleft()
+            ours = _ours(job, dtypes)
+            rows = [
+                row for client, future in asked.items() for row in _judge(job, client, ours, future.result())
+            ]
+            if finished is not None:
+                finished(job, rows)
+            yield from rows
+
+
+def _ours(job: Job, dtypes: Sequence[torch.dtype]) -> dict[torch.dtype, Outcome | str]:
+    """Our outcome in each precision, or the sentence with which our code failed."""
+    outcomes: dict[torch.dtype, Outcome | str] = {}
+    weights = None
+    if job.weights is not None:
+        import safetensors.torch
+
+        weights = safetensors.torch.load_file(job.weights)
+    for dtype in dtypes:
+        try:
+            outcomes[dtype] = execute(job.case, own_library(), job.inputs, dtype=dtype, weights=weights)
+        except Exception as error:  # a block that raises is a finding to report, not the end of the run
+            outcomes[dtype] = f"ours raised {type(error).__name__}: {error}"
+    return outcomes
+
+
+def _ask(client: Client, job: Job, dtypes: Sequence[torch.dtype], truths: TruthCache) -> _Answers:
+    replies: dict[torch.dtype, Reply] = {}
+    for dtype in dtypes:
+        if dtype is not torch.float64:
+            replies[dtype] = client.execute(job.case, job.inputs, dtype=dtype, weights=job.weights)
+            if replies[dtype].status != "ok":
+                return _Answers(replies, None)
+
+    def compute() -> Reply:
+        return client.execute(job.case, job.inputs, lift=True, weights=job.weights)
+
+    return _Answers(replies, truths.get(client, job.case, job.inputs, job.weights, compute))
+
+
+def _judge(
+    job: Job, client: Client, ours: Mapping[torch.dtype, Outcome | str], answers: _Answers
+) -> list[Row]:
+    reference, case = client.reference.name, job.case
+    for reply in (*answers.replies.values(), answers.truth):
+        if reply is not None and reply.status == "no counterpart":
+            return [
+                Row(case.id, reference, "-", "-", Comparison(Verdict.NO_COUNTERPART, cause=reply.message))
+            ]
+        if reply is not None and reply.status != "ok":
+            cause = f"{reference} raised {reply.message}"
+            return [Row(case.id, reference, "-", "-", Comparison(Verdict.INCOMPARABLE, cause=cause))]
+    truth = answers.truth.outputs if answers.truth is not None else {}
+    rows = _blindness(case, reference, truth)
+    for dtype, outcome in ours.items():
+        name = str(dtype).removeprefix("torch.")
+        if isinstance(outcome, str):
+            rows.append(Row(case.id, reference, name, "-", Comparison(Verdict.DIVERGED, cause=outcome)))
+            continue
+        upstream = answers.replies.get(dtype)
+        if upstream is not None:
+            rows += _state(case, reference, name, outcome, upstream)
+        theirs = truth if upstream is None else upstream.outputs
+        rows += _outputs(case, reference, name, outcome.outputs, theirs, truth, double=upstream is None)
+    return _with_known(case, reference, rows)
+
+
+def _outputs(
+    case: Case,
+    reference: str,
+    dtype: str,
+    ours: Mapping[str, Tensor],
+    theirs: Mapping[str, Tensor],
+    truth: Mapping[str, Tensor],
+    *,
+    double: bool,
+) -> Iterator[Row]:
+    for path in [*theirs, *(path for path in ours if path not in theirs)]:
+        if path not in ours or path not in theirs:
+            whose = "ours" if path not in ours else reference
+            result = Comparison(Verdict.INCOMPARABLE, cause=f"{whose} has no output {path!r}")
+        elif double:
+            result = compare_double(ours[path], theirs[path], bound=0.0 if case.exact else case.bound64)
+        else:
+            result = compare(ours[path], theirs[path], truth.get(path), bound=case.bound, exact=case.exact)
+        yield Row(case.id, reference, dtype, path, result)
+
+
+def _state(case: Case, reference: str, dtype: str, ours: Outcome, theirs: Reply) -> list[Row]:
+    """A row if the two modules' tensors differ in name or shape: then their weights are not compatible."""
+    difference = sorted(set(ours.state) ^ set(theirs.state))
+    if not difference:
+        return []
+    shown = ", ".join(f"{name} {list(shape)}" for name, shape in difference[:4])
+    cause = f"{len(difference)} tensors differ in name or shape, e.g. {shown}"
+    return [Row(case.id, reference, dtype, "state_dict", Comparison(Verdict.INCOMPARABLE, cause=cause))]
+
+
+def _blindness(case: Case, reference: str, truth: Mapping[str, Tensor]) -> list[Row]:
+    """A row if the case says of the truth's outputs that nothing could be seen in them."""
+    if case.check is None or not truth:
+        return []
+    try:
+        case.check(truth)
+    except AssertionError as blind:
+        result = Comparison(Verdict.INCOMPARABLE, cause=f"the case is blind: {blind}")
+        return [Row(case.id, reference, "float64", "-", result)]
+    return []
+
+
+def _with_known(case: Case, reference: str, rows: list[Row]) -> list[Row]:
+    """Excuse what is known to differ, and complain when it no longer does."""
+    cause = case.known.get(reference)
+    if cause is None:
+        return rows
+    differing = [row for row in rows if row.comparison.verdict is Verdict.DIVERGED]
+    if not differing:
+        gone = Comparison(Verdict.DIVERGED, cause=f"known to differ, but does not any more: {cause}")
+        return [*rows, Row(case.id, reference, "-", "-", gone)]
+    return [
+        replace(row, comparison=replace(row.comparison, verdict=Verdict.KNOWN, cause=cause))
+        if row in differing
+        else row
+        for row in rows
+    ]
