@@ -43,6 +43,14 @@ class Torch:
 
 
 @dataclass(frozen=True)
+class TorchModule:
+    """A module of torch.nn given as an argument, such as a pooling layer."""
+
+    name: str
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Spec:
     """One input: how its values follow from the name of the case and the input."""
 
@@ -128,7 +136,8 @@ class Case:
         block: class or function, by its name on the reference page (or in `samblocks.models`).
         name: distinguishes the cases of one block; the id is `block/name`.
         why: one sentence: which behaviour this case pins.
-        kwargs: constructor arguments by the page's names; `Make` and `Torch` stand for modules and classes.
+        kwargs: constructor arguments by the page's names; `Make`, `Torch` and `TorchModule` stand for modules
+            and classes.
         inputs: the inputs, in the order of the call; floating-point ones are given in the run's precision.
         call: what is run on both sides, and what it returns is compared, however nested.
         variant: for whole models, the variant to build instead of `block(**kwargs)`; kwargs are then options.
@@ -138,6 +147,7 @@ class Case:
         adjust: changes filled weights, by canonical name, before they are loaded (on both sides).
         bound: largest allowed R in float32, and `reason`, which is required when it is above 2.
         bound64: largest relative difference in float64 (whole models: 1e-10).
+        double: also judged in float64; False where the function is given no tensor that could ask for it.
         known: for a reference that is known to differ: the cause; the difference is checked to be there.
         check: looks at the truth's outputs and raises AssertionError if the case is blind.
         quick: part of `--quick`.
@@ -157,6 +167,7 @@ class Case:
     bound: float = 2.0
     reason: str = ""
     bound64: float = 1e-12
+    double: bool = True
     known: Mapping[str, str] = field(default_factory=dict)
     check: Callable[[Mapping[str, Tensor]], None] | None = None
     quick: bool = True

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from parity import fill
-from parity.case import Case, Library, Make, Side, Torch
+from parity.case import Case, Library, Make, Side, Torch, TorchModule
 from parity.lift import lifted
 
 SEED = 20240729
@@ -87,6 +87,8 @@ def resolve(value: Any, library: Library) -> Any:
     if isinstance(value, Torch):
         member = getattr(nn, value.name)
         return partial(member, **value.kwargs) if value.kwargs else member
+    if isinstance(value, TorchModule):
+        return getattr(nn, value.name)(**value.kwargs)
     if isinstance(value, list | tuple):
         return type(value)(resolve(item, library) for item in value)
     return value

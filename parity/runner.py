@@ -108,6 +108,8 @@ def _ours(job: Job, dtypes: Sequence[torch.dtype]) -> dict[torch.dtype, Outcome 
 
         weights = safetensors.torch.load_file(job.weights)
     for dtype in dtypes:
+        if dtype is torch.float64 and not job.case.double:
+            continue
         try:
             outcomes[dtype] = execute(job.case, own_library(), job.inputs, dtype=dtype, weights=weights)
         except Exception as error:  # a block that raises is a finding to report, not the end of the run
@@ -142,7 +144,7 @@ def _judge(
             cause = f"{reference} raised {reply.message}"
             return [Row(case.id, reference, "-", "-", Comparison(Verdict.INCOMPARABLE, cause=cause))]
     truth = answers.truth.outputs if answers.truth is not None else {}
-    rows = _blindness(case, reference, truth)
+    rows: list[Row] = []
     for dtype, outcome in ours.items():
         name = str(dtype).removeprefix("torch.")
         if isinstance(outcome, str):
@@ -153,7 +155,7 @@ def _judge(
             rows += _state(case, reference, name, outcome, upstream)
         theirs = truth if upstream is None else upstream.outputs
         rows += _outputs(case, reference, name, outcome.outputs, theirs, truth, double=upstream is None)
-    return _with_known(case, reference, rows)
+    return [*_blindness(case, reference, truth), *_with_known(case, reference, rows)]
 
 
 def _outputs(
@@ -204,7 +206,7 @@ def _with_known(case: Case, reference: str, rows: list[Row]) -> list[Row]:
     cause = case.known.get(reference)
     if cause is None:
         return rows
-    differing = [row for row in rows if row.comparison.verdict is Verdict.DIVERGED]
+    differing = [row for row in rows if row.comparison.verdict.failed]
     if not differing:
         gone = Comparison(Verdict.DIVERGED, cause=f"known to differ, but does not any more: {cause}")
         return [*rows, Row(case.id, reference, "-", "-", gone)]
