@@ -206,7 +206,7 @@ def _with_known(case: Case, reference: str, rows: list[Row]) -> list[Row]:
     cause = case.known.get(reference)
     if cause is None:
         return rows
-    differing = [row for row in rows if row.comparison.verdict.failed]
+    differing = [row for row in rows if row.comparison.verdict.failed and row.output != "-"]
     if not differing:
         gone = Comparison(Verdict.DIVERGED, cause=f"known to differ, but does not any more: {cause}")
         return [*rows, Row(case.id, reference, "-", "-", gone)]
