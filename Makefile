@@ -1,0 +1,71 @@
+# Every command that a developer or CI runs. `make` alone lists them.
+
+PYTHON ?= python3
+# Passed to every pip install, for instance to choose an index with CPU builds of torch.
+PIP_ARGS ?=
+# The main job on a file of your own: make parity CHECKPOINT=path-or-name IMAGE=path
+CHECKPOINT ?=
+IMAGE ?=
+
+VENV := .venv
+REFERENCES := .references
+MADE := $(VENV)/.made
+REFERENCES_MADE := $(REFERENCES)/.made
+PY := $(VENV)/bin/python
+SCRATCH := .parity
+INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
+INSTALL_REFERENCES := $(REFERENCES)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) \
+	-c parity/references/constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help parity test check format references bench lock-check clean
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
+
+parity: $(MADE) $(REFERENCES_MADE)  ## the main job: a checkpoint in, upstream's numbers out, every block and stage judged
+ifeq ($(strip $(CHECKPOINT)),)
+	@mkdir -p $(SCRATCH)/checkpoints
+	$(PY) -m parity synthesize sam2.1_hiera_tiny --out $(SCRATCH)/checkpoints/sam2.1_hiera_tiny.pt
+	$(PY) -m parity synthesize sam_vit_b --out $(SCRATCH)/checkpoints/sam_vit_b.pth
+	$(PY) -m parity run --quick --checkpoint $(SCRATCH)/checkpoints/sam2.1_hiera_tiny.pt \
+		--checkpoint $(SCRATCH)/checkpoints/sam_vit_b.pth $(if $(IMAGE),--image "$(IMAGE)")
+else
+	$(PY) -m parity run --quick --checkpoint "$(CHECKPOINT)" $(if $(IMAGE),--image "$(IMAGE)")
+endif
+
+test: $(MADE)  ## the tests: no network, no upstream package
+	$(PY) -m pytest -n 2
+
+check: $(MADE)  ## format, lint, types and floors
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+format: $(MADE)  ## put every file into the house's format
+	$(VENV)/bin/ruff check --fix --exit-zero .
+	$(VENV)/bin/ruff format .
+
+references: $(REFERENCES_MADE)  ## the environment of the upstream packages that parity compares with
+
+lock-check: $(MADE)  ## re-verify checkpoints.lock online
+	$(PY) -m samblocks lock-check
+
+clean:  ## remove both environments and everything made by a run
+	rm -rf $(VENV) $(REFERENCES) $(SCRATCH) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(MADE): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) -e ".[dev]"
+	@touch $@
+
+# sam2 names torch as a requirement of its build: built without isolation, it uses the torch that is installed
+# already instead of fetching another. Its CUDA extension only fills holes in masks and is not needed.
+$(REFERENCES_MADE): parity/references/requirements.txt parity/references/constraints.txt
+	$(PYTHON) -m venv $(REFERENCES)
+	$(INSTALL_REFERENCES) setuptools wheel $$(grep '^torch==' parity/references/requirements.txt)
+	$(INSTALL_REFERENCES) $$(grep -E '^[a-z]' parity/references/requirements.txt | grep -v '^sam2==')
+	SAM2_BUILD_CUDA=0 $(INSTALL_REFERENCES) --no-build-isolation $$(grep '^sam2==' parity/references/requirements.txt)
+	@touch $@
