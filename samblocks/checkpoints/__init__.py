@@ -2,7 +2,8 @@
 
 | file | what it is for |
 |---|---|
-| `read` | a file's tensors by name, mapped into memory; rests on `mapped`, `zips`, `pickles`, `torch_files`, `safetensors_files`, `envelope` |
+| `read` | a file's tensors by name, mapped into memory, nothing ever run |
+| `write` | a file tensor by tensor, put in its place when it is whole |
 | `load`, `save` | a file to a model and back |
 | `convert` | one layout to another |
 | `inspect`, `report` | what a file is and what would become of each tensor |

@@ -9,25 +9,25 @@ import torch
 
 TORCH_DTYPES: Final = MappingProxyType(
     {
+        "U64": torch.uint64,
+        "I64": torch.int64,
         "F64": torch.float64,
+        "C64": torch.complex64,
         "F32": torch.float32,
-        "F16": torch.float16,
+        "U32": torch.uint32,
+        "I32": torch.int32,
         "BF16": torch.bfloat16,
+        "F16": torch.float16,
+        "U16": torch.uint16,
+        "I16": torch.int16,
         "F8_E4M3": torch.float8_e4m3fn,
         "F8_E5M2": torch.float8_e5m2,
-        "C64": torch.complex64,
-        "I64": torch.int64,
-        "U64": torch.uint64,
-        "I32": torch.int32,
-        "U32": torch.uint32,
-        "I16": torch.int16,
-        "U16": torch.uint16,
         "I8": torch.int8,
         "U8": torch.uint8,
         "BOOL": torch.bool,
     }
 )
-"""Safetensors' name of a dtype to torch's dtype."""
+"""Safetensors' name of a dtype to torch's dtype, in the order in which safetensors lays tensors down."""
 
 DTYPE_NAMES: Final = MappingProxyType({dtype: name for name, dtype in TORCH_DTYPES.items()})
 

@@ -48,8 +48,8 @@ class _Twins(Exception):
 def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
-        seen: set[str] = set()
-        raise _Twins(next(key for key, _ in pairs if key in seen or seen.add(key)))
+        keys = [key for key, _ in pairs]
+        raise _Twins(next(key for key in keys if keys.count(key) > 1))
     return made
 
 
