@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from parity.references import torchvision_operators
+from parity.references import meta_models, torchvision_operators
 from parity.references.dialect import Catalog, Entry
 
 _ENTRIES = {
@@ -20,7 +20,7 @@ class Meta(Catalog):
 
     def model(self, variant: str, image_size: int, options: Mapping[str, Any]) -> nn.Module:
         """See `parity.case.Library`."""
-        raise NotImplementedError
+        return meta_models.model(variant, image_size, options)
 
 
 def library() -> Meta:
@@ -29,4 +29,4 @@ def library() -> Meta:
     import sam2.modeling.sam2_base  # noqa: F401 - fails here, not in the middle of a run
     import segment_anything.modeling  # noqa: F401
 
-    return Meta("meta", _ENTRIES)
+    return Meta("meta", _ENTRIES | meta_models.ENTRIES)

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from parity.references import torchvision_operators
+from parity.references import torchvision_operators, ultralytics_models
 from parity.references.dialect import Catalog, Entry, renamed
 
 _MODULES = "ultralytics.models.sam.modules"
@@ -40,7 +40,7 @@ class Ultralytics(Catalog):
 
     def model(self, variant: str, image_size: int, options: Mapping[str, Any]) -> nn.Module:
         """See `parity.case.Library`."""
-        raise NotImplementedError
+        return ultralytics_models.model(variant, image_size, options)
 
 
 def library() -> Ultralytics:
@@ -48,4 +48,4 @@ def library() -> Ultralytics:
     torchvision_operators.declare_missing()
     import ultralytics.models.sam.modules.blocks  # noqa: F401 - fails here, not in the middle of a run
 
-    return Ultralytics("ultralytics", _ENTRIES)
+    return Ultralytics("ultralytics", _ENTRIES | ultralytics_models.ENTRIES)
