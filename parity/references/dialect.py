@@ -75,8 +75,11 @@ class Catalog:
 
     def function(self, name: str) -> Callable[..., Any]:
         """See `parity.case.Library`."""
-        function: Callable[..., Any] = self._entry(name).load()
-        return function
+        entry = self._entry(name)
+        function: Callable[..., Any] = entry.load()
+        if entry.arguments is same:
+            return function
+        return lambda *args, **kwargs: function(*args, **entry.arguments(kwargs))
 
     def canonical(self, name: str) -> str:
         """Upstream's names are Meta's unless a library says otherwise."""

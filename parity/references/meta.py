@@ -5,14 +5,8 @@ from typing import Any
 
 from torch import nn
 
-from parity.references import meta_models, torchvision_operators
-from parity.references.dialect import Catalog, Entry
-
-_ENTRIES = {
-    "MultiScaleAttention": Entry("sam2.modeling.backbones.hieradet:MultiScaleAttention"),
-    "MultiScaleBlock": Entry("sam2.modeling.backbones.hieradet:MultiScaleBlock"),
-    "do_pool": Entry("sam2.modeling.backbones.hieradet:do_pool"),
-}
+from parity.references import meta_blocks, meta_models, torchvision_operators
+from parity.references.dialect import Catalog
 
 
 class Meta(Catalog):
@@ -29,4 +23,4 @@ def library() -> Meta:
     import sam2.modeling.sam2_base  # noqa: F401 - fails here, not in the middle of a run
     import segment_anything.modeling  # noqa: F401
 
-    return Meta("meta", _ENTRIES | meta_models.ENTRIES)
+    return Meta("meta", meta_blocks.ENTRIES | meta_models.ENTRIES)

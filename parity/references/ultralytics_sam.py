@@ -5,34 +5,8 @@ from typing import Any
 
 from torch import nn
 
-from parity.references import torchvision_operators, ultralytics_models
-from parity.references.dialect import Catalog, Entry, renamed
-
-_MODULES = "ultralytics.models.sam.modules"
-_IGNORED = renamed(without={"rel_pos_zero_init": True})
-
-_ENTRIES = {
-    **{
-        name: Entry(f"{_MODULES}.blocks:{name}")
-        for name in (
-            "DropPath",
-            "MaskDownSampler",
-            "CXBlock",
-            "Fuser",
-            "SAM2TwoWayAttentionBlock",
-            "SAM2TwoWayTransformer",
-            "RoPEAttention",
-            "MultiScaleAttention",
-            "MultiScaleBlock",
-            "PositionEmbeddingSine",
-            "PositionEmbeddingRandom",
-            "PatchEmbed",
-            "do_pool",
-        )
-    },
-    "Block": Entry(f"{_MODULES}.blocks:Block", _IGNORED),
-    "REAttention": Entry(f"{_MODULES}.blocks:REAttention", _IGNORED),
-}
+from parity.references import torchvision_operators, ultralytics_blocks, ultralytics_models
+from parity.references.dialect import Catalog
 
 
 class Ultralytics(Catalog):
@@ -48,4 +22,4 @@ def library() -> Ultralytics:
     torchvision_operators.declare_missing()
     import ultralytics.models.sam.modules.blocks  # noqa: F401 - fails here, not in the middle of a run
 
-    return Ultralytics("ultralytics", _ENTRIES | ultralytics_models.ENTRIES)
+    return Ultralytics("ultralytics", ultralytics_blocks.ENTRIES | ultralytics_models.ENTRIES)
