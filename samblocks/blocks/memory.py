@@ -1,0 +1,120 @@
+"""One layer of SAM 2's memory attention."""
+
+from torch import Tensor, nn
+
+from samblocks.blocks.rope import RoPEAttention
+from samblocks.ops.linear import linear
+from samblocks.ops.norm import layer_norm
+
+
+class MemoryAttentionLayer(nn.Module):
+    """Attention of a frame's pixels among themselves, to the memory, and an MLP, each normed before.
+
+    Args:
+        d_model: channels C of the frame.
+        dim_feedforward: channels inside the MLP.
+        dropout: probability with which values are dropped in training, after each step and inside the MLP.
+        pos_enc_at_attn: whether encodings are added to queries and keys of the self attention.
+        pos_enc_at_cross_attn_keys: whether encodings are added to the memory as keys.
+        pos_enc_at_cross_attn_queries: whether encodings are added to the queries of the memory.
+        self_attn: attention among the pixels; `RoPEAttention` with one head if None.
+        cross_attn: attention to the memory; `RoPEAttention` with one head, for memories of 64 channels
+            and of several frames, if None.
+
+    Examples:
+        >>> import torch
+        >>> layer = MemoryAttentionLayer(d_model=32, dim_feedforward=64).eval()
+        >>> frame, memory = torch.randn(1, 16, 32), torch.randn(1, 2 * 16 + 4, 64)
+        >>> tuple(layer(frame, memory, pos=torch.randn(1, 36, 64), num_k_exclude_rope=4).shape)
+        (1, 16, 32)
+
+    Upstream: facebookresearch/sam2 sam2/modeling/memory_attention.py
+    """
+
+    def __init__(
+        self,
+        d_model: int = 256,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        pos_enc_at_attn: bool = False,
+        pos_enc_at_cross_attn_keys: bool = True,
+        pos_enc_at_cross_attn_queries: bool = False,
+        self_attn: nn.Module | None = None,
+        cross_attn: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.d_model = d_model
+        self.dim_feedforward = dim_feedforward
+        self.dropout_value = dropout
+        self.self_attn = self_attn if self_attn is not None else RoPEAttention(d_model, 1)
+        self.cross_attn_image = (
+            cross_attn
+            if cross_attn is not None
+            else RoPEAttention(d_model, 1, kv_in_dim=64, rope_k_repeat=True)
+        )
+        self.linear1 = nn.Linear(d_model, dim_feedforward)
+        self.dropout = nn.Dropout(dropout)
+        self.linear2 = nn.Linear(dim_feedforward, d_model)
+        self.norm1 = nn.LayerNorm(d_model)
+        self.norm2 = nn.LayerNorm(d_model)
+        self.norm3 = nn.LayerNorm(d_model)
+        self.dropout1 = nn.Dropout(dropout)
+        self.dropout2 = nn.Dropout(dropout)
+        self.dropout3 = nn.Dropout(dropout)
+        self.activation = nn.ReLU()
+        self.pos_enc_at_attn = pos_enc_at_attn
+        self.pos_enc_at_cross_attn_queries = pos_enc_at_cross_attn_queries
+        self.pos_enc_at_cross_attn_keys = pos_enc_at_cross_attn_keys
+
+    def forward(
+        self,
+        tgt: Tensor,
+        memory: Tensor,
+        pos: Tensor | None = None,
+        query_pos: Tensor | None = None,
+        num_k_exclude_rope: int = 0,
+    ) -> Tensor:
+        """Let a frame attend to itself and to the memory.
+
+        Args:
+            tgt: the frame's pixels, [B, N, C]
+            memory: pixels of earlier frames, then object pointers, [B, M, K]
+            pos: encoding of the memory, [B, M, K]
+            query_pos: encoding of the frame's pixels, [B, N, C]
+            num_k_exclude_rope: how many tokens at the end of the memory are object pointers, which have
+                no place in the image.
+
+        Returns:
+            The frame's pixels: [B, N, C].
+
+        Raises:
+            ValueError: if `num_k_exclude_rope` is given to a cross attention without rotary encoding.
+        """
+        tgt = tgt + self.dropout1(self._attend_to_itself(layer_norm(self.norm1, tgt), query_pos))
+        queries = _add(layer_norm(self.norm2, tgt), query_pos, self.pos_enc_at_cross_attn_queries)
+        keys = _add(memory, pos, self.pos_enc_at_cross_attn_keys)
+        tgt = tgt + self.dropout2(self._attend_to_memory(queries, keys, memory, num_k_exclude_rope))
+        hidden = self.dropout(self.activation(linear(self.linear1, layer_norm(self.norm3, tgt))))
+        out: Tensor = tgt + self.dropout3(linear(self.linear2, hidden))
+        return out
+
+    def _attend_to_itself(self, normed: Tensor, query_pos: Tensor | None) -> Tensor:
+        placed = _add(normed, query_pos, self.pos_enc_at_attn)
+        out: Tensor = self.self_attn(placed, placed, normed)
+        return out
+
+    def _attend_to_memory(self, queries: Tensor, keys: Tensor, memory: Tensor, excluded: int) -> Tensor:
+        out: Tensor
+        if isinstance(self.cross_attn_image, RoPEAttention):
+            out = self.cross_attn_image(queries, keys, memory, num_k_exclude_rope=excluded)
+        elif excluded > 0:
+            raise ValueError(
+                f"num_k_exclude_rope must be 0 for a cross attention that is no RoPEAttention, got {excluded}"
+            )
+        else:
+            out = self.cross_attn_image(queries, keys, memory)
+        return out
+
+
+def _add(x: Tensor, encoding: Tensor | None, wanted: bool) -> Tensor:
+    return x + encoding if wanted and encoding is not None else x

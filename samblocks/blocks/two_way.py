@@ -1,0 +1,221 @@
+"""The decoder's transformer, in which prompt tokens and image attend to each other."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from samblocks.blocks.attention import Attention
+from samblocks.blocks.common import MLP, MLPBlock
+from samblocks.ops.norm import layer_norm
+
+
+class TwoWayAttentionBlock(nn.Module):
+    """One layer of SAM's decoder: tokens among themselves, tokens to image, MLP, image to tokens.
+
+    Each step adds to its input and is normalized after. Position encodings go to queries and keys, never
+    to values.
+
+    Args:
+        embedding_dim: channels C.
+        num_heads: number of heads.
+        mlp_dim: channels inside the MLP.
+        activation: makes the MLP's activation.
+        attention_downsample_rate: how many times fewer channels the two cross attentions use.
+        skip_first_layer_pe: whether the self attention goes without encodings and replaces the queries
+            instead of adding to them, as in the first layer.
+
+    Examples:
+        >>> import torch
+        >>> block = TwoWayAttentionBlock(embedding_dim=32, num_heads=4, mlp_dim=64)
+        >>> tokens, image = torch.randn(1, 5, 32), torch.randn(1, 16, 32)
+        >>> queries, keys = block(tokens, image, query_pe=tokens, key_pe=torch.randn(1, 16, 32))
+        >>> tuple(queries.shape), tuple(keys.shape)
+        ((1, 5, 32), (1, 16, 32))
+
+    Upstream: facebookresearch/segment-anything segment_anything/modeling/transformer.py
+    """
+
+    mlp: MLPBlock | MLP
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        num_heads: int,
+        mlp_dim: int = 2048,
+        activation: Callable[[], nn.Module] = nn.ReLU,
+        attention_downsample_rate: int = 2,
+        skip_first_layer_pe: bool = False,
+    ) -> None:
+        super().__init__()
+        self.self_attn = Attention(embedding_dim, num_heads)
+        self.norm1 = nn.LayerNorm(embedding_dim)
+        self.cross_attn_token_to_image = Attention(embedding_dim, num_heads, attention_downsample_rate)
+        self.norm2 = nn.LayerNorm(embedding_dim)
+        self.mlp = self._make_mlp(embedding_dim, mlp_dim, activation)
+        self.norm3 = nn.LayerNorm(embedding_dim)
+        self.norm4 = nn.LayerNorm(embedding_dim)
+        self.cross_attn_image_to_token = Attention(embedding_dim, num_heads, attention_downsample_rate)
+        self.skip_first_layer_pe = skip_first_layer_pe
+
+    @staticmethod
+    def _make_mlp(embedding_dim: int, mlp_dim: int, activation: Callable[[], nn.Module]) -> MLPBlock | MLP:
+        return MLPBlock(embedding_dim, mlp_dim, activation)
+
+    def forward(
+        self, queries: Tensor, keys: Tensor, query_pe: Tensor, key_pe: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Let tokens and image attend to each other once.
+
+        Args:
+            queries: prompt tokens, [B, N, C]
+            keys: image tokens, [B, M, C]
+            query_pe: encoding of the prompt tokens, [B, N, C]
+            key_pe: encoding of the image tokens, [B, M, C]
+
+        Returns:
+            The prompt tokens, [B, N, C], and the image tokens, [B, M, C].
+        """
+        if self.skip_first_layer_pe:
+            queries = self.self_attn(queries, queries, queries)
+        else:
+            placed = queries + query_pe
+            queries = queries + self.self_attn(placed, placed, queries)
+        queries = layer_norm(self.norm1, queries)
+
+        queries = queries + self.cross_attn_token_to_image(queries + query_pe, keys + key_pe, keys)
+        queries = layer_norm(self.norm2, queries)
+
+        queries = queries + self.mlp(queries)
+        queries = layer_norm(self.norm3, queries)
+
+        keys = keys + self.cross_attn_image_to_token(keys + key_pe, queries + query_pe, queries)
+        return queries, layer_norm(self.norm4, keys)
+
+
+class SAM2TwoWayAttentionBlock(TwoWayAttentionBlock):
+    """One layer of SAM 2's decoder: as SAM's, with the tensors of its MLP under other names.
+
+    Args:
+        embedding_dim: channels C.
+        num_heads: number of heads.
+        mlp_dim: channels inside the MLP.
+        activation: makes the MLP's activation.
+        attention_downsample_rate: how many times fewer channels the two cross attentions use.
+        skip_first_layer_pe: whether the self attention goes without encodings and replaces the queries
+            instead of adding to them, as in the first layer.
+
+    Examples:
+        >>> import torch
+        >>> block = SAM2TwoWayAttentionBlock(embedding_dim=256, num_heads=8)
+        >>> sparse = torch.randn(1, 100, 256)
+        >>> dense = torch.randn(1, 256, 256)  # the tokens of a 16 x 16 map, 256 channels each
+        >>> queries, keys = block(
+        ...     queries=sparse, keys=dense, query_pe=torch.randn(1, 100, 256), key_pe=torch.randn(1, 256, 256)
+        ... )
+        >>> tuple(queries.shape), tuple(keys.shape)
+        ((1, 100, 256), (1, 256, 256))
+
+    Upstream: facebookresearch/sam2 sam2/modeling/sam/transformer.py
+    """
+
+    @staticmethod
+    def _make_mlp(embedding_dim: int, mlp_dim: int, activation: Callable[[], nn.Module]) -> MLPBlock | MLP:
+        return MLP(embedding_dim, mlp_dim, embedding_dim, num_layers=2, act=activation)
+
+
+class TwoWayTransformer(nn.Module):
+    """SAM's decoder transformer: layers of two-way attention, and a last look of the tokens at the image.
+
+    Args:
+        depth: number of layers.
+        embedding_dim: channels C.
+        num_heads: number of heads.
+        mlp_dim: channels inside the MLPs.
+        activation: makes the MLPs' activations.
+        attention_downsample_rate: how many times fewer channels the cross attentions use.
+
+    Examples:
+        >>> import torch
+        >>> transformer = TwoWayTransformer(depth=2, embedding_dim=32, num_heads=4, mlp_dim=64)
+        >>> image, points = torch.randn(1, 32, 4, 6), torch.randn(1, 5, 32)
+        >>> queries, keys = transformer(image, torch.randn(1, 32, 4, 6), points)
+        >>> tuple(queries.shape), tuple(keys.shape)
+        ((1, 5, 32), (1, 24, 32))
+
+    Upstream: facebookresearch/segment-anything segment_anything/modeling/transformer.py
+    """
+
+    _layer: type[TwoWayAttentionBlock] = TwoWayAttentionBlock
+
+    def __init__(
+        self,
+        depth: int,
+        embedding_dim: int,
+        num_heads: int,
+        mlp_dim: int,
+        activation: Callable[[], nn.Module] = nn.ReLU,
+        attention_downsample_rate: int = 2,
+    ) -> None:
+        super().__init__()
+        self.depth = depth
+        self.embedding_dim = embedding_dim
+        self.num_heads = num_heads
+        self.mlp_dim = mlp_dim
+        self.layers = nn.ModuleList(
+            self._layer(
+                embedding_dim,
+                num_heads,
+                mlp_dim,
+                activation,
+                attention_downsample_rate,
+                skip_first_layer_pe=index == 0,
+            )
+            for index in range(depth)
+        )
+        self.final_attn_token_to_image = Attention(embedding_dim, num_heads, attention_downsample_rate)
+        self.norm_final_attn = nn.LayerNorm(embedding_dim)
+
+    def forward(
+        self, image_embedding: Tensor, image_pe: Tensor, point_embedding: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Let prompt tokens and image attend to each other.
+
+        Args:
+            image_embedding: [B, C, H, W]
+            image_pe: encoding of the pixels, [B, C, H, W]
+            point_embedding: prompt tokens, which are their own encoding, [B, N, C]
+
+        Returns:
+            The prompt tokens, [B, N, C], and the image as tokens, row by row, [B, H * W, C].
+        """
+        keys, key_pe = (x.flatten(2).transpose(1, 2) for x in (image_embedding, image_pe))
+        queries = point_embedding
+        for layer in self.layers:
+            queries, keys = layer(queries, keys, query_pe=point_embedding, key_pe=key_pe)
+        gathered = self.final_attn_token_to_image(queries + point_embedding, keys + key_pe, keys)
+        return layer_norm(self.norm_final_attn, queries + gathered), keys
+
+
+class SAM2TwoWayTransformer(TwoWayTransformer):
+    """SAM 2's decoder transformer: as SAM's, with the tensors of its MLPs under other names.
+
+    Args:
+        depth: number of layers.
+        embedding_dim: channels C.
+        num_heads: number of heads.
+        mlp_dim: channels inside the MLPs.
+        activation: makes the MLPs' activations.
+        attention_downsample_rate: how many times fewer channels the cross attentions use.
+
+    Examples:
+        >>> import torch
+        >>> transformer = SAM2TwoWayTransformer(depth=2, embedding_dim=256, num_heads=8, mlp_dim=2048)
+        >>> image, image_pe = torch.randn(1, 256, 16, 16), torch.randn(1, 256, 16, 16)
+        >>> queries, keys = transformer(image, image_pe, point_embedding=torch.randn(1, 100, 256))
+        >>> tuple(queries.shape), tuple(keys.shape)
+        ((1, 100, 256), (1, 256, 256))
+
+    Upstream: facebookresearch/sam2 sam2/modeling/sam/transformer.py
+    """
+
+    _layer = SAM2TwoWayAttentionBlock

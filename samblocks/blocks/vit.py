@@ -1,0 +1,163 @@
+"""The transformer block of SAM's image encoder."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from samblocks.blocks.common import MLPBlock
+from samblocks.ops.attend import attend, merge_heads
+from samblocks.ops.linear import linear
+from samblocks.ops.norm import layer_norm
+from samblocks.ops.rel_pos import rel_pos_bias
+from samblocks.ops.windows import window_partition, window_unpartition
+
+
+class REAttention(nn.Module):
+    """Attention among the pixels of a map, with decomposed relative positions if wanted.
+
+    Maps of other sizes than `input_size` are allowed: the tables of relative positions are interpolated.
+
+    Args:
+        dim: channels C.
+        num_heads: number of heads.
+        qkv_bias: whether the projection to queries, keys and values has a bias.
+        use_rel_pos: whether relative positions are added to the scores.
+        rel_pos_zero_init: accepted for compatibility; the tables always begin at zero.
+        input_size: (height, width) that the tables are made for; needed with `use_rel_pos`.
+
+    Raises:
+        ValueError: if `num_heads` does not divide `dim`, or `use_rel_pos` is set without `input_size`.
+
+    Examples:
+        >>> attention = REAttention(dim=256, num_heads=8, input_size=(32, 32))
+        >>> tuple(attention(torch.randn(1, 32, 32, 256)).shape)
+        (1, 32, 32, 256)
+
+    Upstream: facebookresearch/segment-anything segment_anything/modeling/image_encoder.py
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int = 8,
+        qkv_bias: bool = True,
+        use_rel_pos: bool = False,
+        rel_pos_zero_init: bool = True,
+        input_size: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__()
+        if num_heads < 1 or dim % num_heads:
+            raise ValueError(f"num_heads must divide dim {dim}, got {num_heads}")
+        self.num_heads = num_heads
+        head_dim = dim // num_heads
+        self.scale = head_dim**-0.5
+        self.qkv = nn.Linear(dim, dim * 3, bias=qkv_bias)
+        self.proj = nn.Linear(dim, dim)
+        self.use_rel_pos = use_rel_pos
+        if use_rel_pos:
+            if input_size is None:
+                raise ValueError("input_size must be (height, width) if use_rel_pos is True, got None")
+            self.rel_pos_h = nn.Parameter(torch.zeros(2 * input_size[0] - 1, head_dim))
+            self.rel_pos_w = nn.Parameter(torch.zeros(2 * input_size[1] - 1, head_dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attend among the pixels of a map.
+
+        Args:
+            x: [B, H, W, C]
+
+        Returns:
+            What the pixels have gathered: [B, H, W, C].
+        """
+        batch, height, width, channels = x.shape
+        qkv = linear(self.qkv, x).reshape(
+            batch, height * width, 3, self.num_heads, channels // self.num_heads
+        )
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        bias = None
+        if self.use_rel_pos:
+            size = (height, width)
+            # The bias is that of the plain queries: only the dot products are scaled.
+            bias = rel_pos_bias(q.flatten(0, 1), self.rel_pos_h, self.rel_pos_w, size, size)
+            bias = bias.unflatten(0, (batch, self.num_heads))
+        out = merge_heads(attend(q, k, v, bias=bias, scale=self.scale))
+        return linear(self.proj, out.reshape(batch, height, width, channels))
+
+
+class Block(nn.Module):
+    """A transformer block on a map: attention, in windows or global, and an MLP, each added to its input.
+
+    Windows are padded with zeros after the first norm; the padding takes part in attention.
+
+    Args:
+        dim: channels C.
+        num_heads: number of heads.
+        mlp_ratio: channels inside the MLP, as a multiple of `dim`.
+        qkv_bias: whether the projection to queries, keys and values has a bias.
+        norm_layer: makes a norm for a number of channels.
+        act_layer: makes the MLP's activation.
+        use_rel_pos: whether relative positions are added to the scores.
+        rel_pos_zero_init: accepted for compatibility; the tables always begin at zero.
+        window_size: side of the windows in pixels; 0 for attention over the whole map.
+        input_size: (height, width) of the map, for relative positions over the whole map.
+
+    Raises:
+        ValueError: if `window_size` is negative, and as for `REAttention`.
+
+    Examples:
+        >>> block = Block(dim=256, num_heads=8, window_size=7)
+        >>> tuple(block(torch.randn(1, 56, 56, 256)).shape)
+        (1, 56, 56, 256)
+
+    Upstream: facebookresearch/segment-anything segment_anything/modeling/image_encoder.py
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        norm_layer: Callable[[int], nn.Module] = nn.LayerNorm,
+        act_layer: Callable[[], nn.Module] = nn.GELU,
+        use_rel_pos: bool = False,
+        rel_pos_zero_init: bool = True,
+        window_size: int = 0,
+        input_size: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__()
+        if window_size < 0:
+            raise ValueError(f"window_size must be 0 (the whole map) or positive, got {window_size}")
+        self.norm1 = norm_layer(dim)
+        self.attn = REAttention(
+            dim,
+            num_heads=num_heads,
+            qkv_bias=qkv_bias,
+            use_rel_pos=use_rel_pos,
+            rel_pos_zero_init=rel_pos_zero_init,
+            input_size=input_size if window_size == 0 else (window_size, window_size),
+        )
+        self.norm2 = norm_layer(dim)
+        self.mlp = MLPBlock(embedding_dim=dim, mlp_dim=int(dim * mlp_ratio), act=act_layer)
+        self.window_size = window_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform a map.
+
+        Args:
+            x: [B, H, W, C]
+
+        Returns:
+            The transformed map: [B, H, W, C].
+        """
+        shortcut = x
+        x = layer_norm(self.norm1, x)
+        if self.window_size > 0:
+            size = (x.shape[1], x.shape[2])
+            windows, pad_hw = window_partition(x, self.window_size)
+            x = window_unpartition(self.attn(windows), self.window_size, pad_hw, size)
+        else:
+            x = self.attn(x)
+        x = shortcut + x
+        return x + self.mlp(layer_norm(self.norm2, x))

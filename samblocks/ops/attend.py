@@ -1,0 +1,71 @@
+"""The one place where attention is computed."""
+
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
+    """Give each head its own group of adjacent channels.
+
+    Args:
+        x: [B, N, C]
+        num_heads: number of heads h; divides C.
+
+    Returns:
+        A view of `x`: [B, h, N, d].
+
+    Examples:
+        >>> import torch
+        >>> tuple(split_heads(torch.zeros(2, 5, 12), 3).shape)
+        (2, 3, 5, 4)
+    """
+    return x.unflatten(-1, (num_heads, x.shape[-1] // num_heads)).transpose(1, 2)
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """Put the heads' channels side by side again, the inverse of `split_heads`.
+
+    Args:
+        x: [B, h, N, d]
+
+    Returns:
+        The channels of all heads: [B, N, C].
+
+    Examples:
+        >>> import torch
+        >>> tuple(merge_heads(torch.zeros(2, 3, 5, 4)).shape)
+        (2, 5, 12)
+    """
+    return x.transpose(1, 2).flatten(2)
+
+
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    bias: Tensor | None = None,
+    dropout_p: float = 0.0,
+    scale: float | None = None,
+) -> Tensor:
+    """Compute softmax(q kᵀ · scale + bias) v for each head.
+
+    Args:
+        q: [B, h, N, d]
+        k: [B, h, M, d]
+        v: [B, h, M, e]
+        bias: added to the scores, [B, h, N, M] or broadcastable to it, in the dtype of `q`.
+        dropout_p: probability with which an attention weight is dropped. The caller sees to it that this
+            is 0 outside training.
+        scale: factor of the dot products; 1/√d if None.
+
+    Returns:
+        The weighted values: [B, h, N, e].
+
+    Examples:
+        >>> import torch
+        >>> q, k = torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 2, 2)
+        >>> attend(q, k, torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]])).tolist()
+        [[[[2.0, 4.0]]]]
+    """
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout_p, scale=scale)

@@ -1,0 +1,172 @@
+"""Axial rotary position encoding.
+
+A head's channels are taken in adjacent pairs; each pair is turned by an angle that grows with the column
+(first half of the pairs) or the row (second half). Everything is real arithmetic; what upstream does with
+complex numbers comes out bit for bit in float32 on a CPU.
+"""
+
+import torch
+from torch import Tensor
+
+from samblocks.ops.cache import TableCache
+from samblocks.ops.precision import at_least_float32
+
+_tables = TableCache(capacity=32)
+
+
+def axial_tables(
+    dim: int,
+    size: tuple[int, int],
+    theta: float = 10000.0,
+    scale_pos: float = 1.0,
+    *,
+    like: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Give the cosines and sines of all pixels and pairs. The results are cached tables: never change them.
+
+    Args:
+        dim: channels d of a head.
+        size: (width, height) of the grid, in pixels.
+        theta: base of the angles' geometric row.
+        scale_pos: factor of the pixel coordinates.
+        like: the tensor to be turned, of any shape, for device and dtype.
+
+    Returns:
+        Cosines and sines, each [width * height, 2 * (d // 4)], float64 if `like` is, else float32.
+
+    Examples:
+        >>> cos, sin = axial_tables(8, (3, 2), like=torch.zeros(1))
+        >>> tuple(cos.shape), cos[0].tolist(), sin[0].tolist()
+        ((6, 4), [1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0])
+    """
+    dtype, device = at_least_float32(like.dtype), like.device
+
+    def make() -> tuple[Tensor, Tensor]:
+        cos, sin = _turns(_angles(dim, size, theta, scale_pos, dtype))
+        return cos.to(device), sin.to(device)
+
+    cos, sin = _tables.get((dim, size, theta, scale_pos, dtype, device), make, like=like)
+    return cos, sin
+
+
+def rotate_pairs(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn adjacent pairs of channels, in at least float32.
+
+    Args:
+        x: [B, h, N, d], where N is the number of rows of the tables or a multiple of it: the tables are
+            then used again from their first row
+        cos: [rows, d / 2]
+        sin: [rows, d / 2]
+
+    Returns:
+        The turned channels, [B, h, N, d] in the dtype of `x`.
+
+    Examples:
+        >>> x = torch.tensor([[[[1.0, 0.0], [1.0, 0.0]]]])
+        >>> rotate_pairs(x, torch.tensor([[0.0]]), torch.tensor([[1.0]])).tolist()
+        [[[[0.0, 1.0], [0.0, 1.0]]]]
+    """
+    rows = cos.shape[0]
+    dtype = torch.promote_types(at_least_float32(x.dtype), cos.dtype)
+    pairs = x.to(dtype).unflatten(-1, (x.shape[-1] // 2, 2))
+    if x.shape[-2] != rows:
+        pairs = pairs.unflatten(-3, (x.shape[-2] // rows, rows))
+    real, imaginary = pairs.unbind(-1)
+    turned = torch.stack((real * cos - imaginary * sin, real * sin + imaginary * cos), dim=-1)
+    return turned.reshape(x.shape).to(x.dtype)
+
+
+def compute_axial_cis(
+    dim: int, end_x: float, end_y: float, theta: float = 10000.0, scale_pos: float = 1.0
+) -> Tensor:
+    """Compute the turns of all pixels and pairs as complex numbers of length one.
+
+    Args:
+        dim: channels d of a head.
+        end_x: width of the grid, a whole number.
+        end_y: height of the grid, a whole number.
+        theta: base of the angles' geometric row.
+        scale_pos: factor of the pixel coordinates.
+
+    Returns:
+        The turns, [end_x * end_y, 2 * (d // 4)], complex64: first the pairs that turn with the column,
+        then those that turn with the row.
+
+    Raises:
+        ValueError: if `end_x` or `end_y` is no whole number of at least 1.
+
+    Examples:
+        >>> table = compute_axial_cis(8, 3, 2)
+        >>> tuple(table.shape), table.dtype
+        ((6, 4), torch.complex64)
+
+    Upstream: facebookresearch/sam2 sam2/modeling/position_encoding.py
+    """
+    for name, end in (("end_x", end_x), ("end_y", end_y)):
+        if end < 1 or end != int(end):
+            raise ValueError(f"{name} must be a whole number of at least 1, got {end}")
+    like = torch.empty(0, dtype=torch.float32)
+    return torch.complex(*axial_tables(dim, (int(end_x), int(end_y)), theta, scale_pos, like=like))
+
+
+def apply_rotary_enc(
+    xq: Tensor, xk: Tensor, freqs_cis: Tensor, repeat_freqs_k: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Turn queries and keys by complex numbers of length one.
+
+    Args:
+        xq: [B, h, N, d]
+        xk: [B, h, M, d]
+        freqs_cis: complex turns, [N, d / 2]
+        repeat_freqs_k: whether the turns may be used again from the first for M = 2 N, 3 N, … keys.
+
+    Returns:
+        The turned queries, [B, h, N, d], and keys, [B, h, M, d], in their own dtypes. Keys of which there
+        are none (M = 0) come back as they are.
+
+    Raises:
+        ValueError: if the turns do not fit the queries, or the keys do not fit the turns.
+
+    Examples:
+        >>> q = torch.ones(1, 1, 4, 8)
+        >>> turned_q, turned_k = apply_rotary_enc(q, q, compute_axial_cis(8, 2, 2))
+        >>> turned_q.shape == q.shape, torch.equal(turned_q, turned_k)
+        (True, True)
+
+    Upstream: facebookresearch/sam2 sam2/modeling/position_encoding.py
+    """
+    queries, keys, pairs = xq.shape[-2], xk.shape[-2], xq.shape[-1] // 2
+    if tuple(freqs_cis.shape) != (queries, pairs) or xq.shape[-1] % 2:
+        raise ValueError(
+            f"freqs_cis must be [{queries}, {pairs}] for xq of shape {tuple(xq.shape)} (an even last size), "
+            f"but its shape is {tuple(freqs_cis.shape)}"
+        )
+    if keys != queries and keys and not (repeat_freqs_k and queries and keys % queries == 0):
+        allowed = f"a multiple of {queries}" if repeat_freqs_k else f"{queries} (repeat_freqs_k is False)"
+        raise ValueError(f"xk must have {allowed} tokens, or none, but its shape is {tuple(xk.shape)}")
+    cos, sin = torch.view_as_real(freqs_cis).unbind(-1)
+    return rotate_pairs(xq, cos, sin), rotate_pairs(xk, cos, sin) if keys else xk
+
+
+def _angles(dim: int, size: tuple[int, int], theta: float, scale_pos: float, dtype: torch.dtype) -> Tensor:
+    """Compute the angle of each pixel and pair on the CPU: [width * height, 2 * (dim // 4)]."""
+    width, height = size
+    exponents = torch.arange(dim // 4, dtype=dtype, device="cpu") * 4 / dim
+    frequencies = 1.0 / (theta**exponents)
+    pixel = torch.arange(width * height, device="cpu")
+    column = (pixel % width).to(dtype) * scale_pos
+    row = torch.div(pixel, width, rounding_mode="floor").to(dtype) * scale_pos
+    return torch.cat((torch.outer(column, frequencies), torch.outer(row, frequencies)), dim=-1)
+
+
+def _turns(angles: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute cosine and sine with the bits of `torch.polar`.
+
+    The vectorized cosine and sine differ from those inside `polar` in the last bit. A graph that is traced
+    for export must not hold complex numbers, though; there the bits come from float64.
+    """
+    if torch.compiler.is_compiling():
+        exact = angles.double()
+        return exact.cos().to(angles.dtype), exact.sin().to(angles.dtype)
+    cos, sin = torch.view_as_real(torch.polar(torch.ones_like(angles), angles)).unbind(-1)
+    return cos.contiguous(), sin.contiguous()
