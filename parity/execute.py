@@ -109,11 +109,16 @@ def _load(
     canonical = {name: library.canonical(name) for name in own}
     if weights is None:
         tensors = {
-            canonical[name]: fill.tensor(canonical[name], entry.shape) if entry.is_floating_point() else entry
+            canonical[name]: fill.widened(canonical[name], entry.shape).to(entry.dtype)
+            if entry.is_floating_point()
+            else entry
             for name, entry in own.items()
         }
     else:
-        tensors = dict(weights)
+        wide = torch.get_default_dtype()
+        tensors = {
+            name: value.to(wide) if value.is_floating_point() else value for name, value in weights.items()
+        }
     if case.adjust is not None:
         case.adjust(tensors)
     differing = set(tensors) ^ set(canonical.values())

@@ -70,6 +70,14 @@ def tensor(name: str, shape: Iterable[int], dtype: torch.dtype = torch.float32) 
     return torch.from_numpy(np.asarray(values(name, shape), order="C")).to(dtype)
 
 
+def widened(name: str, shape: Iterable[int]) -> Tensor:
+    """The float32 tensor called `name`, widened to float64: what a float64 run is given.
+
+    The rounding to float32 is NumPy's, so that a mode which rewrites torch's casts cannot skip it.
+    """
+    return torch.from_numpy(np.asarray(values(name, shape).astype(np.float32), np.float64, order="C"))
+
+
 def state(entries: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
     """Yield (name, filled tensor) for each entry of a state dict with canonical names.
 
