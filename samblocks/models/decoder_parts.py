@@ -1,0 +1,86 @@
+"""What the mask decoders of SAM 1 and SAM 2 share."""
+
+import torch
+from torch import Tensor, nn
+
+from samblocks.blocks import MLP, LayerNorm2d
+
+
+def for_prompts(name: str, maps: Tensor, prompts: int) -> Tensor:
+    """Spread one map over all prompts (a view), or pair maps with prompts.
+
+    Args:
+        name: the argument, for the error.
+        maps: [1, C, H, W] or [B, C, H, W].
+        prompts: B.
+
+    Returns:
+        [B, C, H, W].
+
+    Raises:
+        ValueError: there are more maps than one, and not as many as prompts.
+    """
+    if len(maps) not in (1, prompts):
+        raise ValueError(f"{name} hold {len(maps)} maps for {prompts} prompts; must be 1 or as many")
+    return maps.expand(prompts, -1, -1, -1)
+
+
+def multiply_out(hypernetworks: nn.ModuleList, mask_tokens: Tensor, upscaled: Tensor) -> Tensor:
+    """Turn each mask token into a vector by its own MLP and multiply every pixel with it.
+
+    Args:
+        hypernetworks: one MLP for each mask.
+        mask_tokens: [B, M, C].
+        upscaled: [B, C/8, H, W].
+
+    Returns:
+        [B, M, H, W] logits.
+    """
+    vectors = torch.stack([mlp(mask_tokens[:, i]) for i, mlp in enumerate(hypernetworks)], dim=1)
+    batch, _, height, width = upscaled.shape
+    return (vectors @ upscaled.flatten(2)).reshape(batch, len(hypernetworks), height, width)
+
+
+def make_upscaling(dim: int, activation: type[nn.Module]) -> nn.Sequential:
+    """Make the two steps that enlarge a map [B, C, H, W] to [B, C/8, 4H, 4W].
+
+    Args:
+        dim: C.
+        activation: called without arguments, once for each step.
+
+    Returns:
+        Five modules: enlarge, norm, activation, enlarge, activation.
+    """
+    return nn.Sequential(
+        nn.ConvTranspose2d(dim, dim // 4, kernel_size=2, stride=2),
+        LayerNorm2d(dim // 4),
+        activation(),
+        nn.ConvTranspose2d(dim // 4, dim // 8, kernel_size=2, stride=2),
+        activation(),
+    )
+
+
+def make_hypernetworks(dim: int, count: int) -> nn.ModuleList:
+    """Make one MLP for each mask token, from C channels to C/8.
+
+    Args:
+        dim: C.
+        count: how many.
+
+    Returns:
+        As many MLPs of three layers.
+    """
+    return nn.ModuleList(MLP(dim, dim, dim // 8, 3) for _ in range(count))
+
+
+def check_dim(transformer_dim: int) -> None:
+    """Refuse widths that the steps of enlargement cannot divide.
+
+    Args:
+        transformer_dim: channels of the decoder.
+
+    Raises:
+        ValueError: it is no positive multiple of 8.
+    """
+    if transformer_dim < 8 or transformer_dim % 8:
+        raise ValueError(f"transformer_dim={transformer_dim} must be a positive multiple of 8")

@@ -1,0 +1,131 @@
+"""The mask decoder of SAM 1: from an image's map and a prompt's tokens to masks and predicted IoUs."""
+
+import torch
+from torch import Tensor, nn
+
+from samblocks.blocks import MLP
+from samblocks.models.decoder_parts import (
+    check_dim,
+    for_prompts,
+    make_hypernetworks,
+    make_upscaling,
+    multiply_out,
+)
+
+
+class MaskDecoder(nn.Module):
+    """The mask decoder of SAM 1.
+
+    Learned output tokens, one for the IoUs and one for each mask, go through a two-way transformer together
+    with the prompt's tokens. The image's map is then enlarged four times, and each mask token gives, through
+    an MLP of its own, the vector that every pixel is multiplied with.
+
+    Mask 0 is meant for a prompt with one answer, masks 1 and up for an ambiguous one.
+
+    One image is used for all prompts of a batch. Beyond upstream, which takes one image only, there may be
+    as many images as prompts: then they are paired.
+
+    Args:
+        transformer_dim: channels of the maps and tokens; a multiple of 8.
+        transformer: called with (map, encoding of places, tokens), as `TwoWayTransformer` is.
+        num_multimask_outputs: masks for an ambiguous prompt.
+        activation: activation between the steps of enlargement.
+        iou_head_depth: layers of the MLP that predicts the IoUs.
+        iou_head_hidden_dim: hidden channels of that MLP.
+
+    Raises:
+        ValueError: `transformer_dim` is no multiple of 8.
+
+    Examples:
+        >>> from samblocks.blocks import TwoWayTransformer
+        >>> decoder = MaskDecoder(16, TwoWayTransformer(depth=1, embedding_dim=16, num_heads=2, mlp_dim=32))
+        >>> masks, iou = decoder(image_embeddings=torch.zeros(1, 16, 4, 4), image_pe=torch.zeros(1, 16, 4, 4),
+        ...                      sparse_prompt_embeddings=torch.zeros(5, 2, 16),
+        ...                      dense_prompt_embeddings=torch.zeros(5, 16, 4, 4), multimask_output=True)
+        >>> masks.shape, iou.shape
+        (torch.Size([5, 3, 16, 16]), torch.Size([5, 3]))
+
+    Upstream: facebookresearch/segment-anything segment_anything/modeling/mask_decoder.py
+    """
+
+    def __init__(
+        self,
+        transformer_dim: int,
+        transformer: nn.Module,
+        num_multimask_outputs: int = 3,
+        activation: type[nn.Module] = nn.GELU,
+        iou_head_depth: int = 3,
+        iou_head_hidden_dim: int = 256,
+    ) -> None:
+        super().__init__()
+        check_dim(transformer_dim)
+        self.transformer_dim = transformer_dim
+        self.transformer = transformer
+        self.num_multimask_outputs = num_multimask_outputs
+        self.iou_token = nn.Embedding(1, transformer_dim)
+        self.num_mask_tokens = num_multimask_outputs + 1
+        self.mask_tokens = nn.Embedding(self.num_mask_tokens, transformer_dim)
+        self.output_upscaling = make_upscaling(transformer_dim, activation)
+        self.output_hypernetworks_mlps = make_hypernetworks(transformer_dim, self.num_mask_tokens)
+        self.iou_prediction_head = MLP(
+            transformer_dim, iou_head_hidden_dim, self.num_mask_tokens, iou_head_depth
+        )
+
+    def forward(
+        self,
+        image_embeddings: Tensor,
+        image_pe: Tensor,
+        sparse_prompt_embeddings: Tensor,
+        dense_prompt_embeddings: Tensor,
+        multimask_output: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """Predict masks for a batch of prompts.
+
+        Args:
+            image_embeddings: [1, C, H, W] or [B, C, H, W], from the image encoder.
+            image_pe: [1, C, H, W], the encoding of places.
+            sparse_prompt_embeddings: [B, T, C].
+            dense_prompt_embeddings: [B, C, H, W] or [1, C, H, W].
+            multimask_output: whether to return the masks for an ambiguous prompt, or mask 0 alone.
+
+        Returns:
+            masks: [B, M, 4H, 4W] logits, M being `num_multimask_outputs` or 1.
+            iou: [B, M] predicted IoUs, not squashed.
+
+        Raises:
+            ValueError: the number of images or of dense maps is neither 1 nor that of the prompts.
+        """
+        masks, iou = self.predict_masks(
+            image_embeddings=image_embeddings,
+            image_pe=image_pe,
+            sparse_prompt_embeddings=sparse_prompt_embeddings,
+            dense_prompt_embeddings=dense_prompt_embeddings,
+        )
+        kept = slice(1, None) if multimask_output else slice(0, 1)
+        return masks[:, kept], iou[:, kept]
+
+    def predict_masks(
+        self,
+        image_embeddings: Tensor,
+        image_pe: Tensor,
+        sparse_prompt_embeddings: Tensor,
+        dense_prompt_embeddings: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Predict all masks, mask 0 included; arguments as in `forward`.
+
+        Returns:
+            masks: [B, M + 1, 4H, 4W] logits.
+            iou: [B, M + 1].
+        """
+        prompts = len(sparse_prompt_embeddings)
+        learned = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        tokens = torch.cat([learned.expand(prompts, -1, -1), sparse_prompt_embeddings], dim=1)
+        src = for_prompts("image_embeddings", image_embeddings, prompts) + for_prompts(
+            "dense_prompt_embeddings", dense_prompt_embeddings, prompts
+        )
+        tokens, keys = self.transformer(src, for_prompts("image_pe", image_pe, prompts), tokens)
+        iou: Tensor = self.iou_prediction_head(tokens[:, 0])
+        upscaled = self.output_upscaling(keys.transpose(1, 2).reshape(src.shape))
+        return multiply_out(
+            self.output_hypernetworks_mlps, tokens[:, 1 : 1 + self.num_mask_tokens], upscaled
+        ), iou
