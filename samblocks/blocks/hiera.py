@@ -180,7 +180,8 @@ class MultiScaleBlock(nn.Module):
         shortcut = do_pool(shortcut, self.pool)
         x = self._attend_in_windows(x) if self.window_size > 0 else self.attn(x)
         x = shortcut + self.drop_path(x)
-        return x + self.drop_path(self.mlp(layer_norm(self.norm2, x)))
+        out: Tensor = x + self.drop_path(self.mlp(layer_norm(self.norm2, x)))
+        return out
 
     def _attend_in_windows(self, x: Tensor) -> Tensor:
         """Cut into windows, attend (and pool) in each, put together again: [B, H', W', D]."""

@@ -80,7 +80,7 @@ class MaskDownSampler(nn.Module):
             The encoded mask, h = H / total_stride: [B, D, h, w].
         """
         if not x.is_floating_point():
-            x = x.to(self.encoder[-1].weight.dtype)
+            x = x.to(next(self.encoder.parameters()).dtype)
         if self.interpol_size is not None and self.interpol_size != list(x.shape[-2:]):
             resized = F.interpolate(
                 x.to(at_least_float32(x.dtype)),

@@ -124,7 +124,10 @@ class PositionEmbeddingSine(nn.Module):
                 "x, y and labels must have one shape [B, N], but their shapes are "
                 f"{tuple(x.shape)}, {tuple(y.shape)} and {tuple(labels.shape)}"
             )
-        encode_x, encode_y = (e.unflatten(0, x.shape) for e in self._encode_xy(x.flatten(), y.flatten()))
+        encode_x, encode_y = (
+            encoded.reshape(*x.shape, self.num_pos_feats)
+            for encoded in self._encode_xy(x.flatten(), y.flatten())
+        )
         return torch.cat((encode_y, encode_x, labels[:, :, None]), dim=2)
 
 

@@ -80,7 +80,7 @@ class REAttention(nn.Module):
             size = (height, width)
             # The bias is that of the plain queries: only the dot products are scaled.
             bias = rel_pos_bias(q.flatten(0, 1), self.rel_pos_h, self.rel_pos_w, size, size)
-            bias = bias.unflatten(0, (batch, self.num_heads))
+            bias = bias.reshape(batch, self.num_heads, height * width, height * width)
         out = merge_heads(attend(q, k, v, bias=bias, scale=self.scale))
         return linear(self.proj, out.reshape(batch, height, width, channels))
 
@@ -160,4 +160,5 @@ class Block(nn.Module):
         else:
             x = self.attn(x)
         x = shortcut + x
-        return x + self.mlp(layer_norm(self.norm2, x))
+        out: Tensor = x + self.mlp(layer_norm(self.norm2, x))
+        return out

@@ -19,7 +19,7 @@ def split_heads(x: Tensor, num_heads: int) -> Tensor:
         >>> tuple(split_heads(torch.zeros(2, 5, 12), 3).shape)
         (2, 3, 5, 4)
     """
-    return x.unflatten(-1, (num_heads, x.shape[-1] // num_heads)).transpose(1, 2)
+    return x.reshape(*x.shape[:-1], num_heads, x.shape[-1] // num_heads).transpose(1, 2)
 
 
 def merge_heads(x: Tensor) -> Tensor:

@@ -68,9 +68,8 @@ def rotate_pairs(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """
     rows = cos.shape[0]
     dtype = torch.promote_types(at_least_float32(x.dtype), cos.dtype)
-    pairs = x.to(dtype).unflatten(-1, (x.shape[-1] // 2, 2))
-    if x.shape[-2] != rows:
-        pairs = pairs.unflatten(-3, (x.shape[-2] // rows, rows))
+    groups = (rows,) if x.shape[-2] == rows else (x.shape[-2] // rows, rows)
+    pairs = x.to(dtype).reshape(*x.shape[:-2], *groups, x.shape[-1] // 2, 2)
     real, imaginary = pairs.unbind(-1)
     turned = torch.stack((real * cos - imaginary * sin, real * sin + imaginary * cos), dim=-1)
     return turned.reshape(x.shape).to(x.dtype)
