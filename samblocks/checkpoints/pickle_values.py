@@ -45,7 +45,7 @@ class Opaque:
     __slots__ = ()
 
 
-CONTAINERS: Final = frozenset({"collections.OrderedDict", "collections.Counter", "builtins.dict"})
+CONTAINERS: Final = frozenset({"collections.OrderedDict", "collections.Counter"})
 _PLAIN: Final = frozenset(
     {"_codecs.encode", "builtins.bytearray", "builtins.complex", "builtins.set", "torch.Size", "torch.device"}
     | {"torch.serialization._get_layout", "torch.Tensor", "torch.nn.parameter.Parameter"}
@@ -68,7 +68,6 @@ STORAGE_DTYPES: Final = {
     "torch.BoolStorage": "BOOL",
     "torch.ComplexFloatStorage": "C64",
     "torch.storage.UntypedStorage": "U8",
-    "torch.UntypedStorage": "U8",
 }
 SCALAR_DTYPES: Final = {
     "torch.float64": "F64",

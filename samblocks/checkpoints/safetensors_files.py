@@ -10,7 +10,7 @@ from samblocks.checkpoints.dtypes import TORCH_DTYPES, item_size
 from samblocks.checkpoints.mapped import MappedFile, StoredTensor
 from samblocks.errors import CheckpointError
 
-LARGEST_HEADER: Final = 8 * 2**20
+LARGEST_HEADER: Final = 2 * 2**20
 """The largest public header of these models has about 100 kB; the format would allow 100 MB."""
 
 
