@@ -5,7 +5,7 @@ float32 by name, and complex tables stay complex64. Under `lifted()` every reque
 answered with float64 (complex128), and nothing narrower may come out of any operator.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,11 +21,15 @@ _WIDER = {
     torch.complex64: torch.complex128,
     torch.complex32: torch.complex128,
 }
-_CASTS: dict[Any, Callable[..., Any]] = {
-    torch.Tensor.float: torch.Tensor.double,
-    torch.Tensor.half: torch.Tensor.double,
-    torch.Tensor.bfloat16: torch.Tensor.double,
-    torch.Tensor.cfloat: torch.Tensor.cdouble,
+# The casts that name their target by being called, and what answers them.
+_CASTS: dict[Any, Any] = {
+    getattr(torch.Tensor, narrow): getattr(torch.Tensor, wide)
+    for narrow, wide in (
+        ("float", "double"),
+        ("half", "double"),
+        ("bfloat16", "double"),
+        ("cfloat", "cdouble"),
+    )
 }
 
 
@@ -44,7 +48,7 @@ class _Lift(TorchFunctionMode):
         return _CASTS.get(func, func)(*wide_args, **wide_kwargs)
 
 
-class _NoLeak(TorchDispatchMode):
+class _NoLeak(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Raises as soon as an operator returns something narrower than float64."""
 
     def __torch_dispatch__(
@@ -67,7 +71,7 @@ def lifted() -> Iterator[None]:
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        with _NoLeak(), _Lift():
+        with _NoLeak(), _Lift():  # type: ignore[no-untyped-call]
             yield
     finally:
         torch.set_default_dtype(before)

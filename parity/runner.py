@@ -14,7 +14,7 @@ from parity.case import Case
 from parity.compare import Comparison, Verdict, compare, compare_double
 from parity.execute import Outcome, execute
 from parity.own import library as own_library
-from parity.references.client import Client, Reply
+from parity.references.reply import Answering, Reply
 from parity.truths import TruthCache
 
 # How many cases the workers may be ahead of the comparison: enough to keep them busy, few enough for memory.
@@ -63,7 +63,7 @@ def jobs(cases: Sequence[Case]) -> Iterator[Job]:
 
 def run(
     work: Sequence[Job],
-    clients: Sequence[Client],
+    clients: Sequence[Answering],
     *,
     dtypes: Sequence[torch.dtype] = (torch.float32, torch.float64),
     truths: TruthCache | None = None,
@@ -81,7 +81,7 @@ def run(
     truths = truths or TruthCache(None)
     with ExitStack() as stack:
         lanes = {client: stack.enter_context(ThreadPoolExecutor(1)) for client in clients}
-        waiting: deque[tuple[Job, dict[Client, Future[_Answers]]]] = deque()
+        waiting: deque[tuple[Job, dict[Answering, Future[_Answers]]]] = deque()
         upcoming = iter(work)
         while True:
             while len(waiting) < _AHEAD and (job := next(upcoming, None)) is not None:
@@ -117,7 +117,7 @@ def _ours(job: Job, dtypes: Sequence[torch.dtype]) -> dict[torch.dtype, Outcome 
     return outcomes
 
 
-def _ask(client: Client, job: Job, dtypes: Sequence[torch.dtype], truths: TruthCache) -> _Answers:
+def _ask(client: Answering, job: Job, dtypes: Sequence[torch.dtype], truths: TruthCache) -> _Answers:
     replies: dict[torch.dtype, Reply] = {}
     for dtype in dtypes:
         if dtype is not torch.float64:
@@ -132,7 +132,7 @@ def _ask(client: Client, job: Job, dtypes: Sequence[torch.dtype], truths: TruthC
 
 
 def _judge(
-    job: Job, client: Client, ours: Mapping[torch.dtype, Outcome | str], answers: _Answers
+    job: Job, client: Answering, ours: Mapping[torch.dtype, Outcome | str], answers: _Answers
 ) -> list[Row]:
     reference, case = client.reference.name, job.case
     for reply in (*answers.replies.values(), answers.truth):

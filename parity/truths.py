@@ -12,7 +12,7 @@ from torch import Tensor
 
 import parity
 from parity.case import Case
-from parity.references.client import Client, Reply
+from parity.references.reply import Answering, Reply
 
 # What a truth depends on beside the upstream packages: a change in one of these makes the kept ones stale.
 _SOURCES = ("case.py", "execute.py", "fill.py", "lift.py", "cases/*.py", "references/*.py")
@@ -26,7 +26,7 @@ class TruthCache:
 
     def get(
         self,
-        client: Client,
+        client: Answering,
         case: Case,
         inputs: Mapping[str, Tensor],
         weights: Path | None,
@@ -52,7 +52,7 @@ class TruthCache:
         return reply
 
 
-def _key(client: Client, case: Case, inputs: Mapping[str, Tensor], weights: Path | None) -> str:
+def _key(client: Answering, case: Case, inputs: Mapping[str, Tensor], weights: Path | None) -> str:
     digest = hashlib.sha256(_source_digest().encode())
     digest.update(json.dumps([client.reference.name, client.versions, case.id], sort_keys=True).encode())
     for name, value in inputs.items():

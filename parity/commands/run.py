@@ -83,7 +83,7 @@ def _run(options: argparse.Namespace) -> int:
     cases = _chosen(options)
     named = list(dict.fromkeys(options.reference or ()))
     with ExitStack() as stack:
-        clients, missing = _start(named or list(REFERENCES), options.references, stack)
+        clients, missing = start_clients(named or list(REFERENCES), options.references, stack)
         work = [] if options.stages_only else list(jobs(cases))
         if options.checkpoint:
             work += _stages(options, stack)
@@ -121,7 +121,7 @@ def _chosen(options: argparse.Namespace) -> list[Case]:
     return [case for case in cases if case.block in options.block or case.id in options.block]
 
 
-def _start(
+def start_clients(
     names: Sequence[str], folder: Path | None, stack: ExitStack
 ) -> tuple[list[Client], dict[str, str]]:
     """Start the workers; returns those that run, and for each that does not the reason."""

@@ -9,17 +9,38 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Reference:
-    """One reference: the name used on the command line, and the packages it rests on."""
+    """One reference.
+
+    Attributes:
+        name: what it is called on the command line.
+        module: the module with `library()`, imported by the worker.
+        packages: the distributions it rests on; their versions go into every report.
+        sources: where the source of each is kept, and at which commit or tag it is that version.
+    """
 
     name: str
     module: str
     packages: tuple[str, ...]
+    sources: tuple[tuple[str, str], ...] = ()
 
 
 REFERENCES: dict[str, Reference] = {
     reference.name: reference
     for reference in (
-        Reference("meta", "parity.references.meta", ("sam2", "segment-anything")),
-        Reference("ultralytics", "parity.references.ultralytics_sam", ("ultralytics",)),
+        Reference(
+            "meta",
+            "parity.references.meta",
+            ("sam2", "segment-anything"),
+            (
+                ("sam2", "facebookresearch/sam2@2b90b9f"),
+                ("segment-anything", "facebookresearch/segment-anything@dca509f"),
+            ),
+        ),
+        Reference(
+            "ultralytics",
+            "parity.references.ultralytics_sam",
+            ("ultralytics",),
+            (("ultralytics", "ultralytics/ultralytics@v8.4.190"),),
+        ),
     )
 }

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -17,6 +16,7 @@ import parity
 from parity.case import Case
 from parity.references import Reference
 from parity.references.protocol import receive, send
+from parity.references.reply import Reply
 
 # The references' interpreter must find `parity` and nothing else of this environment: so the package is
 # registered from its folder instead of putting its parent, which may be a site-packages, on the path.
@@ -43,16 +43,6 @@ _QUIET = {
 
 class WorkerError(RuntimeError):
     """A worker died, or could not be started."""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """A worker's answer: status "ok", "no counterpart" or "raised", a message, outputs and the module's tensors."""
-
-    status: str
-    message: str
-    outputs: dict[str, Tensor]
-    state: tuple[tuple[str, tuple[int, ...]], ...]
 
 
 class Client:

@@ -14,7 +14,7 @@ from parity.case import Case, NoCounterpart, Side, uniform
 from parity.compare import Verdict
 from parity.execute import execute
 from parity.references import Reference
-from parity.references.client import Reply
+from parity.references.reply import Reply
 from parity.runner import Row, jobs, run
 from parity.truths import TruthCache
 

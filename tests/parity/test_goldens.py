@@ -1,0 +1,94 @@
+"""Goldens: what is refused, what has gone stale, and that they can be told from each other."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from parity import goldens
+from parity.case import Case, uniform
+from parity.compare import Verdict
+from parity.goldens import Golden, GoldenClient, GoldenError
+from parity.references import REFERENCES
+from parity.runner import jobs, run
+
+META = REFERENCES["meta"]
+VERSIONS = {"sam2": "1.1.0", "segment-anything": "1.0", "torch": "2.13.0"}
+
+
+def subject(**changes: Any) -> Case:
+    return Case(**{"block": "twice", "name": "n", "why": "w", "inputs": {"x": uniform(3)}, **changes})
+
+
+def golden(case: Case, origin: str = "meta", **changes: Any) -> Golden:
+    x = case.tensors()["x"]
+    note = goldens.provenance(case, META, VERSIONS, ())
+    return Golden({"out": x * 2}, {"out": x.double() * 2}, {**note, "recorded_from": origin, **changes})
+
+
+def test_a_golden_comes_back_as_it_was(tmp_path: Path) -> None:
+    kept = golden(subject())
+    goldens.write(kept, tmp_path / "g.safetensors")
+    back = goldens.read(tmp_path / "g.safetensors")
+    assert torch.equal(back.upstream["out"], kept.upstream["out"])
+    assert torch.equal(back.truth["out"], kept.truth["out"])
+    assert back.provenance == kept.provenance
+    assert {"packages", "sources", "torch", "platform", "inputs", "weights"} <= set(back.provenance)
+
+
+@pytest.mark.parametrize("origin", ["samblocks", "self", ""])
+def test_what_was_not_recorded_from_upstream_is_refused(tmp_path: Path, origin: str) -> None:
+    goldens.write(golden(subject(), origin), tmp_path / "g.safetensors")
+    with pytest.raises(GoldenError, match="upstream alone"):
+        goldens.read(tmp_path / "g.safetensors")
+
+
+def test_a_golden_without_versions_is_refused(tmp_path: Path) -> None:
+    goldens.write(golden(subject(), packages={}), tmp_path / "g.safetensors")
+    with pytest.raises(GoldenError, match="which versions"):
+        goldens.read(tmp_path / "g.safetensors")
+
+
+def test_a_damaged_golden_says_so(tmp_path: Path) -> None:
+    goldens.write(golden(subject()), tmp_path / "g.safetensors")
+    whole = (tmp_path / "g.safetensors").read_bytes()
+    (tmp_path / "g.safetensors").write_bytes(whole[:-9])
+    with pytest.raises(GoldenError, match="damaged"):
+        goldens.read(tmp_path / "g.safetensors")
+
+
+def test_changed_inputs_are_not_taken_for_a_changed_block(tmp_path: Path) -> None:
+    case = subject()
+    goldens.write(golden(case), goldens.path_of(case, "meta", tmp_path))
+    changed = subject(inputs={"x": uniform(3, low=0.0)})
+    with pytest.raises(GoldenError, match="inputs of twice/n"):
+        GoldenClient(META, tmp_path).execute(changed, changed.tensors())
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(2.0, Verdict.EXACT), (2.00001, Verdict.DIVERGED)])
+def test_goldens_judge_like_a_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factor: float, verdict: Verdict
+) -> None:
+    class Ours:
+        name = "ours"
+
+        def function(self, name: str) -> Any:
+            return lambda x: x * factor
+
+    monkeypatch.setattr("parity.runner.own_library", Ours)
+    case = subject(call=lambda side: side.library.function("twice")(side.inputs["x"]))
+    goldens.write(golden(case), goldens.path_of(case, "meta", tmp_path))
+    client = GoldenClient(META, tmp_path)
+    assert list(client.cases([case, subject(name="other")])) == [case]
+    rows = list(run(list(jobs([case])), [client]))
+    assert [row.comparison.verdict for row in rows] == [verdict, verdict]
+    assert client.versions["sam2"] == "1.1.0"
+
+
+def test_weights_have_a_hash_that_follows_name_shape_and_adjustment() -> None:
+    state = (("a.weight", (3, 3)), ("b", (2,)))
+    base = goldens.weights_digest(subject(), state)
+    assert base == goldens.weights_digest(subject(), reversed(state))
+    assert base != goldens.weights_digest(subject(), (("a.weight", (3, 3)), ("c", (2,))))
+    assert base != goldens.weights_digest(subject(adjust=lambda tensors: tensors["b"].add_(1)), state)
