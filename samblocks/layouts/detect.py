@@ -1,0 +1,144 @@
+"""What a file holds, told from the names and shapes of its tensors and from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from samblocks.errors import LayoutError
+from samblocks.layouts.facts import facts_of
+from samblocks.layouts.info import TensorInfo
+from samblocks.layouts.match import Match, match_all
+from samblocks.layouts.spelling import prefix_of, spellings
+
+_NAMED = 3
+"""Tensors named per kind of difference in a message."""
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What a file holds.
+
+    Args:
+        layout: the layout; "meta" for Ultralytics' files too, which have the same names.
+        candidates: the variants that it may be; several where tensors cannot tell.
+        component: None for a whole model, else its parts, as "trunk", "mask_decoder" or
+            "prompt_encoder+mask_decoder".
+        model_class: the class of transformers that writes such a file, where one can be told.
+        prefix: what stands in front of the layout's names.
+        evidence: sentences on what led to this.
+        image_size: side of the image that the shapes were made for, where shapes depend on it.
+        num_maskmem: memories that the shapes were made for, where the file holds their encodings.
+        missing: names of the layout that the file lacks; empty unless differences were allowed.
+        unexpected: names of the file that are none of the layout's.
+        misshapen: name, shape and expected shape, as text.
+    """
+
+    layout: str
+    candidates: tuple[str, ...]
+    component: str | None
+    model_class: str | None
+    prefix: str
+    evidence: tuple[str, ...]
+    image_size: int | None = None
+    num_maskmem: int | None = None
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    misshapen: tuple[tuple[str, str, str], ...] = ()
+
+    @property
+    def version(self) -> str | None:
+        """The release, "1", "2.0" or "2.1", or None where the candidates differ in it."""
+        found = {_version(name) for name in self.candidates}
+        return found.pop() if len(found) == 1 else None
+
+
+def _version(variant: str) -> str:
+    if facts_of(variant).family != "sam2":
+        return "1"
+    return "2.1" if variant.startswith("sam2.1") else "2.0"
+
+
+def detect(tensors: Mapping[str, TensorInfo], *, strict: bool = True) -> Detection:
+    """Say what a file holds.
+
+    Args:
+        tensors: every tensor's name in the file, with shape and dtype.
+        strict: whether every tensor of the file must be explained, and none of a part be missing; if not,
+            the nearest variant is returned together with the differences.
+
+    Returns:
+        layout, candidates and the rest.
+
+    Raises:
+        LayoutError: nothing fits; the nearest variant is named with what is missing, unexpected or misshapen.
+
+    >>> from samblocks.layouts import expected
+    >>> found = detect({"module." + key: info for key, info in expected("meta", "sam2.1_hiera_tiny").items()})
+    >>> found.layout, found.candidates, found.component, found.prefix
+    ('meta', ('sam2.1_hiera_tiny',), None, 'module.')
+    """
+    if not tensors:
+        raise LayoutError("there are no tensors, so there is nothing to recognise")
+    readings = spellings(tensors)
+    if not readings:
+        sample = ", ".join(sorted(tensors)[:_NAMED])
+        raise LayoutError(
+            f"none of the {len(tensors)} names ({sample}, …) is one of a SAM or SAM 2 model in any known layout"
+        )
+    likely = [reading for reading in readings if 2 * reading.votes >= readings[0].votes]
+    matches = [match for reading in likely for match in match_all(tensors, reading)]
+    best = min(matches, key=Match.rank)
+    if best.distance and strict:
+        raise LayoutError(_explain(tensors, best))
+    return _detection(tensors, best, [match for match in matches if match.agrees_with(best)])
+
+
+def _detection(tensors: Mapping[str, TensorInfo], best: Match, equals: list[Match]) -> Detection:
+    candidates = tuple(dict.fromkeys(match.variant for match in equals))
+    classes = {match.model_class for match in equals}
+    evidence = [f"{len(best.names)} of {len(tensors)} names are {best.layout}'s"]
+    if best.spelling.add:
+        evidence.append(f"names lack {best.spelling.add!r}: one part of a model alone")
+    if any("_orig_mod" in key or "_fsdp_wrapped" in key for key in best.names):
+        evidence.append("names of wrapping modules stand inside the names")
+    evidence += [f"{key} stands for {name}" for key, name in best.renames()]
+    if best.image_size not in (None, 1024):
+        evidence.append(f"shapes are those of image side {best.image_size}")
+    if best.num_maskmem not in (None, 7):
+        evidence.append(f"shapes are those of {best.num_maskmem} memories")
+    if len(candidates) > 1:
+        evidence.append(f"tensors cannot tell between {', '.join(candidates)}")
+    return Detection(
+        layout=best.layout,
+        candidates=candidates,
+        component=best.component,
+        model_class=best.model_class if len(classes) == 1 else None,
+        prefix=prefix_of(best.names, best.spelling),
+        evidence=tuple(evidence),
+        image_size=best.image_size,
+        num_maskmem=best.num_maskmem,
+        missing=best.missing,
+        unexpected=best.unexpected,
+        misshapen=best.misshapen,
+    )
+
+
+def _explain(tensors: Mapping[str, TensorInfo], best: Match) -> str:
+    """The sentence about a file that fits nothing."""
+    what = f"{best.layout} {best.variant}" + (f" ({best.model_class})" if best.model_class else "")
+    if best.component:
+        what += f", {best.component} alone"
+    problems = [
+        _listed("missing", best.missing),
+        _listed("unexpected", best.unexpected),
+        _listed("misshapen", [f"{key} is {has}, should be {want}" for key, has, want in best.misshapen]),
+    ]
+    return f"these {len(tensors)} tensors fit no layout; the nearest is {what}: " + "; ".join(
+        filter(None, problems)
+    )
+
+
+def _listed(kind: str, names: tuple[str, ...] | list[str]) -> str:
+    more = ", …" if len(names) > _NAMED else ""
+    return f"{len(names)} {kind} ({', '.join(names[:_NAMED])}{more})" if names else ""

@@ -1,0 +1,160 @@
+"""How well the tensors of a file fit one variant in one layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from samblocks.layouts.components import component_name, part_of
+from samblocks.layouts.facts import facts_of
+from samblocks.layouts.info import LAYOUTS, TensorInfo, shape_text
+from samblocks.layouts.meta import meta_tensors
+from samblocks.layouts.rules import Moves, Table
+from samblocks.layouts.spelling import Spelling, spell
+from samblocks.layouts.tables import classes_of, expected, table, variants_of
+
+
+@dataclass(frozen=True)
+class Match:
+    """The outcome of comparing a file with one variant in one layout.
+
+    Args:
+        layout, variant, model_class: what it was compared with.
+        spelling: how the names were read.
+        names: name in the file to name in the layout.
+        component: the parts that are there, or None for all.
+        image_size, num_maskmem: what the shapes were made for, where they tell.
+        missing, unexpected, misshapen: as in `Detection`.
+    """
+
+    layout: str
+    variant: str
+    model_class: str | None
+    spelling: Spelling
+    names: Mapping[str, str]
+    component: str | None
+    image_size: int | None
+    num_maskmem: int | None
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    misshapen: tuple[tuple[str, str, str], ...]
+
+    @property
+    def distance(self) -> int:
+        """How many tensors differ."""
+        return len(self.missing) + len(self.unexpected) + len(self.misshapen)
+
+    def rank(self) -> tuple[int, bool, int]:
+        """Fewest differences first, then whole models, then in the order of `LAYOUTS`."""
+        return self.distance, self.component is not None, LAYOUTS.index(self.layout)
+
+    def agrees_with(self, best: Match) -> bool:
+        """Whether this reading of the file is as good as the best one and says the same of it."""
+        if best.distance:
+            alike = (self.missing, self.unexpected, self.misshapen)
+            alike_best = (best.missing, best.unexpected, best.misshapen)
+            return self.rank() == best.rank() and alike == alike_best and self.component == best.component
+        return self.rank() == best.rank() and self.component == best.component
+
+    def renames(self) -> Iterator[tuple[str, str]]:
+        """Names that older versions of transformers changed, with what they stand for."""
+        for key, name in self.names.items():
+            if key.rpartition(".")[2] != name.rpartition(".")[2]:
+                yield key, name
+
+
+def match_all(tensors: Mapping[str, TensorInfo], spelling: Spelling) -> list[Match]:
+    """Compare a file with every variant and class of one layout and family.
+
+    Args:
+        tensors: every tensor's name in the file, with shape and dtype.
+        spelling: how to read the names.
+
+    Returns:
+        one match per variant and class.
+    """
+    done: dict[int, tuple[dict[str, str], Moves]] = {}
+    matches = []
+    for variant in variants_of(spelling.layout):
+        if facts_of(variant).family != spelling.family:
+            continue
+        for model_class in classes_of(spelling.layout, variant):
+            rules = table(spelling.layout, variant, model_class)
+            if id(rules) not in done:
+                done[id(rules)] = read(tensors, spelling, rules)
+            matches.append(_match(tensors, spelling, variant, model_class, *done[id(rules)]))
+    return matches
+
+
+def read(tensors: Mapping[str, TensorInfo], spelling: Spelling, rules: Table) -> tuple[dict[str, str], Moves]:
+    """The names of a file in its layout, and what they are in Meta's."""
+    names = spell(tensors, spelling, rules.knows_other)
+    return names, rules.moves({name: tensors[key] for key, name in names.items()}, to_meta=True)
+
+
+@lru_cache(maxsize=64)
+def _held(layout: str, variant: str, model_class: str | None) -> tuple[str, ...]:
+    """The keys of Meta's layout that have a place in another one."""
+    rules = table(layout, variant, model_class)
+    return tuple(key for key in meta_tensors(variant) if rules.to_other(key))
+
+
+def sizes_of(infos: Mapping[str, TensorInfo]) -> tuple[int | None, int | None]:
+    """Image side in pixels and number of memories that shapes were made for, each where they tell."""
+    image_size = num_maskmem = None
+    grid = infos.get("image_encoder.pos_embed")
+    if grid is not None and len(grid.shape) == 4 and grid.shape[1] == grid.shape[2]:
+        image_size = 16 * grid.shape[1]
+    times = infos.get("maskmem_tpos_enc")
+    if times is not None and times.shape:
+        num_maskmem = times.shape[0]
+    return image_size, num_maskmem
+
+
+def _match(
+    tensors: Mapping[str, TensorInfo],
+    spelling: Spelling,
+    variant: str,
+    model_class: str | None,
+    names: dict[str, str],
+    moves: Moves,
+) -> Match:
+    layout, family = spelling.layout, spelling.family
+    rules, published = table(layout, variant, model_class), expected(layout, variant, model_class)
+    raw = {name: key for key, name in names.items()}
+    origin = {key: move.inputs for move in moves.moves if move.inputs for key in move.outputs}
+    infos = {key: moves.infos[key] for key in origin}
+    image_size, num_maskmem = sizes_of(infos)
+    wanted = meta_tensors(variant, image_size=image_size or 1024, num_maskmem=num_maskmem or 7)
+    held = _held(layout, variant, model_class)
+
+    broken = set(moves.unexplained)
+    foreign = {name for key in infos if key not in wanted for name in origin[key]}
+    broken |= {
+        name
+        for key in infos
+        if key in wanted and infos[key].shape != wanted[key].shape
+        for name in origin[key]
+    }
+    touched = {*infos, *(key for name in broken for key in rules.to_meta(name))}
+    parts = {part_of(key, family) for key in touched if key in wanted}
+    lacking = [key for key in held if key not in touched and part_of(key, family) in parts]
+    whole = layout != "timm" and parts == {part_of(key, family) for key in held}
+    return Match(
+        layout=layout,
+        variant=variant,
+        model_class=model_class,
+        spelling=spelling,
+        names=names,
+        component=None if whole else component_name(parts),
+        image_size=image_size,
+        num_maskmem=num_maskmem,
+        missing=tuple(dict.fromkeys(name for key in lacking for name in rules.to_other(key))),
+        unexpected=tuple(key for key in tensors if key not in names or names[key] in foreign),
+        misshapen=tuple(
+            (raw[name], shape_text(tensors[raw[name]].shape), shape_text(published[name].shape))
+            for name in sorted(broken)
+            if name in published
+        ),
+    )

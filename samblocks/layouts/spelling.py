@@ -1,0 +1,178 @@
+"""Which name of a layout each name in a file is: what training loops and wrappers put in front taken away.
+
+Prefixes of any depth come off (`model.`, `sam.`, `detector.`, …), names of wrapping modules inside a name too
+(`image_encoder._orig_mod.trunk…`); a file that holds one part of a model gets the part's name back; and the
+renames that older versions of transformers made (`gamma` and `weight`, `beta` and `bias`) are undone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from samblocks.layouts.components import bare_prefixes
+from samblocks.layouts.facts import facts_of
+from samblocks.layouts.tables import expected
+
+_WRAPPERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+_DEPTH = 12
+"""Parts of a name that are tried as a prefix."""
+
+_SAMPLES = (
+    ("meta", "sam_vit_b"),
+    ("meta", "mobile_sam"),
+    ("meta", "sam2.1_hiera_tiny"),
+    ("transformers", "sam_vit_b"),
+    ("transformers", "sam2.1_hiera_tiny"),
+    ("timm", "sam_vit_b"),
+    ("timm", "sam2.1_hiera_tiny"),
+    ("muggled", "sam_vit_b"),
+    ("muggled", "sam2.1_hiera_tiny"),
+)
+"""Per layout and family one variant, which has every name of the family up to its numbers."""
+
+_RENAMED = {
+    "weight": ("gamma", "scale"),
+    "gamma": ("weight", "scale"),
+    "scale": ("gamma",),
+    "beta": ("bias",),
+}
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """How the names of a file become names of a layout.
+
+    Args:
+        layout: the layout.
+        family: "sam", "mobile_sam" or "sam2".
+        strip: what comes off the front.
+        add: what goes in front afterwards.
+        votes: how many names look like the layout's then.
+    """
+
+    layout: str
+    family: str
+    strip: str = ""
+    add: str = ""
+    votes: int = 0
+
+
+def unwrapped(key: str) -> str:
+    """A name without the parts that wrapping modules put into it.
+
+    >>> unwrapped("module.image_encoder._orig_mod.trunk.pos_embed")
+    'image_encoder.trunk.pos_embed'
+    """
+    words = key.split(".")
+    if _WRAPPERS.isdisjoint(words):
+        return key
+    return ".".join(word for word in words if word not in _WRAPPERS)
+
+
+def _shape_of_name(key: str) -> str:
+    return re.sub(r"[0-9]+", "#", key)
+
+
+@lru_cache(maxsize=1)
+def _known_shapes() -> Mapping[str, tuple[tuple[str, str, str], ...]]:
+    """Names without their numbers, to the layout, family and part whose names they are."""
+    found: dict[str, dict[tuple[str, str, str], None]] = {}
+    for layout, variant in _SAMPLES:
+        family = facts_of(variant).family
+        names = {_shape_of_name(key) for key in expected(layout, variant)}
+        for add in bare_prefixes(layout, family):
+            for name in names:
+                if name.startswith(add):
+                    found.setdefault(name[len(add) :], {})[layout, family, add] = None
+    return {name: tuple(places) for name, places in found.items()}
+
+
+def spellings(keys: Iterable[str]) -> list[Spelling]:
+    """The ways to read the names of a file, one per layout and family, those that fit most names first.
+
+    Args:
+        keys: the names in the file.
+
+    Returns:
+        spellings with at least one vote.
+    """
+    known = _known_shapes()
+    votes: Counter[tuple[str, str, str, str]] = Counter()
+    for key in keys:
+        words = unwrapped(key).split(".")
+        for depth in range(min(len(words), _DEPTH)):
+            places = known.get(_shape_of_name(".".join(words[depth:])))
+            if places:
+                strip = "".join(f"{word}." for word in words[:depth])
+                votes.update((layout, family, strip, add) for layout, family, add in places)
+    best: dict[tuple[str, str], Spelling] = {}
+    for (layout, family, strip, add), count in votes.items():
+        offer = Spelling(layout, family, strip, add, count)
+        if (layout, family) not in best or _worth(offer) > _worth(best[layout, family]):
+            best[layout, family] = offer
+    return sorted(best.values(), key=lambda spelling: -spelling.votes)
+
+
+def _worth(spelling: Spelling) -> tuple[int, bool, int, str]:
+    """More votes first, then whole models, then the shorter prefix."""
+    return spelling.votes, not spelling.add, -len(spelling.strip), spelling.strip
+
+
+def _renamed(name: str) -> Iterator[str]:
+    """What a name may have been before older versions of transformers renamed it."""
+    front, dot, last = name.rpartition(".")
+    for word in _RENAMED.get(last, ()):
+        yield f"{front}{dot}{word}"
+
+
+def spell(keys: Iterable[str], spelling: Spelling, known: Callable[[str], bool]) -> dict[str, str]:
+    """The layout's name of every name in a file that is one.
+
+    Args:
+        keys: the names in the file.
+        spelling: how to read them.
+        known: whether a name is the layout's.
+
+    Returns:
+        name in the file to name in the layout, for those that are known; each name of the layout once.
+    """
+    strip, add = spelling.strip, spelling.add
+    plain = {key: unwrapped(key) for key in keys}
+    names = {key: add + name[len(strip) :] for key, name in plain.items() if name.startswith(strip)}
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    doubtful: list[str] = []
+    for key, name in names.items():
+        if known(name) and name not in taken:
+            found[key] = name
+            taken.add(name)
+        else:
+            doubtful.append(key)
+    for key in doubtful:
+        before = next((name for name in _renamed(names[key]) if name not in taken and known(name)), None)
+        if before is not None:
+            found[key] = before
+            taken.add(before)
+    return found
+
+
+def prefix_of(names: Mapping[str, str], spelling: Spelling) -> str:
+    """What stands in the file in front of most names.
+
+    Args:
+        names: the result of `spell`.
+        spelling: how they were read.
+
+    Returns:
+        the prefix with wrapping modules, as "module.model.".
+    """
+    seen: Counter[str] = Counter()
+    for key, name in names.items():
+        bare = name[len(spelling.add) :]
+        if key.endswith(bare):
+            seen[key[: len(key) - len(bare)]] += 1
+    return seen.most_common(1)[0][0] if seen else spelling.strip
