@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from samblocks.checkpoints import web
 from samblocks.checkpoints.lock_format import Entry, Known
-from samblocks.checkpoints.transfer import PASSING, PAUSES
 from samblocks.errors import CheckpointError
 
 _Result = TypeVar("_Result")
@@ -56,7 +55,7 @@ def facts(row: Known, revision: str | None = None) -> tuple[int | None, str | No
     url = hf_hub_url(_repository(row), _filename(row), revision=row.revision or revision, endpoint=endpoint())
     found = _patiently(row, lambda: get_hf_file_metadata(url))
     if found.commit_hash is None:
-        raise CheckpointError(
+        raise web.Unreachable(
             f"{url} was answered by something that is not a Hub: a proxy or a login page stands in between, "
             "or HF_ENDPOINT is wrong"
         )
@@ -111,29 +110,37 @@ def discard(path: Path) -> None:
 
 def _patiently(row: Known, ask: Callable[[], _Result]) -> _Result:
     """Ask until there is an answer that will stay the same; huggingface_hub's errors become one sentence."""
-    for pause in (*PAUSES, None):
+
+    def attempt() -> _Result:
         try:
             return ask()
         except Exception as error:
-            # huggingface_hub raises its own errors, those of its HTTP library (which changed from one major
+            # huggingface_hub raises errors of its own, those of its HTTP library (which changed from one major
             # version to the next) and OSErrors; whichever it is, the caller needs one sentence.
             status = getattr(getattr(error, "response", None), "status_code", None)
-            passing = status in PASSING or (status is None and _is_connection(error))
-            if pause is None or not passing:
-                raise CheckpointError(
-                    f"{row.place} could not be had from the Hub: {_sentence(error, status)}"
-                ) from None
-            time.sleep(pause)
-    raise AssertionError("unreachable")
+            problem = f"{row.place} could not be had from the Hub: {_sentence(error, status)}"
+            causes = list(_causes(error))
+            if status is not None:
+                passing, unreachable = status in web.PASSING, status in web.REFUSED
+            else:
+                unreachable = any(_is_connection(cause) for cause in causes)
+                passing = unreachable and not any(web.is_unknown_host(cause) for cause in causes)
+            if passing:
+                raise web.Passing(problem) from None
+            raise (web.Unreachable if unreachable else CheckpointError)(problem) from None
+
+    return web.patiently(attempt)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    found: BaseException | None = error
+    while found is not None:
+        yield found
+        found = found.__cause__ or found.__context__
 
 
 def _is_connection(error: BaseException) -> bool:
-    causes: BaseException | None = error
-    while causes is not None:
-        if isinstance(causes, (ConnectionError, TimeoutError)) or "Connect" in type(causes).__name__:
-            return True
-        causes = causes.__cause__ or causes.__context__
-    return False
+    return isinstance(error, (ConnectionError, TimeoutError)) or "Connect" in type(error).__name__
 
 
 def _sentence(error: Exception, status: int | None) -> str:
@@ -142,7 +149,7 @@ def _sentence(error: Exception, status: int | None) -> str:
         return "the disk is full"
     if isinstance(error, PermissionError):
         return f"{error.filename} cannot be written (HF_HOME may name another folder)"
-    if status in (401, 403, 407):
+    if status in web.REFUSED:
         return f"access was refused with status {status}; a login, a token or a proxy may stand in between"
     if status is not None:
         return f"status {status} ({name})"

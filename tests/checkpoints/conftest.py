@@ -19,15 +19,14 @@ spec.loader.exec_module(sys.modules["download_server"])
 @pytest.fixture
 def server(monkeypatch):
     """The server; proxies are switched off, and no pauses are made between tries."""
-    from samblocks.checkpoints import hub, transfer
+    from samblocks.checkpoints import web
 
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     for name in ("HF_HUB_OFFLINE", "SAMBLOCKS_LOCK", "SAMBLOCKS_CACHE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(transfer, "PAUSES", (0.01, 0.01))
-    monkeypatch.setattr(hub, "PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(web, "PAUSES", (0.01, 0.01))
     with sys.modules["download_server"].running() as running:
         monkeypatch.setenv("HF_ENDPOINT", running.address)
         yield running

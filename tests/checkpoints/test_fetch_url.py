@@ -6,7 +6,7 @@ import re
 import pytest
 from download_server import lead, noise, page, refuse, right, slow, unmeasured, write_lock
 
-from samblocks.checkpoints import transfer
+from samblocks.checkpoints import transfer, web
 from samblocks.checkpoints.fetch import fetch
 from samblocks.errors import CheckpointError
 
@@ -76,9 +76,9 @@ def test_endless_redirects_end(setup):
 
 
 def test_no_redirect_from_https_to_http():
-    request = transfer.urllib.request.Request("https://example.org/model.pt")
+    request = web.urllib.request.Request("https://example.org/model.pt")
     with pytest.raises(CheckpointError, match="redirects from https to http://example"):
-        transfer._StaysSecure().redirect_request(request, None, 302, "Found", {}, "http://example.org/x")
+        web.StaysSecure().redirect_request(request, None, 302, "Found", {}, "http://example.org/x")
 
 
 def test_a_cut_transfer_goes_on_where_it_stopped(setup):
@@ -213,7 +213,7 @@ def test_a_slow_host_is_waited_for(setup):
 
 
 def test_a_host_that_falls_silent_is_not_waited_for_without_end(setup, monkeypatch):
-    monkeypatch.setattr(transfer, "TIMEOUT", 0.05)
+    monkeypatch.setattr(web, "TIMEOUT", 0.05)
     setup.server.routes[PATH] = [slow(DATA, pieces=2, pause=0.3), right(DATA)]
     assert setup.fetch().read_bytes() == DATA
     assert len(setup.server.log) == 2
@@ -226,10 +226,10 @@ def test_an_error_that_passes_is_tried_again(setup):
 
 def test_the_wait_a_host_asks_for_is_kept_but_bounded(setup, monkeypatch):
     waits = []
-    monkeypatch.setattr(transfer.time, "sleep", waits.append)
+    monkeypatch.setattr(web.time, "sleep", waits.append)
     setup.server.routes[PATH] = [refuse(429, Retry_After=7), refuse(503, Retry_After=9999), right(DATA)]
     setup.fetch()
-    assert waits == [7.0, transfer.LONGEST_WAIT]
+    assert waits == [7.0, web.LONGEST_WAIT]
 
 
 def test_an_error_that_stays_is_given_up(setup):
@@ -273,7 +273,7 @@ def test_a_full_disk_is_noticed_before_the_download(setup, monkeypatch):
         transfer.shutil, "disk_usage", lambda _: transfer.shutil._ntuple_diskusage(1, 1, 99_999)
     )
     setup.server.routes[PATH] = right(DATA)
-    setup.fails("the disk is full: .* has 0 MB free and the download needs 0 MB")
+    setup.fails("the disk is full: .* has 0.1 MB free and the download needs 0.3 MB")
 
 
 def test_a_disk_that_fills_up_on_the_way(setup, monkeypatch):
@@ -294,11 +294,11 @@ def test_a_disk_that_fills_up_on_the_way(setup, monkeypatch):
             self.left -= written
             return written
 
-    real = transfer._file
-    monkeypatch.setattr(transfer, "_file", lambda *args: Full(real(*args)))
+    real = transfer._open
+    monkeypatch.setattr(transfer, "_open", lambda *args: Full(real(*args)))
     setup.server.routes[PATH] = right(DATA)
     setup.fails("the disk is full: .*partial cannot grow .No space left on device")
-    monkeypatch.setattr(transfer, "_file", real)
+    monkeypatch.setattr(transfer, "_open", real)
     assert setup.fetch().read_bytes() == DATA
     assert setup.ranges[-1] == "bytes=100000-"
 
