@@ -3,9 +3,19 @@
 from functools import cache
 
 from parity.case import Case
-from parity.cases import hiera
+from parity.cases import (
+    common,
+    functions,
+    hiera,
+    memory_blocks,
+    position,
+    rope,
+    tracking,
+    two_way,
+    vit,
+)
 
-_FILES = (hiera,)
+_FILES = (common, functions, position, vit, hiera, two_way, rope, memory_blocks, tracking)
 
 
 @cache

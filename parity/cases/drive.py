@@ -1,0 +1,235 @@
+"""How cases drive whole models: one way that every library understands, by keyword, and through their own methods.
+
+What the parts of a model return in between is recorded too, so that a difference shows first in the stage that
+makes it. Outputs of a few numbers a frame (scores, predicted IoU) are gathered over all frames: the error of two
+numbers is a matter of luck, that of twenty is not.
+"""
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from parity import fill
+from parity.case import Side, Spec
+
+PARTS = ("sam_prompt_encoder", "sam_mask_decoder", "memory_attention", "memory_encoder")
+"""The parts of a SAM 2 model whose outputs are recorded."""
+
+
+def pictures(*shape: int) -> Spec:
+    """Images [..., H, W], normalised: patches of 16 pixels with detail, so that neighbours are alike."""
+    return Spec(shape, _picture)
+
+
+def _picture(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    coarse_shape = (*shape[:-2], -(-shape[-2] // 16), -(-shape[-1] // 16))
+    coarse = fill.uniform(f"{name}:coarse", coarse_shape, -1.6, 1.6)
+    coarse = coarse.repeat(16, axis=-2).repeat(16, axis=-1)[..., : shape[-2], : shape[-1]]
+    return np.asarray(coarse + fill.uniform(f"{name}:fine", shape, -0.6, 0.6))
+
+
+def rectangles(height: int, width: int, *corners: tuple[int, int, int, int]) -> Spec:
+    """Masks [N, 1, H, W], 1 inside a rectangle (left, top, right, bottom) and 0 outside."""
+
+    def values(name: str, shape: tuple[int, ...]) -> np.ndarray:
+        masks = np.zeros(shape)
+        for mask, (left, top, right, bottom) in zip(masks, corners, strict=True):
+            mask[0, top:bottom, left:right] = 1.0
+        return masks
+
+    return Spec((len(corners), 1, height, width), values)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of `track_step`.
+
+    Attributes:
+        frame: index into the input `frames`.
+        prompt: the input that prompts: points, with their labels in the input `<prompt>_labels`, or, where there
+            is no such input, a mask; empty for a frame that is only tracked.
+        correct: the prompt corrects what is already known of the frame: its logits are given too.
+        reverse: tracking runs backwards.
+        remember: run the memory encoder.
+    """
+
+    frame: int
+    prompt: str = ""
+    correct: bool = False
+    reverse: bool = False
+    remember: bool = True
+
+
+@dataclass
+class Calls:
+    """What the recorded parts of a model were given and returned, since it was last asked."""
+
+    arguments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    results: dict[str, Any] = field(default_factory=dict)
+
+
+@contextmanager
+def recorded(model: nn.Module, parts: Sequence[str] = PARTS) -> Iterator[Calls]:
+    """Record the last call of each part, by forward hooks."""
+    calls = Calls()
+
+    def hook(name: str) -> Any:
+        def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+            bound = inspect.signature(module.forward).bind(*args, **kwargs)
+            calls.arguments[name] = dict(bound.arguments)
+            calls.results[name] = copied(result)
+
+        return record
+
+    handles = [
+        model.get_submodule(name).register_forward_hook(hook(name), with_kwargs=True) for name in parts
+    ]
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def copied(result: Any) -> Any:
+    """A copy of a nested result: some implementations change what they returned later."""
+    if isinstance(result, Tensor):
+        return result.detach().clone()
+    if isinstance(result, Mapping):
+        return {name: copied(value) for name, value in result.items()}
+    if isinstance(result, list | tuple):
+        return [copied(value) for value in result]
+    return result
+
+
+def encoded(net: Any, image: Tensor, dtype: torch.dtype) -> dict[str, Any]:
+    """A SAM 2 model's features of one image [1, 3, H, W]: the dict of `forward_image`."""
+    features: dict[str, Any] = net.forward_image(image)
+    features["vision_pos_enc"] = [code.to(dtype) for code in features["vision_pos_enc"]]
+    return features
+
+
+def prepared(net: Any, features: Mapping[str, Any], objects: int) -> tuple[Any, Any, Any]:
+    """Features of one image, for several objects, as `track_step` takes them."""
+    for_all = {
+        name: [level.expand(objects, -1, -1, -1) for level in features[name]]
+        for name in ("backbone_fpn", "vision_pos_enc")
+    }
+    _, maps, codes, sizes = net._prepare_backbone_features({**features, **for_all})
+    return maps, codes, sizes
+
+
+def tracked(side: Side, script: Sequence[Step], objects: int = 2, *, stages: bool = True) -> dict[str, Any]:
+    """Run a script of frames and prompts through a SAM 2 model's `track_step`, as a video predictor would.
+
+    Inputs of the case: `frames` [T, 3, S, S], and the prompts that the script names.
+
+    Args:
+        side: library, model and inputs.
+        script: the steps, in order.
+        objects: how many objects are tracked at once.
+        stages: also return what the parts gave in between.
+    """
+    net, frames = side.net, side.inputs["frames"]
+    known: dict[str, dict[int, Any]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
+    features: dict[int, dict[str, Any]] = {}
+    outputs: dict[str, Any] = {}
+    scores: list[Tensor] = []
+    ious: dict[int, list[Tensor]] = {}
+    with recorded(net) as calls:
+        for position, step in enumerate(script):
+            if step.frame not in features:
+                features[step.frame] = encoded(net, frames[step.frame : step.frame + 1], side.dtype)
+                if stages:
+                    outputs[f"frame{step.frame}"] = copied(_levels(features[step.frame], not position))
+            maps, codes, sizes = prepared(net, features[step.frame], objects)
+            points, mask = prompt(side.inputs, step.prompt)
+            earlier = _forget(known, step) if step.prompt else None
+            calls.results.clear()
+            result = net.track_step(
+                frame_idx=step.frame,
+                is_init_cond_frame=bool(step.prompt) and not step.correct,
+                current_vision_feats=maps,
+                current_vision_pos_embeds=codes,
+                feat_sizes=sizes,
+                point_inputs=points,
+                mask_inputs=mask,
+                output_dict=known,
+                num_frames=len(frames),
+                track_in_reverse=step.reverse,
+                run_mem_encoder=step.remember,
+                prev_sam_mask_logits=earlier["pred_masks"].clamp(-32, 32) if step.correct else None,
+            )
+            kept = {name: result[name] for name in _KEPT if result.get(name) is not None}
+            known["cond_frame_outputs" if step.prompt else "non_cond_frame_outputs"][step.frame] = {
+                **dict.fromkeys(_KEPT),
+                **kept,
+            }
+            here = outputs[f"{position:02d}_frame{step.frame}"] = copied(kept)
+            if "object_score_logits" in here:
+                scores.append(here.pop("object_score_logits"))
+            if stages:
+                here |= _stages(net, calls, mask is not None or step.correct)
+                for values in (here.pop("ious", None),):
+                    if values is not None:
+                        ious.setdefault(values.shape[1], []).append(values)
+    if scores:
+        outputs["object_score_logits"] = torch.stack(scores)
+    outputs |= {f"ious_{count}": torch.stack(values) for count, values in ious.items()}
+    return outputs
+
+
+_KEPT = (
+    "pred_masks",
+    "pred_masks_high_res",
+    "obj_ptr",
+    "object_score_logits",
+    "maskmem_features",
+    "maskmem_pos_enc",
+)
+
+
+def prompt(inputs: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor] | None, Tensor | None]:
+    """The prompt called `name`: points with labels, or a mask; neither where the name is empty."""
+    if not name:
+        return None, None
+    labels = inputs.get(f"{name}_labels")
+    if labels is None:
+        return None, inputs[name]
+    return {"point_coords": inputs[name], "point_labels": labels}, None
+
+
+def _forget(known: dict[str, dict[int, Any]], step: Step) -> Any:
+    """Take what was tracked on a frame out of memory: from now on its prompt says what is there."""
+    tracked = known["non_cond_frame_outputs"].pop(step.frame, None)
+    return tracked or known["cond_frame_outputs"].get(step.frame)
+
+
+def _levels(features: Mapping[str, Any], with_codes: bool) -> dict[str, Any]:
+    names = ("vision_features", "backbone_fpn", "vision_pos_enc")[: 3 if with_codes else 2]
+    return {name: features[name] for name in names}
+
+
+def _stages(net: Any, calls: Calls, dense_varies: bool) -> dict[str, Any]:
+    """What the parts gave in the last step, and what the decoder's choice of one mask was made from."""
+    stages: dict[str, Any] = {}
+    if "memory_attention" in calls.results:
+        stages["conditioned"] = calls.results["memory_attention"]
+    if "sam_prompt_encoder" in calls.results:
+        sparse, dense = calls.results["sam_prompt_encoder"]
+        stages["sparse"] = sparse
+        if dense_varies:
+            stages["dense"] = dense
+    if "sam_mask_decoder" in calls.results:
+        masks, stages["ious"], stages["tokens"], _ = calls.results["sam_mask_decoder"]
+        stages["decoded"] = masks
+        arguments = calls.arguments["sam_mask_decoder"]
+        if not arguments["multimask_output"]:
+            stages["candidates"] = net.sam_mask_decoder(**{**arguments, "multimask_output": True})[0]
+    return stages

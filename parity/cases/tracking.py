@@ -1,0 +1,118 @@
+"""Cases of the tracking path: SAM 2.0 and 2.1, tiny, at 256 pixels, two objects over eleven frames.
+
+The score head is shifted so that objects are seen in some frames and not in others, and the single mask's
+logits are stretched so that some of them are stable and some are not; each case asserts that this is so.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from torch import Tensor
+
+from parity.case import Case, Side, Spec, literal
+from parity.cases import blind
+from parity.cases.drive import Step, pictures, rectangles, tracked
+
+SIZE = 256
+FRAMES = 11
+
+_SPREAD = 8.0  # widens the scores, which in a filled model are close to each other
+
+_PROMPTS: Mapping[str, Spec] = {
+    "click": literal([[[60.0, 80.0]], [[180.0, 120.0]]]),
+    "click_labels": literal([[1], [1]]),
+    "box": literal([[[30.0, 40.0], [150.0, 170.0]], [[100.0, 60.0], [240.0, 200.0]]]),
+    "box_labels": literal([[2, 3], [2, 3]]),
+    "clicks": literal([[[90.0, 100.0], [200.0, 30.0]], [[20.0, 220.0], [130.0, 130.0]]]),
+    "clicks_labels": literal([[1, 0], [0, 1]]),
+    "mask": rectangles(SIZE, SIZE, (60, 40, 200, 150), (30, 100, 90, 220)),
+}
+
+FORWARD = (
+    Step(0, "click"),
+    Step(1),
+    Step(2),
+    Step(2, "clicks", correct=True),
+    Step(3),
+    Step(4, "box"),
+    Step(5),
+    Step(6, "mask"),
+    Step(7),
+    Step(8),
+    Step(9),
+    Step(10),
+)
+"""Every kind of prompt, a correction, and enough frames for seven memories."""
+
+REVERSE = (
+    Step(10, "box"),
+    Step(4, "mask"),
+    *(Step(frame, reverse=True) for frame in (9, 8, 7, 6, 5, 3, 2, 1, 0)),
+    Step(1, "clicks", correct=True, reverse=True),
+)
+"""From the last frame to the first, past a frame that was prompted before."""
+
+
+def adjusted(threshold: float, single_mask: float) -> Callable[[dict[str, Tensor]], None]:
+    """Let an object be seen where its score was above `threshold`, and stretch the logits of single masks."""
+
+    def adjust(tensors: dict[str, Tensor]) -> None:
+        for kind in ("weight", "bias"):
+            name = f"sam_mask_decoder.output_hypernetworks_mlps.0.layers.2.{kind}"
+            tensors[name] = tensors[name] * single_mask
+            name = f"sam_mask_decoder.pred_obj_score_head.layers.2.{kind}"
+            tensors[name] = _SPREAD * (tensors[name] - (threshold if kind == "bias" else 0.0))
+
+    return adjust
+
+
+SEEING = blind.both(
+    blind.scores_have_both_signs,
+    blind.masks_are_mixed,
+    blind.stability_has_both_outcomes,
+    blind.steps_differ,
+)
+
+
+def following(script: Sequence[Step]) -> Callable[[Side], object]:
+    """The call of a case that tracks two objects by a script."""
+    return lambda side: tracked(side, script)
+
+
+def _case(version: str, name: str, script: Sequence[Step], why: str, **changes: object) -> Case:
+    prompts = {step.prompt for step in script if step.prompt}
+    inputs = {"frames": pictures(FRAMES, 3, SIZE, SIZE)} | {
+        key: spec for key, spec in _PROMPTS.items() if key.removesuffix("_labels") in prompts
+    }
+    settings: dict[str, object] = {
+        "kwargs": {},
+        "adjust": adjusted(threshold=0.73, single_mask=1.0),
+        "check": SEEING,
+        **changes,
+    }
+    return Case(
+        block="SAM2Model",
+        name=name,
+        why=why,
+        variant=f"{version}_hiera_tiny",
+        image_size=SIZE,
+        inputs=inputs,
+        call=following(script),
+        bound64=1e-10,
+        **settings,  # type: ignore[arg-type]
+    )
+
+
+CASES = (
+    _case(
+        "sam2.1",
+        "tracking_2.1_forward",
+        FORWARD,
+        "clicks, a box, a mask and a correction; seven memories; pointers with signed, projected distances",
+    ),
+    _case(
+        "sam2.1",
+        "tracking_2.1_reverse",
+        REVERSE,
+        "backwards: memories and pointers come from later frames, and prompted frames on the way count",
+    ),
+)
