@@ -1,0 +1,243 @@
+"""Cases of rotary position encoding: RoPEAttention, compute_axial_cis, apply_rotary_enc."""
+
+from typing import Any
+
+import torch
+
+from parity.case import Case, Side, Spec, uniform
+from parity.cases.calls import attention_chooses, forward, gradients
+
+
+def _qkv(batch: int, queries: int, keys: int, width: int, key_width: int | None = None) -> dict[str, Spec]:
+    key_width = key_width or width
+    return {
+        "q": uniform(batch, queries, width),
+        "k": uniform(batch, keys, key_width),
+        "v": uniform(batch, keys, key_width),
+    }
+
+
+def _sizes_in_turn(side: Side) -> Any:
+    large, small = side.inputs["large"], side.inputs["small"]
+    return [side.net(x, x, x) for x in (large, small, large, large)]
+
+
+_ATTENTION = (
+    Case(
+        block="RoPEAttention",
+        name="self",
+        why="queries and keys are turned by column and row of the grid, values are not",
+        kwargs={"embedding_dim": 16, "num_heads": 2, "feat_sizes": (4, 4)},
+        inputs=_qkv(2, 16, 16, 16),
+        check=attention_chooses(),
+    ),
+    Case(
+        block="RoPEAttention",
+        name="other_grid_than_announced",
+        why="where feat_sizes does not fit the number of queries, a square grid is taken",
+        kwargs={"embedding_dim": 16, "num_heads": 2},
+        inputs=_qkv(1, 25, 25, 16),
+        check=attention_chooses(),
+    ),
+    Case(
+        block="RoPEAttention",
+        name="grid_not_square",
+        why="feat_sizes is (width, height), and a grid that is not square is used where it fits",
+        kwargs={"embedding_dim": 16, "num_heads": 1, "feat_sizes": (6, 4)},
+        inputs=_qkv(2, 24, 24, 16),
+        check=attention_chooses(),
+    ),
+    Case(
+        block="RoPEAttention",
+        name="theta",
+        why="another base of the angles",
+        kwargs={"embedding_dim": 16, "num_heads": 1, "rope_theta": 30.0, "feat_sizes": (3, 3)},
+        inputs=_qkv(1, 9, 9, 16),
+        check=attention_chooses(),
+    ),
+    Case(
+        block="RoPEAttention",
+        name="downsampled",
+        why="the angles follow the width of a head after downsampling",
+        kwargs={"embedding_dim": 32, "num_heads": 2, "downsample_rate": 2, "feat_sizes": (4, 4)},
+        inputs=_qkv(1, 16, 16, 32),
+        check=attention_chooses(),
+    ),
+    Case(
+        block="RoPEAttention",
+        name="memory",
+        why="keys of several frames are turned like those of one, in turn; the last ones, pointers, are not turned",
+        kwargs={
+            "embedding_dim": 16,
+            "num_heads": 2,
+            "kv_in_dim": 6,
+            "rope_k_repeat": True,
+            "feat_sizes": (3, 3),
+        },
+        inputs=_qkv(2, 9, 3 * 9 + 4, 16, 6),
+        call=forward(num_k_exclude_rope=4),
+        check=attention_chooses(),
+    ),
+    Case(
+        block="RoPEAttention",
+        name="memory_without_pointers",
+        why="two frames of memory and no excluded keys",
+        kwargs={"embedding_dim": 8, "num_heads": 1, "rope_k_repeat": True, "feat_sizes": (4, 4)},
+        inputs=_qkv(1, 16, 32, 8),
+        check=attention_chooses(),
+    ),
+    Case(
+        block="RoPEAttention",
+        name="pointers_alone",
+        why="with all keys excluded the queries alone are turned",
+        kwargs={"embedding_dim": 16, "num_heads": 2, "rope_k_repeat": True, "feat_sizes": (3, 3)},
+        inputs=_qkv(1, 9, 5, 16),
+        call=forward(num_k_exclude_rope=5),
+        check=attention_chooses(),
+    ),
+    Case(
+        block="RoPEAttention",
+        name="excluded_among_as_many",
+        why="as many keys as queries, some of them excluded: the turned ones are fewer than the queries",
+        kwargs={"embedding_dim": 16, "num_heads": 1, "rope_k_repeat": True, "feat_sizes": (2, 2)},
+        inputs=_qkv(2, 4, 6, 16),
+        call=forward(num_k_exclude_rope=2),
+    ),
+    Case(
+        block="RoPEAttention",
+        name="sizes_in_turn",
+        why="what is kept between calls depends on the size: two sizes in turn and a repeat",
+        kwargs={"embedding_dim": 8, "num_heads": 2, "feat_sizes": (4, 4)},
+        inputs={"large": uniform(1, 16, 8), "small": uniform(1, 9, 8)},
+        call=_sizes_in_turn,
+        check=attention_chooses("0", "1"),
+    ),
+    Case(
+        block="RoPEAttention",
+        name="one_token",
+        why="a grid of one pixel is turned by nothing",
+        kwargs={"embedding_dim": 8, "num_heads": 1, "feat_sizes": (1, 1)},
+        inputs=_qkv(2, 1, 1, 8),
+    ),
+    Case(
+        block="RoPEAttention",
+        name="train_dropout",
+        why="in training attention weights are dropped after the rotation",
+        kwargs={"embedding_dim": 8, "num_heads": 1, "dropout": 0.3, "feat_sizes": (3, 3)},
+        inputs=_qkv(2, 9, 9, 8),
+        train=True,
+    ),
+    Case(
+        block="RoPEAttention",
+        name="gradients",
+        why="the backward pass through rotation, repeated frames and excluded keys",
+        kwargs={
+            "embedding_dim": 8,
+            "num_heads": 1,
+            "kv_in_dim": 6,
+            "rope_k_repeat": True,
+            "feat_sizes": (3, 3),
+        },
+        inputs=_qkv(1, 9, 2 * 9 + 2, 8, 6),
+        call=gradients(num_k_exclude_rope=2),
+    ),
+)
+
+
+def _table(**kwargs: Any) -> Any:
+    """A table as real numbers: complex ones do not cross to a worker."""
+
+    def call(side: Side) -> Any:
+        return torch.view_as_real(side.library.function("compute_axial_cis")(**kwargs))
+
+    return call
+
+
+_TABLES = (
+    Case(
+        block="compute_axial_cis",
+        name="square",
+        why="the first half of the pairs turns with the column, the second with the row",
+        call=_table(dim=16, end_x=4, end_y=4),
+        double=False,
+    ),
+    Case(
+        block="compute_axial_cis",
+        name="wide",
+        why="end_x is the width: pixels are counted row by row",
+        call=_table(dim=8, end_x=5, end_y=3),
+        double=False,
+    ),
+    Case(
+        block="compute_axial_cis",
+        name="theta_whole_floats",
+        why="another base, and sides given as floats, as attention gives them",
+        call=_table(dim=12, end_x=6.0, end_y=6.0, theta=50.0),
+        double=False,
+    ),
+    Case(
+        block="compute_axial_cis",
+        name="as_released",
+        why="the released table: 256 channels on 64 x 64",
+        call=_table(dim=256, end_x=64, end_y=64, theta=10000.0),
+        double=False,
+    ),
+    Case(
+        block="compute_axial_cis",
+        name="scaled",
+        why="positions multiplied by a factor, for grids finer than those seen in training",
+        call=_table(dim=8, end_x=4, end_y=3, scale_pos=0.75),
+        double=False,
+    ),
+)
+
+
+def _rotated(*, repeat: bool = False) -> Any:
+    def call(side: Side) -> Any:
+        xq, xk, angles = side.inputs.values()
+        turns = torch.polar(torch.ones_like(angles), angles)
+        return side.library.function("apply_rotary_enc")(xq, xk, turns, repeat_freqs_k=repeat)
+
+    return call
+
+
+def _rotation(batch: int, heads: int, queries: int, keys: int, width: int) -> dict[str, Spec]:
+    return {
+        "xq": uniform(batch, heads, queries, width),
+        "xk": uniform(batch, heads, keys, width),
+        "angles": uniform(queries, width // 2, low=-4.0, high=4.0),
+    }
+
+
+_ROTATION = (
+    Case(
+        block="apply_rotary_enc",
+        name="as_many_keys",
+        why="adjacent channels are one complex number each, and are multiplied by the turn",
+        inputs=_rotation(2, 3, 6, 6, 8),
+        call=_rotated(),
+    ),
+    Case(
+        block="apply_rotary_enc",
+        name="repeated",
+        why="three times as many keys are turned by the same table, from its first row each time",
+        inputs=_rotation(1, 2, 4, 12, 8),
+        call=_rotated(repeat=True),
+    ),
+    Case(
+        block="apply_rotary_enc",
+        name="repeated_once",
+        why="repeating once changes nothing",
+        inputs=_rotation(1, 1, 5, 5, 4),
+        call=_rotated(repeat=True),
+    ),
+    Case(
+        block="apply_rotary_enc",
+        name="no_keys",
+        why="without keys the queries alone are turned",
+        inputs=_rotation(2, 1, 4, 0, 8),
+        call=_rotated(),
+    ),
+)
+
+CASES = _ATTENTION + _TABLES + _ROTATION

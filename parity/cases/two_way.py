@@ -1,0 +1,256 @@
+"""Cases of attention and of the two-way transformers of both generations."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from torch import Tensor
+
+from parity.case import Case, Spec, Torch, uniform
+from parity.cases.calls import attention_chooses, gradients
+
+
+def _qkv(batch: int, queries: int, keys: int, width: int, key_width: int | None = None) -> dict[str, Spec]:
+    key_width = key_width or width
+    return {
+        "q": uniform(batch, queries, width),
+        "k": uniform(batch, keys, key_width),
+        "v": uniform(batch, keys, key_width),
+    }
+
+
+def _tokens(batch: int, queries: int, keys: int, width: int) -> dict[str, Spec]:
+    return {
+        "queries": uniform(batch, queries, width),
+        "keys": uniform(batch, keys, width),
+        "query_pe": uniform(batch, queries, width),
+        "key_pe": uniform(batch, keys, width),
+    }
+
+
+def _image(batch: int, width: int, height: int, columns: int, points: int) -> dict[str, Spec]:
+    return {
+        "image_embedding": uniform(batch, width, height, columns),
+        "image_pe": uniform(batch, width, height, columns),
+        "point_embedding": uniform(batch, points, width),
+    }
+
+
+def _quieten(weights: dict[str, Tensor]) -> None:
+    """Make what all branches add small, so that what each of the four norms is given has little variance."""
+    for name, value in weights.items():
+        if any(part in name for part in ("out_proj", "lin2", "layers.1", "norm1", "norm2")):
+            weights[name] = value * 3e-3
+
+
+_KEY_BIAS = ("k_proj.bias",)
+
+_ATTENTION = (
+    Case(
+        block="Attention",
+        name="cross",
+        why="queries and keys of different number, cut into heads by adjacent channels",
+        kwargs={"embedding_dim": 16, "num_heads": 4},
+        inputs=_qkv(2, 5, 9, 16),
+        check=attention_chooses(),
+    ),
+    Case(
+        block="Attention",
+        name="downsampled",
+        why="inside the width is divided by the rate, and the scale follows the narrower heads",
+        kwargs={"embedding_dim": 16, "num_heads": 2, "downsample_rate": 2},
+        inputs=_qkv(2, 6, 7, 16),
+        check=attention_chooses(),
+    ),
+    Case(
+        block="Attention",
+        name="other_key_width",
+        why="keys and values come in a width of their own",
+        kwargs={"embedding_dim": 12, "num_heads": 1, "kv_in_dim": 5},
+        inputs=_qkv(1, 6, 8, 12, 5),
+        check=attention_chooses(),
+    ),
+    Case(
+        block="Attention",
+        name="one_key",
+        why="with a single key every query is given its value",
+        kwargs={"embedding_dim": 8, "num_heads": 2},
+        inputs=_qkv(3, 4, 1, 8),
+    ),
+    Case(
+        block="Attention",
+        name="peaked",
+        why="logits of dozens: softmax subtracts the largest and must not overflow",
+        kwargs={"embedding_dim": 8, "num_heads": 2},
+        inputs={
+            "q": uniform(2, 6, 8, low=-12.0, high=12.0),
+            "k": uniform(2, 9, 8, low=-12.0, high=12.0),
+            "v": uniform(2, 9, 8),
+        },
+        check=attention_chooses(least=0.5),
+    ),
+    Case(
+        block="Attention",
+        name="train_dropout",
+        why="in training attention weights are dropped, with the draws of the fused kernel",
+        kwargs={"embedding_dim": 8, "num_heads": 2, "dropout": 0.4},
+        inputs=_qkv(2, 6, 7, 8),
+        train=True,
+    ),
+    Case(
+        block="Attention",
+        name="eval_dropout",
+        why="outside training dropout does nothing",
+        kwargs={"embedding_dim": 8, "num_heads": 2, "dropout": 0.4},
+        inputs=_qkv(1, 6, 7, 8),
+        check=attention_chooses(),
+    ),
+    Case(
+        block="Attention",
+        name="gradients",
+        why="the backward pass into queries, keys and values of different number",
+        kwargs={"embedding_dim": 8, "num_heads": 2, "downsample_rate": 2},
+        inputs=_qkv(2, 3, 5, 8),
+        call=gradients(vanishing=_KEY_BIAS),
+    ),
+)
+
+_BLOCK = (
+    Case(
+        block="TwoWayAttentionBlock",
+        name="tokens_and_image",
+        why="both directions: positions are added to queries and keys, never to values",
+        kwargs={"embedding_dim": 16, "num_heads": 2, "mlp_dim": 24},
+        inputs=_tokens(2, 5, 12, 16),
+    ),
+    Case(
+        block="TwoWayAttentionBlock",
+        name="first_layer",
+        why="the first layer's self-attention leaves out positions and replaces the queries, without shortcut",
+        kwargs={"embedding_dim": 16, "num_heads": 2, "mlp_dim": 24, "skip_first_layer_pe": True},
+        inputs=_tokens(2, 4, 9, 16),
+    ),
+    Case(
+        block="TwoWayAttentionBlock",
+        name="no_downsampling",
+        why="cross-attention at full width; self-attention has it always",
+        kwargs={"embedding_dim": 12, "num_heads": 3, "mlp_dim": 8, "attention_downsample_rate": 1},
+        inputs=_tokens(1, 6, 10, 12),
+    ),
+    Case(
+        block="TwoWayAttentionBlock",
+        name="gelu",
+        why="the activation of the perceptron is the one given",
+        kwargs={"embedding_dim": 8, "num_heads": 1, "mlp_dim": 16, "activation": Torch("GELU")},
+        inputs=_tokens(1, 3, 6, 8),
+    ),
+    Case(
+        block="TwoWayAttentionBlock",
+        name="one_token",
+        why="a single query, and the default hidden width of 2048",
+        kwargs={"embedding_dim": 8, "num_heads": 2},
+        inputs=_tokens(3, 1, 4, 8),
+    ),
+    Case(
+        block="TwoWayAttentionBlock",
+        name="norm_eps",
+        why="norms have eps 1e-5, which weighs in where queries and keys hardly vary",
+        kwargs={"embedding_dim": 8, "num_heads": 2, "mlp_dim": 8},
+        inputs=_tokens(1, 3, 4, 8)
+        | {name: uniform(1, n, 8, low=-5e-3, high=5e-3) for name, n in (("queries", 3), ("keys", 4))},
+        adjust=_quieten,
+    ),
+    Case(
+        block="TwoWayAttentionBlock",
+        name="gradients",
+        why="the backward pass through both directions into all four inputs",
+        kwargs={"embedding_dim": 8, "num_heads": 2, "mlp_dim": 12},
+        inputs=_tokens(1, 3, 5, 8),
+        call=gradients(vanishing=_KEY_BIAS),
+    ),
+)
+
+_TRANSFORMER = (
+    Case(
+        block="TwoWayTransformer",
+        name="two_layers",
+        why="the point embedding is the queries and their positions, and the last attention goes to the image",
+        kwargs={"depth": 2, "embedding_dim": 16, "num_heads": 2, "mlp_dim": 24},
+        inputs=_image(2, 16, 3, 5, 6),
+    ),
+    Case(
+        block="TwoWayTransformer",
+        name="no_layers",
+        why="without layers the last attention alone is left, and the image comes back as tokens",
+        kwargs={"depth": 0, "embedding_dim": 8, "num_heads": 2, "mlp_dim": 8},
+        inputs=_image(1, 8, 4, 4, 3),
+    ),
+    Case(
+        block="TwoWayTransformer",
+        name="one_layer_options",
+        why="activation and downsampling reach the layers and the last attention",
+        kwargs={
+            "depth": 1,
+            "embedding_dim": 12,
+            "num_heads": 3,
+            "mlp_dim": 10,
+            "activation": Torch("GELU"),
+            "attention_downsample_rate": 1,
+        },
+        inputs=_image(1, 12, 2, 3, 5),
+    ),
+    Case(
+        block="TwoWayTransformer",
+        name="one_token_four_times_downsampled",
+        why="a single point on a wide image, cross-attention at a quarter of the width",
+        kwargs={
+            "depth": 3,
+            "embedding_dim": 16,
+            "num_heads": 2,
+            "mlp_dim": 8,
+            "attention_downsample_rate": 4,
+        },
+        inputs=_image(2, 16, 1, 9, 1),
+    ),
+    Case(
+        block="TwoWayTransformer",
+        name="gradients",
+        why="the backward pass through two layers into image, positions and points",
+        kwargs={"depth": 2, "embedding_dim": 8, "num_heads": 2, "mlp_dim": 8},
+        inputs=_image(1, 8, 2, 3, 4),
+        call=gradients(vanishing=_KEY_BIAS),
+    ),
+)
+
+
+def _second_generation(cases: tuple[Case, ...], whys: Mapping[str, str]) -> tuple[Case, ...]:
+    """The same cases for SAM 2's class, whose perceptron has other names, with sentences of their own."""
+    return tuple(replace(case, block=f"SAM2{case.block}", why=whys[case.name]) for case in cases)
+
+
+CASES = (
+    _ATTENTION
+    + _BLOCK
+    + _TRANSFORMER
+    + _second_generation(
+        _BLOCK,
+        {
+            "tokens_and_image": "SAM 2's block in both directions, its perceptron a two-layer MLP",
+            "first_layer": "SAM 2's first layer replaces the queries by self-attention without positions",
+            "no_downsampling": "SAM 2's cross-attention at full width",
+            "gelu": "SAM 2's perceptron takes the activation that is given",
+            "one_token": "SAM 2's block on one query, with the default hidden width of 2048",
+            "norm_eps": "SAM 2's norms here have eps 1e-5 too, unlike its image encoder's",
+            "gradients": "the backward pass of SAM 2's block into all four inputs",
+        },
+    )
+    + _second_generation(
+        _TRANSFORMER,
+        {
+            "two_layers": "SAM 2's transformer on a batch of maps that are not square",
+            "no_layers": "SAM 2's transformer without layers: the last attention alone",
+            "one_layer_options": "SAM 2's transformer hands on activation and downsampling",
+            "one_token_four_times_downsampled": "SAM 2's transformer on one point, at a quarter of the width",
+            "gradients": "the backward pass of SAM 2's transformer",
+        },
+    )
+)
