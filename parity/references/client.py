@@ -130,8 +130,7 @@ class Client:
                 f"the {self.reference.name} worker died on {case.id}: {self._last_words()}"
             ) from None
         state = tuple((name, tuple(shape)) for name, shape in header.get("state", ()))
-        ordered = {name: outputs[name] for name in header.get("order", ())}
-        return Reply(header["status"], header.get("message", ""), ordered, state)
+        return Reply(header["status"], header.get("message", ""), outputs, state)
 
     def close(self) -> None:
         """End the worker."""

@@ -19,7 +19,8 @@ def send(stream: BinaryIO, header: Mapping[str, Any], tensors: Mapping[str, Tens
         if tensors
         else b""
     )
-    head = json.dumps(header).encode()
+    # safetensors files have no order, and the order of inputs is that of a call.
+    head = json.dumps([header, list(tensors or ())]).encode()
     stream.write(_LENGTHS.pack(len(head), len(body)))
     stream.write(head)
     stream.write(body)
@@ -29,9 +30,10 @@ def send(stream: BinaryIO, header: Mapping[str, Any], tensors: Mapping[str, Tens
 def receive(stream: BinaryIO) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Read one message; raises EOFError when the other side is gone."""
     head_length, body_length = _LENGTHS.unpack(_exactly(stream, _LENGTHS.size))
-    header = json.loads(_exactly(stream, head_length))
+    header, order = json.loads(_exactly(stream, head_length))
     body = _exactly(stream, body_length)
-    return header, safetensors.torch.load(body) if body else {}
+    tensors = safetensors.torch.load(body) if body else {}
+    return header, {name: tensors[name] for name in order}
 
 
 def _exactly(stream: BinaryIO, count: int) -> bytes:

@@ -61,7 +61,7 @@ def _answer(
     except Exception as error:
         trace = traceback.format_exc(limit=-4)
         return {"status": "raised", "message": f"{type(error).__name__}: {error}", "trace": trace}, {}
-    return {"status": "ok", "order": list(outcome.outputs), "state": outcome.state}, outcome.outputs
+    return {"status": "ok", "state": outcome.state}, outcome.outputs
 
 
 def _claim_pipes() -> tuple[BinaryIO, BinaryIO]:
