@@ -38,8 +38,9 @@ class TableCache:
     def get(self, key: Hashable, make: Callable[[], Tables], *, like: Tensor) -> Tables:
         """Return the tables under `key`, made by `make` if they are not there.
 
-        Nothing is looked up or kept while a graph is traced, or when `like` is no plain tensor (a fake
-        tensor, for one): a table made then belongs to that trace alone.
+        Nothing is looked up while a graph is traced or when `like` is no plain tensor (a fake tensor, for
+        one), and nothing is kept that a tracer or a function transform has wrapped: such a table belongs to
+        that trace alone.
 
         Args:
             key: everything the tables depend on, size, device and dtype included.
@@ -59,7 +60,7 @@ class TableCache:
         # A table made in inference mode could never take part in a backward pass later on.
         with torch.inference_mode(False), torch.no_grad():
             made = make()
-        if all(type(table) is Tensor for table in made):
+        if all(map(_is_plain, made)):
             with self._lock:
                 self._entries[key] = made
                 while len(self._entries) > self.capacity:
@@ -73,3 +74,12 @@ class TableCache:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+def _is_plain(table: Tensor) -> bool:
+    """Whether a table is a tensor with memory of its own, not one wrapped by `torch.func` or a tracer."""
+    try:
+        table.untyped_storage()
+    except NotImplementedError:
+        return False
+    return type(table) is Tensor

@@ -1,0 +1,53 @@
+"""Every example in a docstring of samblocks runs and prints what it says."""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+import samblocks
+from samblocks import blocks
+
+
+def modules() -> Iterator[str]:
+    for found in pkgutil.walk_packages(samblocks.__path__, "samblocks."):
+        if not found.name.endswith("__main__"):
+            yield found.name
+
+
+@pytest.mark.parametrize("name", list(modules()))
+def test_examples(name: str) -> None:
+    torch.manual_seed(0)
+    results = doctest.testmod(importlib.import_module(name), report=True)
+    assert results.failed == 0
+
+
+@pytest.mark.parametrize("name", blocks.__all__)
+def test_every_public_block_has_an_example(name: str) -> None:
+    documentation = inspect.getdoc(getattr(blocks, name)) or ""
+    assert ">>> " in documentation
+    assert f"{name}(" in documentation
+    assert documentation.splitlines()[-1].startswith("Upstream: ")
+
+
+def test_the_pages_wrong_examples_are_right_here() -> None:
+    """The five of the reference page that raise, or print another shape than the page says."""
+    two_way = blocks.SAM2TwoWayAttentionBlock(256, 8)
+    tokens, image = torch.randn(1, 100, 256), torch.randn(1, 256, 256)
+    queries, keys = two_way(tokens, image, torch.randn(1, 100, 256), torch.randn(1, 256, 256))
+    assert (queries.shape, keys.shape) == ((1, 100, 256), (1, 256, 256))
+
+    transformer = blocks.SAM2TwoWayTransformer(1, 256, 8, 64)
+    image = torch.randn(1, 256, 16, 16)
+    queries, keys = transformer(image, image, tokens)
+    assert (queries.shape, keys.shape) == ((1, 100, 256), (1, 256, 256))
+
+    x = torch.randn(1, 56, 56, 32)
+    assert blocks.MultiScaleBlock(32, 64, 8, window_size=7)(x).shape == (1, 56, 56, 64)
+    assert blocks.MultiScaleBlock(32, 64, 8, q_stride=(2, 2), window_size=8)(x).shape == (1, 28, 28, 64)
+    assert blocks.PositionEmbeddingSine(128)(torch.randn(1, 3, 24, 24)).shape == (1, 128, 24, 24)
+    assert blocks.PatchEmbed()(torch.randn(1, 3, 224, 224)).shape == (1, 14, 14, 768)
