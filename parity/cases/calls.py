@@ -36,7 +36,8 @@ def gradients(*, vanishing: tuple[str, ...] = (), **kwargs: Any) -> Call:
     """Call the module and return its outputs and the gradients of all inputs and parameters.
 
     What is differentiated is the sum of all outputs, each multiplied by fixed noise: a plain sum would hide
-    whatever a norm or a softmax makes sum up to a constant.
+    whatever a norm or a softmax makes sum up to a constant. The parameters' gradients are one long output, in
+    the order of the parameters: the rounding of a bias of a few numbers is too much a matter of luck.
 
     Args:
         vanishing: last parts of names of parameters whose gradient is zero in exact arithmetic, so that only
@@ -60,8 +61,12 @@ def gradients(*, vanishing: tuple[str, ...] = (), **kwargs: Any) -> Call:
                 name: value for name, value in side.net.named_parameters() if not name.endswith(vanishing)
             }
             found = torch.autograd.grad(total, [*inputs.values(), *parameters.values()])
-        names = [f"input/{name}" for name in inputs] + [f"parameter/{name}" for name in parameters]
-        return {"out": result, "gradient": dict(zip(names, found, strict=True))}
+        count = len(inputs)
+        return {
+            "out": result,
+            "input": dict(zip(inputs, found[:count], strict=True)),
+            "parameters": torch.cat([gradient.flatten() for gradient in found[count:]]),
+        }
 
     return call
 

@@ -73,8 +73,8 @@ _DOWN_SAMPLER = (
         block="MaskDownSampler",
         name="gradients",
         why="the backward pass through strided convolutions and norms over channels",
-        kwargs={"embed_dim": 4, "kernel_size": 3, "stride": 2, "padding": 1, "total_stride": 4},
-        inputs={"x": uniform(1, 1, 9, 12)},
+        kwargs={"embed_dim": 12, "kernel_size": 3, "stride": 2, "padding": 1, "total_stride": 4},
+        inputs={"x": uniform(2, 1, 19, 24)},
         call=gradients(),
     ),
 )
@@ -122,8 +122,8 @@ _CX_BLOCK = (
         block="CXBlock",
         name="gradients",
         why="the backward pass, into the layer scale too",
-        kwargs={"dim": 6, "kernel_size": 3, "padding": 1},
-        inputs={"x": uniform(2, 6, 4, 5)},
+        kwargs={"dim": 12, "kernel_size": 3, "padding": 1},
+        inputs={"x": uniform(2, 12, 7, 5)},
         call=gradients(),
     ),
 )
@@ -164,7 +164,7 @@ _FUSER = (
         name="gradients",
         why="the backward pass through the projection and two layers",
         kwargs={"layer": _SMALL, "num_layers": 2, "dim": 8, "input_projection": True},
-        inputs={"x": uniform(1, 8, 3, 4)},
+        inputs={"x": uniform(2, 8, 5, 6)},
         call=gradients(),
     ),
 )
@@ -272,7 +272,7 @@ _LAYER = (
         name="gradients",
         why="the backward pass into features, memory and positions",
         kwargs=_layer(pos_enc_at_attn=True, pos_enc_at_cross_attn_queries=True),
-        inputs=_memory(2, 0, batch=1),
+        inputs=_memory(2, 0),
         call=gradients(),
     ),
 )

@@ -108,8 +108,8 @@ _ATTENTION = (
         block="Attention",
         name="gradients",
         why="the backward pass into queries, keys and values of different number",
-        kwargs={"embedding_dim": 8, "num_heads": 2, "downsample_rate": 2},
-        inputs=_qkv(2, 3, 5, 8),
+        kwargs={"embedding_dim": 32, "num_heads": 2, "downsample_rate": 2},
+        inputs=_qkv(2, 7, 11, 32),
         call=gradients(vanishing=_KEY_BIAS),
     ),
 )
@@ -163,8 +163,8 @@ _BLOCK = (
         block="TwoWayAttentionBlock",
         name="gradients",
         why="the backward pass through both directions into all four inputs",
-        kwargs={"embedding_dim": 8, "num_heads": 2, "mlp_dim": 12},
-        inputs=_tokens(1, 3, 5, 8),
+        kwargs={"embedding_dim": 32, "num_heads": 2, "mlp_dim": 24},
+        inputs=_tokens(2, 5, 9, 32),
         call=gradients(vanishing=_KEY_BIAS),
     ),
 )
@@ -215,8 +215,8 @@ _TRANSFORMER = (
         block="TwoWayTransformer",
         name="gradients",
         why="the backward pass through two layers into image, positions and points",
-        kwargs={"depth": 2, "embedding_dim": 8, "num_heads": 2, "mlp_dim": 8},
-        inputs=_image(1, 8, 2, 3, 4),
+        kwargs={"depth": 2, "embedding_dim": 32, "num_heads": 2, "mlp_dim": 24},
+        inputs=_image(2, 32, 3, 4, 5),
         call=gradients(vanishing=_KEY_BIAS),
     ),
 )
