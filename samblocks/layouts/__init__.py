@@ -10,7 +10,7 @@ from samblocks.layouts.meta import meta_tensors
 from samblocks.layouts.planning import plan
 from samblocks.layouts.rules import Rule, Table
 from samblocks.layouts.steps import KINDS, Plan, Step
-from samblocks.layouts.tables import classes_of, expected, table, variants_of
+from samblocks.layouts.tables import classes_of, expected, table, tied_keys, variants_of
 
 __all__ = [
     "FACTS",
@@ -29,5 +29,6 @@ __all__ = [
     "meta_tensors",
     "plan",
     "table",
+    "tied_keys",
     "variants_of",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 _SAM_PARTS = {
     "image_encoder.": "image_encoder",
@@ -56,6 +57,7 @@ def bare_prefixes(layout: str, family: str) -> tuple[str, ...]:
     return ("", *_BARE.get((layout, family), ()))
 
 
+@lru_cache(maxsize=4096)
 def part_of(meta_key: str, family: str) -> str:
     """The part of a model that a tensor belongs to, by its name in Meta's layout.
 

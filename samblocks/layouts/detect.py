@@ -81,10 +81,11 @@ def detect(tensors: Mapping[str, TensorInfo], *, strict: bool = True) -> Detecti
     if not tensors:
         raise LayoutError("there are no tensors, so there is nothing to recognise")
     readings = spellings(tensors)
-    if not readings:
+    if not readings or 4 * readings[0].votes < len(tensors):
         sample = ", ".join(sorted(tensors)[:_NAMED])
         raise LayoutError(
-            f"none of the {len(tensors)} names ({sample}, …) is one of a SAM or SAM 2 model in any known layout"
+            f"{readings[0].votes if readings else 'none'} of the {len(tensors)} names ({sample}, …) "
+            "are those of a SAM or SAM 2 model in any known layout"
         )
     likely = [reading for reading in readings if 2 * reading.votes >= readings[0].votes]
     matches = [match for reading in likely for match in match_all(tensors, reading)]

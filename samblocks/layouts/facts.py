@@ -82,19 +82,18 @@ _HIERA = (
     Sam2Facts("sam2_hiera_large", 144, 2, (2, 6, 36, 4), (8, 4, 16, 8), 10, 7, is_21=False),
 )
 
-FACTS: Mapping[str, Facts] = MappingProxyType(
-    {
-        facts.name: facts
-        for facts in (
-            SamFacts("sam_vit_b", 768, 12, 12, (2, 5, 8, 11)),
-            SamFacts("sam_vit_l", 1024, 24, 16, (5, 11, 17, 23)),
-            SamFacts("sam_vit_h", 1280, 32, 16, (7, 15, 23, 31)),
-            SamFacts("mobile_sam"),
-            *_HIERA,
-            *(replace(older, name=older.name.replace("sam2_", "sam2.1_"), is_21=True) for older in _HIERA),
-        )
-    }
+_HIERA_21 = tuple(replace(row, name=row.name.replace("sam2_", "sam2.1_"), is_21=True) for row in _HIERA)
+
+_ROWS: tuple[Facts, ...] = (
+    SamFacts("sam_vit_b", 768, 12, 12, (2, 5, 8, 11)),
+    SamFacts("sam_vit_l", 1024, 24, 16, (5, 11, 17, 23)),
+    SamFacts("sam_vit_h", 1280, 32, 16, (7, 15, 23, 31)),
+    SamFacts("mobile_sam"),
+    *_HIERA,
+    *_HIERA_21,
 )
+
+FACTS: Mapping[str, Facts] = MappingProxyType({row.name: row for row in _ROWS})
 """The facts of every variant by its name."""
 
 

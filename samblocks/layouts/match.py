@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 from samblocks.layouts.components import component_name, part_of
 from samblocks.layouts.facts import facts_of
@@ -93,13 +92,6 @@ def read(tensors: Mapping[str, TensorInfo], spelling: Spelling, rules: Table) ->
     return names, rules.moves({name: tensors[key] for key, name in names.items()}, to_meta=True)
 
 
-@lru_cache(maxsize=64)
-def _held(layout: str, variant: str, model_class: str | None) -> tuple[str, ...]:
-    """The keys of Meta's layout that have a place in another one."""
-    rules = table(layout, variant, model_class)
-    return tuple(key for key in meta_tensors(variant) if rules.to_other(key))
-
-
 def sizes_of(infos: Mapping[str, TensorInfo]) -> tuple[int | None, int | None]:
     """Image side in pixels and number of memories that shapes were made for, each where they tell."""
     image_size = num_maskmem = None
@@ -121,13 +113,12 @@ def _match(
     moves: Moves,
 ) -> Match:
     layout, family = spelling.layout, spelling.family
-    rules, published = table(layout, variant, model_class), expected(layout, variant, model_class)
+    rules = table(layout, variant, model_class)
     raw = {name: key for key, name in names.items()}
     origin = {key: move.inputs for move in moves.moves if move.inputs for key in move.outputs}
     infos = {key: moves.infos[key] for key in origin}
     image_size, num_maskmem = sizes_of(infos)
     wanted = meta_tensors(variant, image_size=image_size or 1024, num_maskmem=num_maskmem or 7)
-    held = _held(layout, variant, model_class)
 
     broken = set(moves.unexplained)
     foreign = {name for key in infos if key not in wanted for name in origin[key]}
@@ -139,15 +130,16 @@ def _match(
     }
     touched = {*infos, *(key for name in broken for key in rules.to_meta(name))}
     parts = {part_of(key, family) for key in touched if key in wanted}
-    lacking = [key for key in held if key not in touched and part_of(key, family) in parts]
-    whole = layout != "timm" and parts == {part_of(key, family) for key in held}
+    absent = [key for key in wanted if key not in touched and rules.to_other(key)]
+    lacking = [key for key in absent if part_of(key, family) in parts]
+    published = expected(layout, variant, model_class) if broken else {}
     return Match(
         layout=layout,
         variant=variant,
         model_class=model_class,
         spelling=spelling,
         names=names,
-        component=None if whole else component_name(parts),
+        component=None if layout != "timm" and len(lacking) == len(absent) else component_name(parts),
         image_size=image_size,
         num_maskmem=num_maskmem,
         missing=tuple(dict.fromkeys(name for key in lacking for name in rules.to_other(key))),

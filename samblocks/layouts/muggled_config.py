@@ -12,8 +12,8 @@ def _bytes(arguments: dict[str, Any]) -> bytes:
     return json.dumps(arguments, separators=(",", ":")).encode("utf-8")
 
 
-def sam_config(facts: SamFacts) -> bytes:
-    """The content of `config_muggled_samv1`.
+def sam_config(facts: SamFacts, grid: int = 64) -> bytes:
+    """The content of `config_muggled_samv1` for a number of patches along the image's side.
 
     Upstream: heyoeyo/muggled_sam (what its library writes and expects byte for byte)
     """
@@ -23,7 +23,7 @@ def sam_config(facts: SamFacts) -> bytes:
             "num_encoder_blocks": facts.depth,
             "num_encoder_heads": facts.heads,
             "num_encoder_stages": len(facts.global_blocks),
-            "base_patch_grid_hw": [64, 64],
+            "base_patch_grid_hw": [grid, grid],
             "base_window_size": 14,
             "patch_size_px": 16,
             "features_per_prompt_token": 256,

@@ -55,8 +55,9 @@ def plan(
     """
     target_class = class_of(target, variant, model_class)
     arrive = table(source, variant, source_class)
-    leave = table(target, variant, target_class)
     names, first = read(tensors, _spelling(tensors, source, variant), arrive)
+    image_size, _ = sizes_of(first.infos)
+    leave = table(target, variant, target_class, image_size=image_size or 1024)
     if _alike(source, target):
         held = {name: leave.knows_other(name) for name in names.values()}
         steps = keep(names, held, f"{leave.name} has no place for it")

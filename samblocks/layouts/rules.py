@@ -171,6 +171,10 @@ class Table:
         found = self._other.find(key)
         return found is not None and self.rules[found[0]].optional
 
+    def shapes_other(self) -> set[str]:
+        """What the keys of the other side look like with `#` for every number."""
+        return self._other.shapes()
+
     def rank_other(self, key: str) -> list[tuple[int, int]]:
         """What keys of the other side are sorted by to stand in its state-dict order."""
         return self._other.rank(key)

@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from samblocks.layouts.components import bare_prefixes
 from samblocks.layouts.facts import facts_of
-from samblocks.layouts.tables import expected
+from samblocks.layouts.tables import table
 
 _WRAPPERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 _DEPTH = 12
@@ -83,7 +83,7 @@ def _known_shapes() -> Mapping[str, tuple[tuple[str, str, str], ...]]:
     found: dict[str, dict[tuple[str, str, str], None]] = {}
     for layout, variant in _SAMPLES:
         family = facts_of(variant).family
-        names = {_shape_of_name(key) for key in expected(layout, variant)}
+        names = table(layout, variant).shapes_other()
         for add in bare_prefixes(layout, family):
             for name in names:
                 if name.startswith(add):

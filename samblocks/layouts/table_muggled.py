@@ -125,12 +125,12 @@ def _hiera_blocks(facts: Sam2Facts) -> list[Rule]:
     return rules
 
 
-def sam_table(facts: SamFacts) -> Table:
-    """Meta's SAM and muggled_sam's `SAMV1Core`.
+def sam_table(facts: SamFacts, grid: int) -> Table:
+    """Meta's SAM and muggled_sam's `SAMV1Core`, built for a number of patches along the image's side.
 
     Upstream: heyoeyo/muggled_sam (the names of its state dict)
     """
-    config = sam_config(facts)
+    config = sam_config(facts, grid)
     neck, projection = "image_encoder.neck", "image_encoder.channel_projection"
     rules = [
         only_other(

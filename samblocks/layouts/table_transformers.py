@@ -12,7 +12,7 @@ from samblocks.layouts.rules import Rule, Table, copied, packed, same
 _GAUSSIAN = "pe_layer.positional_encoding_gaussian_matrix"
 _SHARED_FIRST = "shared_image_embedding"
 _SHARED = f"{_SHARED_FIRST}.positional_embedding"
-_SHARED_AGAIN = "prompt_encoder.shared_embedding.positional_embedding"
+SHARED_AGAIN = "prompt_encoder.shared_embedding.positional_embedding"
 
 
 def _attention(meta: str, other: str, out: str) -> list[Rule]:
@@ -139,7 +139,7 @@ def _sam2_image_half() -> list[Rule]:
     points = [f"{meta}.point_embeddings.{label}.weight" for label in range(4)]
     score = "sam_mask_decoder.pred_obj_score_head"
     return [
-        copied(f"{meta}.{_GAUSSIAN}", (_SHARED, _SHARED_AGAIN)),
+        copied(f"{meta}.{_GAUSSIAN}", (_SHARED, SHARED_AGAIN)),
         *_sam2_image_encoder(),
         *_prompt_encoder(meta, [packed(points, "prompt_encoder.point_embed.weight")]),
         *_mask_decoder("sam_mask_decoder", "o_proj", (("layers.0", "proj_in"), ("layers.1", "proj_out"))),
@@ -185,7 +185,7 @@ def sam_table() -> Table:
     ]
     mlp = (("lin1", "lin1"), ("lin2", "lin2"))
     rules = [
-        copied(f"prompt_encoder.{_GAUSSIAN}", (_SHARED, _SHARED_AGAIN)),
+        copied(f"prompt_encoder.{_GAUSSIAN}", (_SHARED, SHARED_AGAIN)),
         *_sam_image_encoder(),
         *_prompt_encoder("prompt_encoder", points),
         *_mask_decoder("mask_decoder", "out_proj", mlp),

@@ -8,10 +8,11 @@ from types import MappingProxyType
 
 from samblocks.errors import LayoutError
 from samblocks.layouts import table_muggled, table_timm, table_transformers
-from samblocks.layouts.facts import FACTS, Sam2Facts, facts_of
+from samblocks.layouts.facts import FACTS, Sam2Facts, SamFacts, facts_of
+from samblocks.layouts.identity import Identity
 from samblocks.layouts.info import LAYOUTS, MODEL_CLASSES, TensorInfo
 from samblocks.layouts.meta import meta_tensors
-from samblocks.layouts.rules import Table, same
+from samblocks.layouts.rules import Table
 
 
 def variants_of(layout: str) -> tuple[str, ...]:
@@ -62,13 +63,14 @@ def class_of(layout: str, variant: str, model_class: str | None) -> str | None:
     return model_class
 
 
-def table(layout: str, variant: str, model_class: str | None = None) -> Table:
+def table(layout: str, variant: str, model_class: str | None = None, *, image_size: int = 1024) -> Table:
     """The rules between Meta's layout and another one.
 
     Args:
         layout: one of `LAYOUTS`; for "meta" and "ultralytics" every name maps to itself.
         variant: the variant.
         model_class: "Sam2VideoModel" or "Sam2Model" where both exist; the first if None.
+        image_size: side of the image in pixels; muggled_sam's description of SAM holds it.
 
     Returns:
         a table that takes every tensor of the variant.
@@ -77,36 +79,53 @@ def table(layout: str, variant: str, model_class: str | None = None) -> Table:
         ValueError: layout, variant or class is unknown.
         LayoutError: the layout has no such variant, or two rules fit one key, or a tensor fits none.
     """
-    return _table(layout, variant, class_of(layout, variant, model_class))
+    told = image_size if layout == "muggled" and facts_of(variant).family == "sam" else 1024
+    return _table(layout, variant, class_of(layout, variant, model_class), told // 16)
 
 
 @lru_cache(maxsize=128)
-def _table(layout: str, variant: str, model_class: str | None) -> Table:
+def _table(layout: str, variant: str, model_class: str | None, grid: int) -> Table:
     facts = facts_of(variant)
     if variant not in variants_of(layout):
         raise LayoutError(f"layout {layout} does not exist for {variant}; convert it to meta or ultralytics")
     if layout in ("meta", "ultralytics"):
-        made = Table(layout, [same(key, key) for key in meta_tensors(variant)])
+        made: Table = Identity(layout, meta_tensors(variant))
     elif isinstance(facts, Sam2Facts):
-        made = {
-            "transformers": lambda: _SAM2_CLASSES[str(model_class)](),
-            "timm": lambda: table_timm.sam2_table(facts),
-            "muggled": lambda: table_muggled.sam2_table(facts),
-        }[layout]()
+        made = _sam2_table(layout, facts, model_class)
     else:
-        made = {
-            "transformers": table_transformers.sam_table,
-            "timm": lambda: table_timm.sam_table(variant),
-            "muggled": lambda: table_muggled.sam_table(facts),
-        }[layout]()
+        made = _sam_table(layout, facts, grid)
     made.check(meta=meta_tensors(variant))
     return made
 
 
-_SAM2_CLASSES = {
-    "Sam2VideoModel": table_transformers.sam2_video_table,
-    "Sam2Model": table_transformers.sam2_image_table,
-}
+def _sam_table(layout: str, facts: SamFacts, grid: int) -> Table:
+    if layout == "transformers":
+        return table_transformers.sam_table()
+    return table_timm.sam_table(facts.name) if layout == "timm" else table_muggled.sam_table(facts, grid)
+
+
+def _sam2_table(layout: str, facts: Sam2Facts, model_class: str | None) -> Table:
+    if layout == "transformers":
+        image_half = model_class == "Sam2Model"
+        return table_transformers.sam2_image_table() if image_half else table_transformers.sam2_video_table()
+    return table_timm.sam2_table(facts) if layout == "timm" else table_muggled.sam2_table(facts)
+
+
+def tied_keys(layout: str, variant: str) -> tuple[str, ...]:
+    """Names that a library leaves out of its files because the tensor stands there under another name.
+
+    Args:
+        layout: one of `LAYOUTS`.
+        variant: the variant.
+
+    Returns:
+        the names; they are part of `expected`, and files with and without them can be read.
+
+    >>> tied_keys("transformers", "sam_vit_b")
+    ('prompt_encoder.shared_embedding.positional_embedding',)
+    """
+    tied = layout == "transformers" and facts_of(variant).family == "sam"
+    return (table_transformers.SHARED_AGAIN,) if tied else ()
 
 
 @lru_cache(maxsize=128)

@@ -98,6 +98,7 @@ class TemplateIndex:
     def __init__(self, first: Iterable[str] = ()) -> None:
         self._root = _Node()
         self._templates: dict[str, int] = {}
+        self._exact: dict[str, tuple[int, Bindings]] = {}
         for text in first:
             self._root.child(text, hole=False)
 
@@ -121,6 +122,9 @@ class TemplateIndex:
             for text, name in fixed:
                 node = node.child(text, hole=name is not None and name != "*")
             node.leaf = (template, owner, tuple(name for _, name in fixed if name))
+            if all(name in (None, "*") for _, name in fixed):
+                bound = tuple(("*", text) for text, name in fixed if name)
+                self._exact[".".join(text for text, _ in fixed)] = (owner, bound)
         self._templates[template] = owner
 
     @staticmethod
@@ -184,6 +188,8 @@ class TemplateIndex:
         Returns:
             owner and bindings, or None if no template fits.
         """
+        if key in self._exact:
+            return self._exact[key]
         found = self._walk(key)
         if found is None or found[0].leaf is None:
             return None
@@ -204,6 +210,18 @@ class TemplateIndex:
         """
         found = self._walk(key)
         return found[1] if found is not None else [(len(self._templates), 0)]
+
+    def shapes(self) -> set[str]:
+        """What keys look like with `#` for every number.
+
+        >>> index = TemplateIndex()
+        >>> index.add("blocks.{i}.norm2.*", 0)
+        >>> sorted(index.shapes())
+        ['blocks.#.norm#.bias', 'blocks.#.norm#.weight']
+        """
+        plain = {re.sub(r"\{[a-z_]+\}|[0-9]+", "#", template) for template in self._templates}
+        whole = {template for template in plain if not template.endswith(".*")}
+        return whole | {template[:-1] + leaf for template in plain - whole for leaf in _LEAVES}
 
     def nearest(self, key: str) -> list[str]:
         """The three templates that look most like a key."""
