@@ -1,11 +1,12 @@
 """Run one case on one library in one precision; the same code in this process and in the workers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -120,7 +121,7 @@ def _load(
             name: value.to(wide) if value.is_floating_point() else value for name, value in weights.items()
         }
     if case.adjust is not None:
-        case.adjust(tensors)
+        tensors = _adjusted(tensors, case.adjust)
     differing = set(tensors) ^ set(canonical.values())
     if differing:
         raise KeyError(
@@ -128,3 +129,19 @@ def _load(
         )
     module.load_state_dict({name: tensors[canonical[name]] for name in own}, strict=True)
     return tuple((canonical[name], tuple(entry.shape)) for name, entry in own.items())
+
+
+def _adjusted(
+    tensors: Mapping[str, Tensor], adjust: Callable[[dict[str, Tensor]], None]
+) -> dict[str, Tensor]:
+    """Adjust in float64 whatever the run's precision, and round as NumPy does: so all runs get equal numbers."""
+    changed = {
+        name: value.double() if value.is_floating_point() else value for name, value in tensors.items()
+    }
+    adjust(changed)
+    return {
+        name: torch.from_numpy(np.asarray(value.numpy().astype(np.float32), np.float64))
+        if value.is_floating_point()
+        else value
+        for name, value in changed.items()
+    }

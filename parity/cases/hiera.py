@@ -1,8 +1,10 @@
 """Cases of the blocks of SAM 2's image encoder: do_pool, MultiScaleAttention, MultiScaleBlock."""
 
+from functools import partial
 from typing import Any
 
 from torch import nn
+from torch.nn import functional
 
 from parity.case import Case, Side, Torch, TorchModule, uniform
 from parity.cases.calls import (
@@ -12,7 +14,6 @@ from parity.cases.calls import (
     some_items_pass_through,
     with_input,
 )
-from parity.fill import fill_
 
 
 def _no_pool(side: Side) -> Any:
@@ -22,8 +23,9 @@ def _no_pool(side: Side) -> Any:
 
 
 def _pool_then_norm(side: Side) -> Any:
-    norm = fill_(nn.LayerNorm(6)).to(side.dtype)
-    return side.library.function("do_pool")(side.inputs["x"], nn.AvgPool2d(3, 2), norm)
+    x, weight, bias = side.inputs.values()
+    norm = partial(functional.layer_norm, normalized_shape=(6,), weight=weight, bias=bias)
+    return side.library.function("do_pool")(x, nn.AvgPool2d(3, 2), norm)
 
 
 _POOL = TorchModule("MaxPool2d", {"kernel_size": 2, "stride": 2})
@@ -49,7 +51,7 @@ _DO_POOL = (
         block="do_pool",
         name="average_then_norm",
         why="the norm comes after the pool and works on the last axis",
-        inputs={"x": uniform(2, 9, 8, 6)},
+        inputs={"x": uniform(2, 9, 8, 6), "weight": uniform(6), "bias": uniform(6)},
         call=_pool_then_norm,
     ),
     Case(
