@@ -7,15 +7,35 @@ from parity.cases import (
     common,
     functions,
     hiera,
+    image_encoders,
+    mask_decoder,
+    memory,
     memory_blocks,
     position,
+    prompt_encoder,
+    pyramids,
     rope,
     tracking,
     two_way,
     vit,
 )
 
-_FILES = (common, functions, position, vit, hiera, two_way, rope, memory_blocks, tracking)
+_FILES = (
+    common,
+    functions,
+    position,
+    prompt_encoder,
+    vit,
+    hiera,
+    two_way,
+    rope,
+    memory_blocks,
+    image_encoders,
+    pyramids,
+    mask_decoder,
+    memory,
+    tracking,
+)
 
 
 @cache

@@ -15,20 +15,30 @@ are not the ones of `samblocks.blocks`) are in `tiny_vit_convs`, `tiny_vit_block
 """
 
 from samblocks.models.build import build
+from samblocks.models.hiera import Hiera
+from samblocks.models.image_encoder import FpnNeck, ImageEncoder
 from samblocks.models.image_encoder_vit import ImageEncoderViT
 from samblocks.models.mask_decoder import MaskDecoder
+from samblocks.models.memory import MemoryAttention, MemoryEncoder
 from samblocks.models.prompt_encoder import PromptEncoder
 from samblocks.models.sam import SAMModel
+from samblocks.models.sam2 import SAM2Model
 from samblocks.models.sam2_mask_decoder import SAM2MaskDecoder
 from samblocks.models.tiny_vit import TinyViT
 from samblocks.models.variants import VARIANTS, Variant
 
 __all__ = [
     "VARIANTS",
+    "FpnNeck",
+    "Hiera",
+    "ImageEncoder",
     "ImageEncoderViT",
     "MaskDecoder",
+    "MemoryAttention",
+    "MemoryEncoder",
     "PromptEncoder",
     "SAM2MaskDecoder",
+    "SAM2Model",
     "SAMModel",
     "TinyViT",
     "Variant",
