@@ -10,3 +10,12 @@
 | `resize` | named policies for other image sizes and memory lengths |
 | `lock`, `fetch` | the public files: where they are, what their bytes must be |
 """
+
+from samblocks.checkpoints.convert import convert, convert_file
+from samblocks.checkpoints.converted import Conversion
+from samblocks.checkpoints.inspect import inspect
+from samblocks.checkpoints.load import load
+from samblocks.checkpoints.report import LoadReport
+from samblocks.checkpoints.save import save
+
+__all__ = ["Conversion", "LoadReport", "convert", "convert_file", "inspect", "load", "save"]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from samblocks.checkpoints.dtypes import DTYPE_NAMES
-from samblocks.layouts.info import TensorInfo
+from samblocks.checkpoints.dtypes import DTYPE_NAMES, WEIGHT_DTYPES
+from samblocks.layouts import TensorInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +35,47 @@ class Content:
         if not tensor.numel():
             return memoryview(b"")
         return tensor.reshape(-1).view(torch.uint8).numpy().data
+
+    def cast(self, dtype: torch.dtype | None) -> Content:
+        """The same with every weight in another dtype; integers stay what they are."""
+        if dtype is None:
+            return self
+        infos = {
+            name: TensorInfo(info.shape, cast_name(info.dtype, dtype)) for name, info in self.tensors.items()
+        }
+        return Content(infos, lambda name: cast(self.get(name), dtype), self.envelope)
+
+
+def describe(tensors: Mapping[str, Tensor]) -> dict[str, TensorInfo]:
+    """Shape and dtype of every tensor of a state dict.
+
+    Raises:
+        TypeError: a value is no tensor, or has a dtype that no checkpoint can hold.
+
+    >>> describe({"weight": torch.zeros(2, 3)})
+    {'weight': TensorInfo(shape=(2, 3), dtype='F32')}
+    """
+    infos = {}
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"state_dict[{name!r}] must be a tensor, not {type(tensor).__name__}")
+        if tensor.dtype not in DTYPE_NAMES:
+            raise TypeError(f"state_dict[{name!r}] has dtype {tensor.dtype}, which no checkpoint can hold")
+        infos[name] = TensorInfo(tuple(tensor.shape), DTYPE_NAMES[tensor.dtype])
+    return infos
+
+
+def cast(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """A weight in another dtype; None keeps it, and integers stay what they are."""
+    return tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
+
+
+def cast_name(name: str, dtype: torch.dtype | None) -> str:
+    """What `cast` makes of a dtype, by safetensors' names."""
+    return DTYPE_NAMES[dtype] if dtype is not None and name in WEIGHT_DTYPES else name
+
+
+def check_dtype(dtype: torch.dtype | None) -> None:
+    """Raise `ValueError` unless weights can be stored as `dtype`."""
+    if dtype is not None and DTYPE_NAMES.get(dtype) not in WEIGHT_DTYPES:
+        raise ValueError(f"dtype must be torch.float32, float64, float16 or bfloat16, not {dtype}")

@@ -21,7 +21,7 @@ from samblocks.checkpoints.mapped import MappedFile, StoredTensor
 from samblocks.checkpoints.safetensors_files import read_safetensors
 from samblocks.checkpoints.torch_files import TorchFile, read_old, read_zip
 from samblocks.errors import CheckpointError
-from samblocks.layouts.info import TensorInfo
+from samblocks.layouts import TensorInfo
 
 
 @dataclass(frozen=True, slots=True)

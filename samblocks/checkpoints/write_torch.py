@@ -14,7 +14,7 @@ from typing import IO, Final
 
 from samblocks.checkpoints.content import Content
 from samblocks.checkpoints.pickle_values import STORAGE_DTYPES
-from samblocks.layouts.info import TensorInfo
+from samblocks.layouts import TensorInfo
 
 _ALIGNMENT: Final = 64
 _HEADER: Final = 30 + 4  # a zip entry's own header and that of its padding

@@ -1,0 +1,230 @@
+"""Hold a file against a model: what each tensor becomes, what is missing, and the plan that carries it out."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Final
+
+import torch
+
+from samblocks.checkpoints.choose import check_variant, component_path
+from samblocks.checkpoints.dtypes import DTYPE_NAMES, WEIGHT_DTYPES
+from samblocks.checkpoints.read import Checkpoint
+from samblocks.checkpoints.report import Fact, Gap, LoadReport, Row
+from samblocks.checkpoints.resize import policy_for
+from samblocks.errors import CheckpointError, LayoutError
+from samblocks.layouts import Detection, Plan, Step, TensorInfo, detect, meta_tensors, plan
+from samblocks.models.variants import VARIANTS
+
+_STATUS: Final = {
+    "used": "used",
+    "renamed": "renamed",
+    "packed": "packed",
+    "unpacked": "packed",
+    "deduplicated": "packed",
+    "duplicated": "packed",
+    "reshaped": "converted",
+    "dropped": "dropped",
+    "unexplained": "unexplained",
+}
+_BUFFERS: Final = re.compile(
+    r"(.*\.)?(positional_encoding_gaussian_matrix|running_mean|running_var|num_batches_tracked)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a file is to become.
+
+    Args:
+        variant: the variant.
+        component: a part of it by its short name; None for all.
+        image_size: side of the model's images; None for the one it was released with.
+        num_maskmem: frames in memory; None for the number it was released with.
+        dtype: of the loaded weights; None keeps what the file has.
+    """
+
+    variant: str
+    component: str | None = None
+    image_size: int | None = None
+    num_maskmem: int | None = None
+    dtype: torch.dtype | None = torch.float32
+
+    @property
+    def prefix(self) -> str:
+        """What stands in front of the part's names in the whole model."""
+        return f"{component_path(self.component, self.variant)}." if self.component else ""
+
+    def wanted(self) -> dict[str, TensorInfo]:
+        """Every tensor that the model or its part has, by its name in the whole model."""
+        tensors = meta_tensors(
+            self.variant, image_size=self.image_size or 1024, num_maskmem=self.num_maskmem or 7
+        )
+        return {name: info for name, info in tensors.items() if name.startswith(self.prefix)}
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A report, with the plan and the shapes that carrying it out needs."""
+
+    report: LoadReport
+    plan: Plan
+    wanted: Mapping[str, TensorInfo]
+
+
+def recognise(file: Checkpoint) -> Detection:
+    """What a file holds; where it fits nothing well, what it is nearest to."""
+    try:
+        return detect(file.tensors, strict=False)
+    except LayoutError as error:
+        raise CheckpointError(f"{file.path} holds no model that is known here: {error}.") from None
+
+
+def explain(file: Checkpoint, found: Detection, request: Request) -> Explanation:
+    """Account for every tensor of the file and of the model.
+
+    Raises:
+        CheckpointError: the file's layout does not exist for the variant.
+        ValueError: the variant, or a part of it, is unknown.
+    """
+    check_variant(request.variant)
+    wanted = request.wanted()
+    try:
+        way = plan(file.tensors, source=found.layout, target="meta", variant=request.variant)
+    except LayoutError as error:
+        raise CheckpointError(f"{file.path} cannot be read as {request.variant}: {error}.") from None
+    resized, misshapen = _shapes(way, wanted, request)
+    problems = {gap.name: gap.why for gap in misshapen}
+    rows = {row.name: row for step in way.steps for row in _rows(file, step, wanted, request, problems)}
+    fitting = {name for name in way.infos if name in wanted and name not in problems}
+    invented = [target for step in way.of_kind("invented") for target in step.targets if target in wanted]
+    report = LoadReport(
+        path=file.path,
+        container=file.container,
+        file_bytes=file.file_bytes,
+        envelope=file.envelope,
+        prefix=found.prefix,
+        layout=found.layout,
+        model_class=found.model_class,
+        candidates=found.candidates,
+        variant=request.variant,
+        component=request.component,
+        evidence=found.evidence,
+        dtypes=dict(Counter(info.dtype for info in file.tensors.values()).most_common()),
+        parameters=sum(prod(wanted[name].shape) for name in fitting if not _BUFFERS.fullmatch(name)),
+        rows=tuple(rows[name] for name in file.tensors),
+        missing=tuple(Gap(name, info.shape) for name, info in wanted.items() if name not in way.infos),
+        misshapen=misshapen,
+        resized=resized,
+        invented=tuple(Gap(name, wanted[name].shape, None, _reason(way, name)) for name in invented),
+        ignored=file.ignored,
+        stored_bytes=file.stored_bytes,
+        facts=tuple(_facts(found, request)),
+        metadata=dict(file.metadata),
+    )
+    return Explanation(report, way, wanted)
+
+
+def _shapes(
+    way: Plan, wanted: Mapping[str, TensorInfo], request: Request
+) -> tuple[tuple[Gap, ...], tuple[Gap, ...]]:
+    """The tensors that are resized because it was asked for, and those that do not fit."""
+    resized, misshapen = [], []
+    for name, (shape, dtype) in way.infos.items():
+        if name not in wanted:
+            continue
+        need = wanted[name]
+        if (dtype in WEIGHT_DTYPES) != (need.dtype in WEIGHT_DTYPES):
+            misshapen.append(
+                Gap(name, need.shape, shape, f"it is stored as {dtype}, which is no dtype for it")
+            )
+        elif shape != need.shape:
+            policy = policy_for(name, shape, need.shape)
+            if policy is not None and getattr(request, policy.argument) is not None:
+                resized.append(Gap(name, need.shape, shape, policy.name))
+            else:
+                misshapen.append(Gap(name, need.shape, shape, _advice(name, shape) if policy else ""))
+    return tuple(resized), tuple(misshapen)
+
+
+def _advice(name: str, shape: tuple[int, ...]) -> str:
+    """The argument with which a tensor of another size would fit."""
+    if name == "maskmem_tpos_enc":
+        return f"it fits with num_maskmem={shape[0]}"
+    side = shape[1] if name.endswith("pos_embed") else (shape[0] + 1) // 2
+    return f"it fits with image_size={16 * side}"
+
+
+def _rows(
+    file: Checkpoint,
+    step: Step,
+    wanted: Mapping[str, TensorInfo],
+    request: Request,
+    problems: Mapping[str, str],
+) -> list[Row]:
+    """The rows of a step's tensors."""
+    status, why = _STATUS.get(step.kind, "converted"), step.why
+    targets = tuple(name for name in step.targets if name in wanted)
+    if step.targets and not targets:
+        status, why = (
+            "dropped",
+            f"not part of {request.component}" if request.component else "not in the model",
+        )
+    elif any(name in problems for name in targets):
+        status = "unexplained"
+        why = next(problems[name] for name in targets if name in problems) or "its shape is not the model's"
+    rows = []
+    for name in step.sources:
+        shape, dtype = file.tensors[name]
+        ops = [step.op] if step.op and status not in ("dropped", "unexplained") else []
+        mine, to = status, _loaded_as(dtype, request.dtype)
+        if targets and status not in ("dropped", "unexplained"):
+            ops += [f"{dtype} -> {to}"] if to != dtype else []
+            need = wanted[targets[0]].shape
+            if (
+                len(step.sources) == len(targets) == 1
+                and shape != need
+                and policy_for(targets[0], shape, need)
+            ):
+                ops.append("resized")
+            if mine == "used" and ops:
+                mine = "converted"
+        rows.append(Row(name, shape, dtype, file.nbytes(name), mine, targets, ", ".join(ops), why))
+    return rows
+
+
+def _loaded_as(dtype: str, wanted: torch.dtype | None) -> str:
+    return DTYPE_NAMES[wanted] if wanted is not None and dtype in WEIGHT_DTYPES else dtype
+
+
+def _reason(way: Plan, name: str) -> str:
+    return next((step.why for step in way.of_kind("invented") if name in step.targets), "")
+
+
+def _facts(found: Detection, request: Request) -> list[Fact]:
+    """Settings of the variant, or of each candidate where they differ."""
+    candidates = found.candidates if request.variant in found.candidates else (request.variant,)
+    tables = {name: VARIANTS[name].facts() for name in candidates}
+    facts = []
+    for name, value in tables[request.variant].items():
+        origin = f"what {request.variant} was released with"
+        if any(table.get(name, value) != value for table in tables.values()):
+            origin += f" (the tensors fit {', '.join(candidates)} too, which differ in it)"
+        if name == "image_size" and request.image_size:
+            value, origin = (
+                request.image_size,
+                _size_origin(found.image_size, request.image_size, "image_size"),
+            )
+        facts.append(Fact(name, value, origin))
+    frames = request.num_maskmem or found.num_maskmem
+    if frames is not None:
+        facts.append(Fact("num_maskmem", frames, _size_origin(found.num_maskmem, frames, "num_maskmem")))
+    return facts
+
+
+def _size_origin(found: int | None, taken: int, argument: str) -> str:
+    return "the shapes of the file's tensors" if taken == found else f"the argument {argument}"

@@ -1,0 +1,78 @@
+"""Say what a checkpoint file is without loading it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from samblocks.checkpoints import lock
+from samblocks.checkpoints.choose import is_component
+from samblocks.checkpoints.explain import Request, explain, recognise
+from samblocks.checkpoints.read import read
+from samblocks.checkpoints.report import LoadReport
+from samblocks.errors import CheckpointError
+
+_CHUNK: Final = 2**22
+
+
+def inspect(path: str | os.PathLike[str], *, sha256: bool = False) -> LoadReport:
+    """Explain a checkpoint file: layout, variant, and what would become of each tensor.
+
+    Only the file's tables are read, so it takes well under a second for a file of any size. A file that fits
+    no model exactly is explained too: as the variant that it is nearest to, with what is missing, unexplained
+    or misshapen; `report.complete` is False then.
+
+    Args:
+        path: the file.
+        sha256: compute its hash, which reads all of it, and look that up in checkpoints.lock. Otherwise the
+            file is looked up by its size and its tensors.
+
+    Returns:
+        The report; `str(report)` lays it out for people, `report.to_json()` for programs.
+
+    Raises:
+        CheckpointError: the file cannot be read, or holds no tensor of any model that is known here.
+
+    >>> import tempfile, torch
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     torch.save({"model": {"module.no_mem_embed": torch.ones(1, 1, 256)}}, f"{folder}/part.pt")
+    ...     report = inspect(f"{folder}/part.pt")
+    >>> report.layout, report.envelope, report.rows[0].status, report.rows[0].targets
+    ('meta', 'model', 'renamed', ('no_mem_embed',))
+    """
+    file = read(path)
+    found = recognise(file)
+    component = found.component if is_component(found.component, found.candidates[0]) else None
+    request = Request(
+        found.candidates[0], component, image_size=found.image_size, num_maskmem=found.num_maskmem
+    )
+    report = explain(file, found, request).report
+    digest = _digest(file.path) if sha256 else None
+    names = _known(report, digest)
+    by = ("sha256" if digest else "size and tensors") if names else ""
+    return replace(report, sha256=digest, locked_as=names, locked_by=by)
+
+
+def _known(report: LoadReport, digest: str | None) -> tuple[str, ...]:
+    """Names of the locked files that this one is, by its hash or else by what can be seen."""
+    try:
+        if digest is not None:
+            return tuple(entry.name for entry in lock.by_sha256(digest))
+        return tuple(
+            entry.name
+            for entry in lock.by_size(report.file_bytes)
+            if entry.tensors == len(report.rows) and entry.variant in report.candidates
+        )
+    except CheckpointError:
+        return ()  # an installation without the list can still inspect files
+
+
+def _digest(path: Path) -> str:
+    hasher = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            hasher.update(chunk)
+    return hasher.hexdigest()

@@ -1,0 +1,214 @@
+"""From a checkpoint file to a model: recognised, explained, and then assigned without a second copy."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, overload
+
+import torch
+from torch import Tensor, nn
+
+from samblocks.checkpoints.choose import (
+    check_variant,
+    choose_variant,
+    component_at,
+    component_path,
+    is_component,
+)
+from samblocks.checkpoints.content import cast, check_dtype
+from samblocks.checkpoints.explain import Explanation, Request, explain, recognise
+from samblocks.checkpoints.read import Checkpoint, read
+from samblocks.checkpoints.report import LoadReport
+from samblocks.checkpoints.resize import resize
+from samblocks.checkpoints.words import problems
+from samblocks.errors import CheckpointError, LayoutError
+from samblocks.layouts import Detection
+from samblocks.layouts.apply import apply
+from samblocks.models.build import assemble, materialize
+from samblocks.models.sam import SAMModel
+from samblocks.models.sam2 import SAM2Model
+
+Model = SAMModel | SAM2Model | nn.Module
+
+
+@overload
+def load(
+    path_or_name: str | os.PathLike[str],
+    *,
+    variant: str | None = ...,
+    component: str | None = ...,
+    source: str | None = ...,
+    image_size: int | None = ...,
+    num_maskmem: int | None = ...,
+    device: torch.device | str | None = ...,
+    dtype: torch.dtype | Literal["file"] | None = ...,
+    mmap: bool = ...,
+    strict: Literal[True] = ...,
+) -> Model: ...
+
+
+@overload
+def load(
+    path_or_name: str | os.PathLike[str],
+    *,
+    variant: str | None = ...,
+    component: str | None = ...,
+    source: str | None = ...,
+    image_size: int | None = ...,
+    num_maskmem: int | None = ...,
+    device: torch.device | str | None = ...,
+    dtype: torch.dtype | Literal["file"] | None = ...,
+    mmap: bool = ...,
+    strict: Literal["explain"],
+) -> tuple[Model, LoadReport]: ...
+
+
+def load(
+    path_or_name: str | os.PathLike[str],
+    *,
+    variant: str | None = None,
+    component: str | None = None,
+    source: str | None = None,
+    image_size: int | None = None,
+    num_maskmem: int | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | Literal["file"] | None = None,
+    mmap: bool = True,
+    strict: Literal[True, "explain"] = True,
+) -> Model | tuple[Model, LoadReport]:
+    """Load a checkpoint of any layout and wrapping into the model that its tensors are of.
+
+    What the file is follows from its tensors, never from its name. It is mapped into memory, so that loading
+    takes no second copy of the weights; the model can be trained all the same, which never changes the file,
+    and saved over the same path. The result is in evaluation mode, and its parameters require gradients.
+
+    Args:
+        path_or_name: a file, or else a name: that of a variant, or another one that checkpoints.lock knows,
+            whose file is downloaded and verified. A path that exists beats a name.
+        variant: what the file must hold. It is needed only where the tensors fit several variants whose
+            models differ.
+        component: return this part of the model alone, such as `"image_encoder"`, `"trunk"` or
+            `"mask_decoder"`; the file may hold it alone too.
+        source: of a name, who distributes the file, such as `"transformers"`; by default Meta.
+        image_size: side of the model's images in pixels. Tensors that depend on it are resized by the
+            policies of `samblocks.checkpoints.resize`, which the report names.
+        num_maskmem: frames in memory, likewise (SAM 2 only).
+        device: where the model is to be; None is the CPU.
+        dtype: of the weights. None gives float32, exact for half-precision files; `"file"` keeps the file's.
+        mmap: whether tensors stay views of the mapped file. If not, the file may be changed or removed later.
+        strict: True makes anything unexplained, missing or misshapen an error. `"explain"` loads what fits,
+            leaves the rest at initial values and returns the report too.
+
+    Returns:
+        The model, or the part that `component` names; with `strict="explain"` a pair of it and its report.
+
+    Raises:
+        CheckpointError: the file cannot be read, or does not fit; all that is missing, unexpected or
+            misshapen is listed, with the nearest variant.
+        ValueError: an argument names something that does not exist.
+
+    >>> import tempfile, torch
+    >>> from samblocks.checkpoints.save import save
+    >>> from samblocks.models.build import build
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(build("sam2.1_hiera_tiny").sam_mask_decoder, f"{folder}/decoder.safetensors")
+    ...     decoder = load(f"{folder}/decoder.safetensors", component="mask_decoder", mmap=False)
+    >>> type(decoder).__name__, decoder.training
+    ('SAM2MaskDecoder', False)
+    """
+    if strict is not True and strict != "explain":
+        raise ValueError(
+            f'strict must be True or "explain", not {strict!r}: nothing is ever dropped in silence'
+        )
+    wanted_dtype = _dtype(dtype)
+    if variant is not None:
+        check_variant(variant)
+    file = read(_find(path_or_name, source), mmap=mmap)
+    found = recognise(file)
+    request = _request(file, found, variant, component, strict is True)
+    request = replace(request, image_size=image_size, num_maskmem=num_maskmem, dtype=wanted_dtype)
+    with torch.device("meta"):
+        model = assemble(request.variant, image_size=image_size, num_maskmem=num_maskmem)
+    explanation = explain(file, found, request)
+    if strict is True and not explanation.report.complete:
+        raise CheckpointError(problems(explanation.report, found))
+    state = dict(_tensors(file, explanation, request, torch.device(device or "cpu")))
+    state |= _initial(explanation, request, torch.device(device or "cpu"))
+    module = model.get_submodule(request.prefix.rstrip(".")) if request.component else model
+    module.load_state_dict({name[len(request.prefix) :]: value for name, value in state.items()}, assign=True)
+    materialize(module, torch.device(device or "cpu"))
+    module.eval()
+    return module if strict is True else (module, explanation.report)
+
+
+def _dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
+    if dtype is None:
+        return torch.float32
+    if isinstance(dtype, str):
+        if dtype != "file":
+            raise ValueError(f'dtype must be a torch.dtype, None or "file", not {dtype!r}')
+        return None
+    check_dtype(dtype)
+    return dtype
+
+
+def _find(path_or_name: str | os.PathLike[str], source: str | None) -> Path:
+    """The file that is meant, downloaded if it is a name."""
+    path = Path(path_or_name)
+    named = isinstance(path_or_name, str) and path.suffix not in (".pt", ".pth", ".safetensors")
+    if os.path.lexists(path) or not (named or len(path.parts) == 1):
+        return path
+    from samblocks.checkpoints.fetch import fetch
+
+    return fetch(str(path_or_name), source=source)
+
+
+def _request(
+    file: Checkpoint, found: Detection, variant: str | None, component: str | None, strict: bool
+) -> Request:
+    """Settle variant and component, or say what the caller must settle."""
+    exact = not (found.missing or found.unexpected or found.misshapen)
+    if component is not None:
+        path = component_path(component, variant or found.candidates[0])
+        component = component_at(path) if not is_component(component, found.candidates[0]) else component
+    elif found.component is not None and strict and exact:
+        parts = [part for part in found.component.split("+") if is_component(part, found.candidates[0])]
+        hint = " or ".join(f"component={part!r}" for part in parts) or "strict='explain'"
+        raise CheckpointError(
+            f"{file.path} holds {found.component} alone, not a whole model: load it with {hint}."
+        )
+    if variant is None:
+        variant = choose_variant(file.path, found.candidates, component) if exact else found.candidates[0]
+    return Request(variant, component)
+
+
+def _tensors(
+    file: Checkpoint, explanation: Explanation, request: Request, device: torch.device
+) -> Iterator[tuple[str, Tensor]]:
+    """The tensors that the model takes from the file, one at a time, as it takes them."""
+    wanted = explanation.wanted
+    unfit = {gap.name for gap in explanation.report.misshapen}
+    needed = tuple(step for step in explanation.plan.steps if any(name in wanted for name in step.targets))
+    try:
+        for name, tensor in apply(replace(explanation.plan, steps=needed), file.get):
+            if name not in wanted or name in unfit:
+                continue
+            if tuple(tensor.shape) != wanted[name].shape:
+                tensor = resize(name, tensor, wanted[name].shape)
+            yield name, cast(tensor, request.dtype).to(device)
+    except LayoutError as error:
+        raise CheckpointError(f"{file.path} contradicts itself: {error}.") from None
+
+
+def _initial(explanation: Explanation, request: Request, device: torch.device) -> dict[str, Tensor]:
+    """Initial values for what the file does not give; only an explained load gets this far without them."""
+    gaps = {gap.name for gap in (*explanation.report.missing, *explanation.report.misshapen)}
+    if not gaps:
+        return {}
+    with torch.random.fork_rng(devices=[]):
+        fresh = assemble(request.variant, image_size=request.image_size, num_maskmem=request.num_maskmem)
+    state = fresh.state_dict()
+    return {name: cast(state[name], request.dtype).to(device) for name in state if name in gaps}

@@ -1,0 +1,63 @@
+"""From a model to a checkpoint file in any layout."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from samblocks.checkpoints.content import Content, check_dtype, describe
+from samblocks.checkpoints.converted import Named, envelope_of, prepare
+from samblocks.checkpoints.write import check_ending, write
+from samblocks.errors import CheckpointError, LayoutError
+from samblocks.layouts import LAYOUTS, detect
+
+
+def save(
+    model: nn.Module, path: str | os.PathLike[str], *, layout: str = "meta", dtype: torch.dtype | None = None
+) -> None:
+    """Write a model's weights, so that upstream's own loaders take them.
+
+    The file is written beside its place and moved there when it is whole, so an interrupted save leaves the old
+    file as it was, and a model may be saved over the file that it is mapped from.
+
+    Args:
+        model: a model of `build` or `load`, or a part of one.
+        path: ends in `.pt` or `.pth` (torch.save's format, with the envelope of the layout's own files) or in
+            `.safetensors`. An existing file is replaced.
+        layout: one of `samblocks.layouts.LAYOUTS`.
+        dtype: that weights are converted to; None keeps each as it is.
+
+    Raises:
+        CheckpointError: the file cannot be written, or the layout has no place for some of the weights.
+        ValueError: the ending, the layout or the dtype is not one of those that exist.
+
+    >>> import tempfile, torch
+    >>> from samblocks.models.build import build
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(build("sam2.1_hiera_tiny").sam_prompt_encoder, f"{folder}/prompts.pt")
+    ...     len(torch.load(f"{folder}/prompts.pt", weights_only=True))
+    17
+    """
+    target = Path(path)
+    check_ending(target)
+    check_dtype(dtype)
+    state = {name: value.detach() for name, value in model.state_dict().items()}
+    own = Content(describe(state), state.__getitem__)
+    try:
+        write(target, _in_layout(own, layout).cast(dtype))
+    except LayoutError as error:
+        raise CheckpointError(f"{target} is not written: {error}.") from None
+
+
+def _in_layout(own: Content, layout: str) -> Content:
+    """The model's tensors as another layout wants them; Meta's and Ultralytics' want them as they are."""
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, not {layout!r}")
+    if layout in ("meta", "ultralytics"):
+        found = detect(own.tensors)
+        return own if found.component else replace(own, envelope=envelope_of(layout, found.candidates[0]))
+    return prepare(Named(own, "the model"), layout, drop=False, base=None, model_class=None)[0]

@@ -1,0 +1,54 @@
+"""The one sentence about a file that does not fit the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from samblocks.checkpoints.report import Gap, LoadReport
+from samblocks.layouts import Detection
+from samblocks.layouts.info import shape_text
+
+_NAMED = 20
+"""Tensors listed per kind of problem; the report of `strict="explain"` has them all."""
+
+
+def problems(report: LoadReport, found: Detection) -> str:
+    """What is missing, unexpected and misshapen, what the file is nearest to, and what to do."""
+    what = f"{report.component} of {report.variant}" if report.component else report.variant
+    listed = [
+        _listed("missing", [gap.name for gap in report.missing]),
+        _listed("unexpected", [row.name for row in report.unexplained if not row.targets]),
+        _listed("misshapen", [_misshapen(gap) for gap in report.misshapen]),
+    ]
+    sentence = f"{report.path} does not fit {what}: {'; '.join(filter(None, listed))}"
+    return f"{sentence}; {_nearest(report, found)}{_advice(report, found)}."
+
+
+def _listed(kind: str, names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{len(names)} {kind} ({', '.join(names[:_NAMED])}{more})" if names else ""
+
+
+def _misshapen(gap: Gap) -> str:
+    found = shape_text(gap.found or ())
+    return f"{gap.name} is {found}, should be {shape_text(gap.shape)}" + (f": {gap.why}" if gap.why else "")
+
+
+def _nearest(report: LoadReport, found: Detection) -> str:
+    """Which variant the file is, or is nearest to."""
+    names = " or ".join(found.candidates)
+    kind = f"{found.layout} layout" + (f", {found.model_class}" if found.model_class else "")
+    differences = len(found.missing) + len(found.unexpected) + len(found.misshapen)
+    if not differences:
+        if report.variant in found.candidates:
+            return f"its tensors ({kind}) do fit the variant, with the sizes or parts that are named here"
+        return f"its tensors are those of {names} ({kind}), every one of them"
+    return f"the nearest is {names} ({kind}), from which {differences} of {len(report.rows)} tensors differ"
+
+
+def _advice(report: LoadReport, found: Detection) -> str:
+    if found.model_class == "Sam2Model":
+        return "; a Sam2Model file holds the image part alone: load a component, or convert it with a base"
+    if report.misshapen and all(gap.why.startswith("it fits with") for gap in report.misshapen):
+        return ""
+    return '; strict="explain" loads what fits and returns the report'
