@@ -222,6 +222,20 @@ _LAYER = (
     ),
     Case(
         block="MemoryAttentionLayer",
+        name="defaults_in_training",
+        why="by default the three parts drop a tenth of what they add, and attention weights are kept",
+        inputs={
+            "tgt": uniform(1, 16, 256),
+            "memory": uniform(1, 16, 64),
+            "pos": uniform(1, 16, 64),
+            "query_pos": uniform(1, 16, 256),
+        },
+        call=_with_pointers(0),
+        train=True,
+        known={"meta": "the released layer drops attention weights too, where the page's default does not"},
+    ),
+    Case(
+        block="MemoryAttentionLayer",
         name="memory_and_pointers",
         why="self-attention, then attention to two frames of memory and three pointers, then the perceptron",
         kwargs=_layer(),
