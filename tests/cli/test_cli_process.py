@@ -1,0 +1,117 @@
+"""The command as a process of its own: how it is started, closed pipes, Ctrl-C, and what it does not import."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from download_server import noise, slow, write_lock
+
+from samblocks.cli import main
+from samblocks.cli.main import INTERRUPTED, PIPE_CLOSED
+from samblocks.cli.text import table
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = [sys.executable, "-m", "samblocks"]
+
+
+def test_the_list_needs_neither_torch_nor_an_installation(tmp_path):
+    code = (
+        "import sys; from samblocks.cli import main; status = main(['list']);"
+        "print(sorted({'torch', 'numpy', 'safetensors', 'huggingface_hub', 'rich'} & set(sys.modules)));"
+        "sys.exit(status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert done.stderr == ""
+
+
+def test_a_reader_that_leaves_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([*COMMAND, "list"], cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (PIPE_CLOSED, "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are another matter there")
+def test_ctrl_c_is_one_word_and_the_download_goes_on_later(server, tmp_path):
+    data = noise(400_000, seed=5)
+    server.routes["/model.pt"] = slow(data, pieces=100, pause=0.02)
+    lock = write_lock(tmp_path / "own.lock", {"data": data, "url": server.address + "/model.pt"})
+    own = {"SAMBLOCKS_LOCK": str(lock), "SAMBLOCKS_CACHE": str(tmp_path / "cache")}
+    process = subprocess.Popen(
+        [*COMMAND, "fetch", "model.pt"], cwd=ROOT, env=os.environ | own, stderr=subprocess.PIPE, text=True
+    )
+    while not any(path.stat().st_size for path in tmp_path.rglob("*.partial")):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (INTERRUPTED, "samblocks: interrupted\n")
+    assert not list((tmp_path / "cache").rglob("*.pt"))
+    assert any(path.stat().st_size for path in tmp_path.rglob("*.partial"))
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "x.pt"), 2, "x.pt: No such file or directory"),
+        (OSError("what happened"), 2, "what happened"),
+        (ValueError("first line\nsecond line"), 2, "first line second line"),
+        (TypeError("wrong type"), 2, "wrong type"),
+        (MemoryError(), 2, "out of memory"),
+        (KeyboardInterrupt(), INTERRUPTED, "interrupted"),
+    ],
+)
+def test_errors_are_one_sentence(monkeypatch, capsys, error, status, words):
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr("samblocks.cli.commands.version.run", fail)
+    assert main(["version"]) == status
+    assert capsys.readouterr() == ("", f"samblocks: {words}\n")
+
+
+def test_a_mistake_of_ours_is_not_hidden(monkeypatch):
+    def fail(_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("samblocks.cli.commands.version.run", fail)
+    with pytest.raises(ZeroDivisionError):
+        main(["version"])
+
+
+def test_names_that_cannot_be_shown_are_escaped():
+    done = subprocess.run(
+        [*COMMAND, "fetch", "größe\udcff"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("samblocks: no checkpoint is called 'gr\\xf6\\xdfe\\udcff'")
+
+
+def test_a_table_on_a_terminal_is_drawn_with_rich(monkeypatch, capsys):
+    pytest.importorskip("rich")
+    rows = [("a[b]", "1"), ("longer", "22")]
+    table(("NAME", "MB"), rows, right=("MB",))
+    plain = capsys.readouterr().out
+    assert plain.splitlines() == ["NAME    MB", "a[b]     1", "longer  22"]
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    table(("NAME", "MB"), rows, right=("MB",))
+    drawn = capsys.readouterr().out
+    assert "a[b]" in drawn
+    monkeypatch.setitem(sys.modules, "rich.table", None)
+    table(("NAME", "MB"), rows, right=("MB",))
+    assert capsys.readouterr().out == plain
