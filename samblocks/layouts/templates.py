@@ -17,8 +17,8 @@ from samblocks.errors import LayoutError
 Bindings = tuple[tuple[str, str], ...]
 """What the holes of a template stood for in a key, sorted by the hole's name."""
 
-_HOLE = re.compile(r"^(?P<before>[^{}]*)\{(?P<name>[a-z_]+)\}$")
-_NUMBER = re.compile(r"^(?P<before>.*?)(?P<number>0|[1-9][0-9]*)$", re.DOTALL)
+_HOLE = re.compile(r"(?P<before>[^{}]*)\{(?P<name>[a-z_]+)\}")
+_DIGITS = "0123456789"
 _LEAVES = ("weight", "bias")
 
 
@@ -41,7 +41,7 @@ def parse(template: str) -> tuple[tuple[str, str | None], ...]:
     parts: list[tuple[str, str | None]] = []
     words = template.split(".")
     for place, word in enumerate(words):
-        hole = _HOLE.match(word)
+        hole = _HOLE.fullmatch(word)
         if word == "*" and place == len(words) - 1:
             parts.append(("", "*"))
         elif hole and not hole["before"][-1:].isdigit():
@@ -69,6 +69,13 @@ def fill(template: str, bindings: Bindings) -> str:
     """
     values = dict(bindings)
     return ".".join(fixed + values[name] if name else fixed for fixed, name in parse(template))
+
+
+def _numbered(word: str) -> tuple[str, str] | None:
+    """A part of a name cut before the number at its end, if there is one, written without leading zeros."""
+    before = word.rstrip(_DIGITS)
+    number = word[len(before) :]
+    return (before, number) if number == "0" or (number and number[0] != "0") else None
 
 
 @dataclass
@@ -145,14 +152,14 @@ class TemplateIndex:
         (text, name), rest = parts[0], parts[1:]
         if name is None or name == "*":
             nodes = [node.fixed[text][1]] if text in node.fixed else []
-            number = _NUMBER.match(text)
-            if number and number["before"] in node.numbered:
-                nodes.append(node.numbered[number["before"]][1])
+            cut = _numbered(text)
+            if cut and cut[0] in node.numbered:
+                nodes.append(node.numbered[cut[0]][1])
         else:
             nodes = [node.numbered[text][1]] if text in node.numbered else []
             for literal, (_, child) in node.fixed.items():
-                number = _NUMBER.match(literal)
-                if number and number["before"] == text:
+                cut = _numbered(literal)
+                if cut and cut[0] == text:
                     nodes.append(child)
         for after in nodes:
             yield from self._rivals(after, rest)
@@ -169,11 +176,11 @@ class TemplateIndex:
                     return node, list(ranks), list(values)
                 continue
             word = words[at]
-            number = _NUMBER.match(word)
-            if number and number["before"] in node.numbered:
-                rank, after = node.numbered[number["before"]]
-                found = (*ranks, (rank, int(number["number"][:18])))
-                trail.append((after, at + 1, found, (*values, number["number"])))
+            cut = _numbered(word)
+            if cut and cut[0] in node.numbered:
+                rank, after = node.numbered[cut[0]]
+                found = (*ranks, (rank, int(cut[1][:18])))
+                trail.append((after, at + 1, found, (*values, cut[1])))
             if word in node.fixed:
                 rank, after = node.fixed[word]
                 trail.append((after, at + 1, (*ranks, (rank, 0)), values))

@@ -1,0 +1,198 @@
+"""Every manifest of every layout, held against the tables: names, shapes, dtypes, order, both ways."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from samblocks.errors import LayoutError
+from samblocks.layouts import (
+    LAYOUTS,
+    TensorInfo,
+    classes_of,
+    expected,
+    meta_tensors,
+    plan,
+    table,
+    tied_keys,
+    variants_of,
+)
+from samblocks.layouts.operations import Make
+
+Manifest = dict[str, TensorInfo]
+Key = tuple[str, str, str | None]
+BYTES = {"F32": 4, "I64": 8, "U8": 1}
+
+
+def test_there_is_a_manifest_for_every_layout_variant_and_class(manifest_keys: list[Key]) -> None:
+    wanted = {
+        (layout, variant, model_class if layout == "transformers" and "sam2" in variant else None)
+        for layout in LAYOUTS
+        for variant in variants_of(layout)
+        for model_class in classes_of(layout, variant)
+    }
+    assert wanted - set(manifest_keys) == {("meta", "mobile_sam", None)}
+    assert set(manifest_keys) <= wanted
+    assert len(manifest_keys) == 64
+
+
+def test_expected_is_the_manifest_order_included(
+    manifest_key: Key, manifest: Callable[..., Manifest]
+) -> None:
+    assert list(expected(*manifest_key).items()) == list(manifest(*manifest_key).items())
+
+
+def test_a_manifest_becomes_metas_and_comes_back(
+    manifest_key: Key, manifest: Callable[..., Manifest], meta_side: Callable[[str], Manifest]
+) -> None:
+    layout, variant, model_class = manifest_key
+    theirs, metas = manifest(*manifest_key), meta_side(variant)
+    rules = table(*manifest_key)
+    there = rules.moves(theirs, to_meta=True)
+    assert not there.unexplained
+    assert {key: metas[key] for key in there.infos} == dict(there.infos)
+    back = rules.moves(there.infos, to_meta=False)
+    assert not back.unexplained
+    assert dict(back.infos) == theirs
+    lost = set(metas) - set(there.infos)
+    if (
+        layout in ("meta", "ultralytics", "muggled")
+        or model_class == "Sam2VideoModel"
+        or layout == "transformers"
+    ):
+        assert not lost or model_class == "Sam2Model"
+    if model_class == "Sam2Model":
+        assert len(lost) == (160 if "2.1" in variant else 157)
+
+
+def test_metas_manifest_maps_and_comes_back(
+    manifest_key: Key, manifest: Callable[..., Manifest], meta_side: Callable[[str], Manifest]
+) -> None:
+    metas = meta_side(manifest_key[1])
+    rules = table(*manifest_key)
+    there = rules.moves(metas, to_meta=False)
+    assert not there.unexplained
+    assert dict(there.infos) == manifest(*manifest_key)
+    dropped = {key for move in there.moves if not move.outputs for key in move.inputs}
+    back = rules.moves(there.infos, to_meta=True)
+    invented = {key for move in back.moves if isinstance(move.operation, Make) for key in move.outputs}
+    kept = {key: info for key, info in metas.items() if key not in dropped}
+    assert {key: info for key, info in back.infos.items() if key not in invented} == kept
+    assert invented == (
+        {"no_mem_pos_enc"} if manifest_key[0] == "muggled" and "sam2" in manifest_key[1] else set()
+    )
+    assert invented <= dropped
+
+
+@pytest.mark.parametrize(
+    ("variant", "model_class", "size"),
+    [
+        # Sizes in bytes of facebook/*/model.safetensors, as several projects state them.
+        ("sam2.1_hiera_tiny", "Sam2VideoModel", 155908064),
+        ("sam2.1_hiera_small", "Sam2VideoModel", 184305280),
+        ("sam2.1_hiera_base_plus", "Sam2VideoModel", 323476296),
+        ("sam2.1_hiera_large", "Sam2VideoModel", 897897416),
+        ("sam2_hiera_large", "Sam2VideoModel", 897831024),
+        # The same of Meta's tensors, rewritten as safetensors by a third party.
+        ("sam2.1_hiera_tiny", None, 155906872),
+        ("sam2_hiera_tiny", None, 155840544),
+    ],
+)
+def test_names_shapes_and_dtypes_give_the_published_size(
+    variant: str, model_class: str | None, size: int
+) -> None:
+    tensors = expected("transformers" if model_class else "meta", variant, model_class)
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for key in sorted(tensors):
+        start, end = end, end + BYTES[tensors[key].dtype] * math.prod(tensors[key].shape)
+        header[key] = {"dtype": "F32", "shape": list(tensors[key].shape), "data_offsets": [start, end]}
+    text = len(json.dumps(header, separators=(",", ":")))
+    assert 8 + text + -text % 8 + end == size
+
+
+@pytest.mark.parametrize("variant", variants_of("muggled"))
+def test_muggleds_description_is_byte_for_byte_its_own(
+    variant: str, manifest: Callable[..., Manifest], manifest_notes: Callable[[str, str], tuple[str, ...]]
+) -> None:
+    (note,) = (line for line in manifest_notes("muggled", variant) if "build arguments" in line)
+    wanted = note[note.index("{") :].strip().encode()
+    made = {
+        move.outputs[0]: move.operation.data
+        for move in table("muggled", variant).moves(meta_tensors(variant), to_meta=False).moves
+        if isinstance(move.operation, Make)
+    }
+    ((name, data),) = made.items()
+    assert data == wanted
+    assert manifest("muggled", variant)[name].shape == (len(wanted),)
+
+
+def test_muggleds_description_follows_the_image_side() -> None:
+    tensors = meta_tensors("sam_vit_b", image_size=512)
+    steps = plan(tensors, source="meta", target="muggled", variant="sam_vit_b").of_kind("invented")
+    operation = steps[0].moves[0].operation
+    assert isinstance(operation, Make)
+    assert json.loads(operation.data)["base_patch_grid_hw"] == [32, 32]
+
+
+@pytest.mark.parametrize(
+    ("variant", "counts"),
+    [
+        ("sam_vit_b", {"renamed": 301, "used": 2, "reshaped": 11, "invented": 1}),
+        ("sam2.1_hiera_tiny", {"renamed": 442, "used": 2, "reshaped": 26, "dropped": 1, "invented": 1}),
+    ],
+)
+def test_muggleds_reshapes_are_the_known_ones(variant: str, counts: dict[str, int]) -> None:
+    steps = plan(meta_tensors(variant), source="meta", target="muggled", variant=variant).steps
+    assert Counter(step.kind for step in steps) == counts
+    ways = Counter(step.op for step in steps if step.kind == "reshaped")
+    if variant == "sam_vit_b":
+        assert ways == {"c -> 1 c 1 1": 10, "1 h w c -> 1 c h w": 1}
+    else:
+        assert ways == {"c -> 1 c 1 1": 20, "o i -> o i 1 1": 4, "1 1 c -> 1 c 1 1": 1, "1 c -> 1 1 c": 1}
+
+
+def test_sam2model_is_the_image_half_and_the_same_for_both_releases(
+    manifest: Callable[..., Manifest],
+) -> None:
+    for size in ("tiny", "small", "base_plus", "large"):
+        old, new = f"sam2_hiera_{size}", f"sam2.1_hiera_{size}"
+        half = expected("transformers", new, "Sam2Model")
+        assert half == expected("transformers", old, "Sam2Model")
+        assert half.items() <= expected("transformers", old, "Sam2VideoModel").items()
+        assert expected("timm", old) == expected("timm", new)
+        assert len(manifest("meta", new)) - len(manifest("meta", old)) == 3
+
+
+def test_a_variant_without_a_layout_is_refused() -> None:
+    for layout in ("transformers", "timm", "muggled"):
+        with pytest.raises(LayoutError, match="mobile_sam"):
+            table(layout, "mobile_sam")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("torch", "sam_vit_b", None), "layout 'torch'"),
+        (("meta", "sam_vit_x", None), "variant 'sam_vit_x'"),
+        (("transformers", "sam_vit_b", "Sam2Model"), "model_class 'Sam2Model'"),
+        (("transformers", "sam2_hiera_tiny", "SamModel"), "model_class 'SamModel'"),
+        (("transformers", "sam2_hiera_tiny", "Sam3Model"), "model_class 'Sam3Model'"),
+    ],
+)
+def test_a_wrong_argument_is_named(arguments: tuple[str, str, str | None], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        expected(*arguments)
+
+
+def test_only_transformers_sam_has_tied_names() -> None:
+    found = {
+        (layout, variant): tied_keys(layout, variant) for layout in LAYOUTS for variant in variants_of(layout)
+    }
+    assert {key for key, names in found.items() if names} == {
+        ("transformers", name) for name in ("sam_vit_b", "sam_vit_l", "sam_vit_h")
+    }
+    for (layout, variant), names in found.items():
+        assert set(names) < set(expected(layout, variant)) or not names
