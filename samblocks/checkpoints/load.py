@@ -23,6 +23,7 @@ from samblocks.checkpoints.explain import Explanation, Request, explain, recogni
 from samblocks.checkpoints.read import Checkpoint, read
 from samblocks.checkpoints.report import LoadReport
 from samblocks.checkpoints.resize import resize
+from samblocks.checkpoints.skeleton import skeleton
 from samblocks.checkpoints.words import problems
 from samblocks.errors import CheckpointError, LayoutError
 from samblocks.layouts import Detection
@@ -130,8 +131,7 @@ def load(
     found = recognise(file)
     request = _request(file, found, variant, component, strict is True)
     request = replace(request, image_size=image_size, num_maskmem=num_maskmem, dtype=wanted_dtype)
-    with torch.device("meta"):
-        model = assemble(request.variant, image_size=image_size, num_maskmem=num_maskmem)
+    model = skeleton(request.variant, image_size=image_size, num_maskmem=num_maskmem)
     explanation = explain(file, found, request)
     if strict is True and not explanation.report.complete:
         raise CheckpointError(problems(explanation.report, found))
