@@ -15,6 +15,9 @@ from samblocks.errors import CheckpointError
 
 _Result = TypeVar("_Result")
 
+# What requests (until huggingface_hub 0.x) and httpx (since) call a connection that is refused, cut or silent.
+BROKEN = ("Connect", "Timeout", "Protocol", "ChunkedEncoding", "IncompleteRead", "ReadError")
+
 
 def endpoint() -> str | None:
     """The mirror that `HF_ENDPOINT` names, also if it was set after huggingface_hub was imported."""
@@ -140,7 +143,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _is_connection(error: BaseException) -> bool:
-    return isinstance(error, (ConnectionError, TimeoutError)) or "Connect" in type(error).__name__
+    name = type(error).__name__
+    return isinstance(error, (ConnectionError, TimeoutError)) or any(word in name for word in BROKEN)
 
 
 def _sentence(error: Exception, status: int | None) -> str:

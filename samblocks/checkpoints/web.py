@@ -52,9 +52,6 @@ class StaysSecure(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-_opener = urllib.request.build_opener(StaysSecure)
-
-
 def ask(url: str, begin: int = 0) -> Any:
     """The answer to a request for a file from byte `begin` on, an `http.client.HTTPResponse` to be closed.
 
@@ -65,8 +62,9 @@ def ask(url: str, begin: int = 0) -> Any:
     headers = {"User-Agent": "samblocks", "Accept-Encoding": "identity"}
     if begin:
         headers["Range"] = f"bytes={begin}-"
+    opener = urllib.request.build_opener(StaysSecure)  # made anew, as it takes the proxies of the moment
     try:
-        return _opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
+        return opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         error.close()
         raise _refusal(url, error) from None

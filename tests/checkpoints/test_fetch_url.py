@@ -213,8 +213,8 @@ def test_a_slow_host_is_waited_for(setup):
 
 
 def test_a_host_that_falls_silent_is_not_waited_for_without_end(setup, monkeypatch):
-    monkeypatch.setattr(web, "TIMEOUT", 0.05)
-    setup.server.routes[PATH] = [slow(DATA, pieces=2, pause=0.3), right(DATA)]
+    monkeypatch.setattr(web, "TIMEOUT", 0.3)
+    setup.server.routes[PATH] = [slow(DATA, pieces=2, pause=0.8), right(DATA)]
     assert setup.fetch().read_bytes() == DATA
     assert len(setup.server.log) == 2
 

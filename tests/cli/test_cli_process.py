@@ -46,7 +46,7 @@ def test_a_reader_that_leaves_is_no_error():
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are another matter there")
 def test_ctrl_c_is_one_word_and_the_download_goes_on_later(server, tmp_path):
     data = noise(400_000, seed=5)
-    server.routes["/model.pt"] = slow(data, pieces=100, pause=0.02)
+    server.routes["/model.pt"] = slow(data, pieces=100, pause=0.1)
     lock = write_lock(tmp_path / "own.lock", {"data": data, "url": server.address + "/model.pt"})
     own = {"SAMBLOCKS_LOCK": str(lock), "SAMBLOCKS_CACHE": str(tmp_path / "cache")}
     process = subprocess.Popen(
