@@ -332,3 +332,21 @@ def test_folders_of_the_environment(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert default_cache() == tmp_path / ".cache" / "samblocks"
+
+
+def test_a_proxy_that_wants_a_login_is_named(setup, monkeypatch):
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("http_proxy", setup.server.address)
+    setup.server.routes[setup.server.address + PATH] = (
+        page()
+    )  # what a proxy is asked for is the whole address
+    setup.fails("answered with a web page instead of model.pt: a proxy or a login page")
+    assert setup.server.log == [("GET", setup.server.address + PATH, None)]
+
+
+def test_a_cache_that_may_not_be_written(setup, monkeypatch):
+    def forbidden(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.mkdir", forbidden)
+    setup.fails("the cache .* cannot be used: Permission denied; SAMBLOCKS_CACHE may name another")
