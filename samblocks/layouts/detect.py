@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from samblocks.errors import LayoutError
-from samblocks.layouts.facts import facts_of
+from samblocks.layouts.facts import FACTS, facts_of
 from samblocks.layouts.info import TensorInfo
 from samblocks.layouts.match import Match, match_all
-from samblocks.layouts.spelling import prefix_of, spellings
+from samblocks.layouts.spelling import prefix_of, spellings, unwrapped
 
 _NAMED = 3
 """Tensors named per kind of difference in a message."""
@@ -96,12 +96,14 @@ def detect(tensors: Mapping[str, TensorInfo], *, strict: bool = True) -> Detecti
 
 
 def _detection(tensors: Mapping[str, TensorInfo], best: Match, equals: list[Match]) -> Detection:
-    candidates = tuple(dict.fromkeys(match.variant for match in equals))
+    found = {match.variant for match in equals}
+    candidates = tuple(name for name in FACTS if name in found)
+    prefix = prefix_of(best.names, best.spelling)
     classes = {match.model_class for match in equals}
     evidence = [f"{len(best.names)} of {len(tensors)} names are {best.layout}'s"]
     if best.spelling.add:
         evidence.append(f"names lack {best.spelling.add!r}: one part of a model alone")
-    if any("_orig_mod" in key or "_fsdp_wrapped" in key for key in best.names):
+    if any(unwrapped(key[len(prefix) :]) != key[len(prefix) :] for key in best.names):
         evidence.append("names of wrapping modules stand inside the names")
     evidence += [f"{key} stands for {name}" for key, name in best.renames()]
     if best.image_size not in (None, 1024):
@@ -115,7 +117,7 @@ def _detection(tensors: Mapping[str, TensorInfo], best: Match, equals: list[Matc
         candidates=candidates,
         component=best.component,
         model_class=best.model_class if len(classes) == 1 else None,
-        prefix=prefix_of(best.names, best.spelling),
+        prefix=prefix,
         evidence=tuple(evidence),
         image_size=best.image_size,
         num_maskmem=best.num_maskmem,

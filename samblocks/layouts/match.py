@@ -11,7 +11,7 @@ from samblocks.layouts.info import LAYOUTS, TensorInfo, shape_text
 from samblocks.layouts.meta import meta_tensors
 from samblocks.layouts.rules import Moves, Table
 from samblocks.layouts.spelling import Spelling, spell
-from samblocks.layouts.tables import classes_of, expected, table, variants_of
+from samblocks.layouts.tables import classes_of, table, variants_of
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,10 @@ class Match:
         """How many tensors differ."""
         return len(self.missing) + len(self.unexpected) + len(self.misshapen)
 
-    def rank(self) -> tuple[int, bool, int]:
-        """Fewest differences first, then whole models, then in the order of `LAYOUTS`."""
-        return self.distance, self.component is not None, LAYOUTS.index(self.layout)
+    def rank(self) -> tuple[int, bool, bool, int]:
+        """Fewest differences first, then whole models, then whole names, then in the order of `LAYOUTS`."""
+        bare = bool(self.spelling.add)
+        return self.distance, self.component is not None, bare, LAYOUTS.index(self.layout)
 
     def agrees_with(self, best: Match) -> bool:
         """Whether this reading of the file is as good as the best one and says the same of it."""
@@ -132,7 +133,7 @@ def _match(
     parts = {part_of(key, family) for key in touched if key in wanted}
     absent = [key for key in wanted if key not in touched and rules.to_other(key)]
     lacking = [key for key in absent if part_of(key, family) in parts]
-    published = expected(layout, variant, model_class) if broken else {}
+    published = rules.moves(wanted, to_meta=False).infos if broken else {}
     return Match(
         layout=layout,
         variant=variant,

@@ -121,9 +121,9 @@ def spellings(keys: Iterable[str]) -> list[Spelling]:
     return sorted(best.values(), key=lambda spelling: -spelling.votes)
 
 
-def _worth(spelling: Spelling) -> tuple[int, bool, int, str]:
-    """More votes first, then whole models, then the shorter prefix."""
-    return spelling.votes, not spelling.add, -len(spelling.strip), spelling.strip
+def _worth(spelling: Spelling) -> tuple[int, bool, bool, int, str]:
+    """More votes first, then whole models, then no running averages, then the shorter prefix."""
+    return spelling.votes, not spelling.add, "ema" not in spelling.strip, -len(spelling.strip), spelling.strip
 
 
 def _renamed(name: str) -> Iterator[str]:

@@ -176,7 +176,7 @@ class TemplateIndex:
                     return node, list(ranks), list(values)
                 continue
             word = words[at]
-            cut = _numbered(word)
+            cut = _numbered(word) if node.numbered else None
             if cut and cut[0] in node.numbered:
                 rank, after = node.numbered[cut[0]]
                 found = (*ranks, (rank, int(cut[1][:18])))

@@ -1,0 +1,158 @@
+"""Recognising files that hold one part of a model, with the part's name in front or without."""
+
+from collections.abc import Callable
+
+import pytest
+
+from samblocks.layouts import FACTS, TensorInfo, detect, plan
+
+Manifest = dict[str, TensorInfo]
+
+SAM = ("sam_vit_b", "sam_vit_l", "sam_vit_h", "mobile_sam")
+SAM2 = tuple(name for name in FACTS if name.startswith("sam2"))
+SMALL = ("sam2_hiera_small", "sam2.1_hiera_small")
+NARROW = ("sam2_hiera_tiny", "sam2_hiera_small", "sam2.1_hiera_tiny", "sam2.1_hiera_small")
+
+CASES = [
+    # layout, variant, prefix of the part, component, candidates with the prefix, candidates without
+    ("meta", "sam_vit_l", "image_encoder.", "image_encoder", ("sam_vit_l",), ("sam_vit_l",)),
+    ("meta", "mobile_sam", "image_encoder.", "image_encoder", ("mobile_sam",), ("mobile_sam",)),
+    ("meta", "sam_vit_b", "prompt_encoder.", "prompt_encoder", SAM, tuple(FACTS)),
+    ("meta", "sam_vit_b", "mask_decoder.", "mask_decoder", SAM, SAM),
+    ("meta", "sam2.1_hiera_small", "image_encoder.", "image_encoder", SMALL, SMALL),
+    ("meta", "sam2.1_hiera_small", "image_encoder.trunk.", "trunk", SMALL, SMALL),
+    ("meta", "sam2.1_hiera_small", "image_encoder.neck.", "neck", NARROW, NARROW),
+    ("meta", "sam2.1_hiera_small", "sam_prompt_encoder.", "prompt_encoder", SAM2, tuple(FACTS)),
+    ("meta", "sam2.1_hiera_small", "sam_mask_decoder.", "mask_decoder", SAM2, SAM2),
+    ("meta", "sam2.1_hiera_small", "memory_attention.", "memory_attention", SAM2, SAM2),
+    ("meta", "sam2.1_hiera_small", "memory_encoder.", "memory_encoder", SAM2, SAM2),
+    ("transformers", "sam_vit_h", "vision_encoder.", "image_encoder", ("sam_vit_h",), ("sam_vit_h",)),
+    ("transformers", "sam_vit_h", "prompt_encoder.", "prompt_encoder", SAM[:3], SAM[:3]),
+    ("transformers", "sam_vit_h", "mask_decoder.", "mask_decoder", SAM[:3], SAM[:3]),
+    ("transformers", "sam2_hiera_small", "vision_encoder.", "image_encoder", SMALL, SMALL),
+    ("transformers", "sam2_hiera_small", "vision_encoder.backbone.", "trunk", SMALL, SMALL),
+    ("transformers", "sam2_hiera_small", "vision_encoder.neck.", "neck", NARROW, NARROW),
+    ("transformers", "sam2_hiera_small", "prompt_encoder.", "prompt_encoder", SAM2, SAM2),
+    ("transformers", "sam2_hiera_small", "mask_decoder.", "mask_decoder", SAM2, SAM2),
+    ("transformers", "sam2_hiera_small", "memory_attention.", "memory_attention", SAM2, SAM2),
+    ("transformers", "sam2_hiera_small", "memory_encoder.", "memory_encoder", SAM2, SAM2),
+]
+
+
+def _file(manifest: Callable[..., Manifest], layout: str, variant: str) -> Manifest:
+    video = "Sam2VideoModel" if layout == "transformers" and "sam2" in variant else None
+    return manifest("ultralytics" if variant == "mobile_sam" else layout, variant, video)
+
+
+@pytest.mark.parametrize(("layout", "variant", "prefix", "component", "named", "bare"), CASES)
+def test_a_part_alone_is_recognised(
+    layout: str,
+    variant: str,
+    prefix: str,
+    component: str,
+    named: tuple[str, ...],
+    bare: tuple[str, ...],
+    manifest: Callable[..., Manifest],
+) -> None:
+    whole = _file(manifest, layout, variant)
+    part = {key: info for key, info in whole.items() if key.startswith(prefix)}
+    for front, candidates in ((prefix, named), ("", bare), ("module.", bare), ("model.encoder.", bare)):
+        found = detect({front + key.removeprefix(prefix): info for key, info in part.items()})
+        assert (found.layout, found.component) == (layout, component)
+        assert set(found.candidates) == set(candidates)
+        assert found.candidates == tuple(name for name in FACTS if name in candidates)
+        assert found.prefix == ("" if front == prefix else front)
+
+
+@pytest.mark.parametrize(("layout", "variant", "prefix", "component", "named", "bare"), CASES)
+def test_a_part_without_its_name_gets_it_back_on_the_way_to_meta(
+    layout: str,
+    variant: str,
+    prefix: str,
+    component: str,
+    named: tuple[str, ...],
+    bare: tuple[str, ...],
+    manifest: Callable[..., Manifest],
+    meta_side: Callable[[str], Manifest],
+) -> None:
+    whole = _file(manifest, layout, variant)
+    part = {
+        f"module.{key.removeprefix(prefix)}": info for key, info in whole.items() if key.startswith(prefix)
+    }
+    planned = plan(part, source=layout, target="meta", variant=variant)
+    assert not planned.of_kind("unexplained", "dropped")
+    assert planned.infos.items() <= meta_side(variant).items()
+    assert {key for step in planned.steps for key in step.sources} == set(part)
+    assert bare
+    assert named
+    assert component
+
+
+def test_several_parts_are_named_together(manifest: Callable[..., Manifest]) -> None:
+    whole = manifest("meta", "sam_vit_h")
+    found = detect({key: info for key, info in whole.items() if not key.startswith("image_encoder.")})
+    assert (found.component, found.candidates) == ("prompt_encoder+mask_decoder", SAM)
+
+
+def test_everything_about_memory_tells_the_release(manifest: Callable[..., Manifest]) -> None:
+    whole = manifest("meta", "sam2.1_hiera_large")
+    parts = ("image_encoder.", "sam_prompt_encoder.", "sam_mask_decoder.")
+    found = detect({key: info for key, info in whole.items() if not key.startswith(parts)})
+    assert found.component == "memory_attention+memory_encoder+tracking"
+    assert (found.version, len(found.candidates)) == ("2.1", 4)
+
+
+def test_a_vision_model_of_transformers_is_recognised(manifest: Callable[..., Manifest]) -> None:
+    """`SamVisionModel`, `Sam2VisionModel` and `Sam2HieraDetModel`, as their own state dicts name tensors."""
+    first = manifest("transformers", "sam_vit_b")
+    second = manifest("transformers", "sam2_hiera_tiny", "Sam2VideoModel")
+    files = [
+        (
+            {key: info for key, info in first.items() if key.startswith("vision_encoder.")},
+            177,
+            "image_encoder",
+        ),
+        (_below(second, "vision_encoder."), 162, "image_encoder"),
+        (_below(second, "vision_encoder.backbone."), 154, "trunk"),
+    ]
+    for tensors, count, component in files:
+        found = detect(tensors)
+        assert (len(tensors), found.layout, found.component) == (count, "transformers", component)
+
+
+def _below(tensors: Manifest, prefix: str) -> Manifest:
+    return {key.removeprefix(prefix): info for key, info in tensors.items() if key.startswith(prefix)}
+
+
+def test_the_three_bare_trunks_are_told_apart(manifest: Callable[..., Manifest]) -> None:
+    variant = "sam2.1_hiera_base_plus"
+    files = {
+        "meta": _below(manifest("meta", variant), "image_encoder.trunk."),
+        "transformers": _below(
+            manifest("transformers", variant, "Sam2VideoModel"), "vision_encoder.backbone."
+        ),
+        "timm": manifest("timm", variant),
+    }
+    for layout, tensors in files.items():
+        found = detect(tensors)
+        assert (found.layout, found.component, len(found.candidates)) == (layout, "trunk", 2)
+
+
+@pytest.mark.parametrize(("layout", "variant"), [("timm", "sam_vit_b"), ("timm", "sam2_hiera_tiny")])
+def test_timms_classifier_is_no_part_of_sam(
+    layout: str, variant: str, manifest: Callable[..., Manifest]
+) -> None:
+    tensors = manifest(layout, variant) | {
+        "head.fc.weight": TensorInfo((10, 768)),
+        "head.fc.bias": TensorInfo((10,)),
+    }
+    assert variant in detect(tensors).candidates
+    planned = plan(tensors, source=layout, target="meta", variant=variant)
+    dropped = {key for step in planned.of_kind("dropped") for key in step.sources}
+    assert {"head.fc.weight", "head.fc.bias"} <= dropped
+    assert all(step.why for step in planned.of_kind("dropped"))
+
+
+def test_a_timm_trunk_without_its_own_norm_is_whole(manifest: Callable[..., Manifest]) -> None:
+    tensors = {key: info for key, info in manifest("timm", "sam2_hiera_tiny").items() if "head" not in key}
+    assert detect(tensors).layout == "timm"
