@@ -169,9 +169,14 @@ class MultiScaleBlock(nn.Module):
             The transformed map, pooled by `q_stride`: [B, H', W', D].
 
         Raises:
-            ValueError: if the windows do not line up with the pooled map. They always do if `window_size`
-                is a multiple of the stride.
+            ValueError: if the map is smaller than `q_stride`, or the windows do not line up with the pooled
+                map. They always do if `window_size` is a multiple of the stride.
         """
+        if self.q_stride is not None and (x.shape[1] < self.q_stride[0] or x.shape[2] < self.q_stride[1]):
+            raise ValueError(
+                f"x must be at least q_stride {tuple(self.q_stride)} high and wide, "
+                f"but its shape is {tuple(x.shape)}"
+            )
         shortcut = x
         x = layer_norm(self.norm1, x)
         if self.dim != self.dim_out:
@@ -219,7 +224,7 @@ def _check_windows(window_size: int, q_stride: tuple[int, int] | None) -> None:
         raise ValueError(f"window_size must be 0 (the whole map) or positive, got {window_size}")
     if q_stride is None:
         return
-    if len(q_stride) != 2 or min(q_stride) < 1:
+    if not isinstance(q_stride, tuple | list) or len(q_stride) != 2 or min(q_stride) < 1:
         raise ValueError(f"q_stride must be two positive numbers or None, got {q_stride!r}")
     if window_size and (q_stride[0] != q_stride[1] or window_size < q_stride[0]):
         raise ValueError(

@@ -155,9 +155,8 @@ class PositionEmbeddingRandom(nn.Module):
         super().__init__()
         if scale is None or scale <= 0.0:
             scale = 1.0
-        self.register_buffer(
-            "positional_encoding_gaussian_matrix", torch.normal(0.0, float(scale), (2, num_pos_feats))
-        )
+        directions = torch.empty((2, num_pos_feats)).normal_(0.0, float(scale))
+        self.register_buffer("positional_encoding_gaussian_matrix", directions)
 
     def _pe_encoding(self, coords: Tensor) -> Tensor:
         """Encode (x, y) in [0, 1]: [..., 2] to [..., 2 * F]."""

@@ -58,7 +58,7 @@ class RoPEAttention(Attention):
             raise ValueError(
                 f"the channels of a head, internal_dim // num_heads, must be a multiple of 4, got {head_dim}"
             )
-        if len(feat_sizes) != 2 or min(feat_sizes) < 1:
+        if not isinstance(feat_sizes, tuple | list) or len(feat_sizes) != 2 or min(feat_sizes) < 1:
             raise ValueError(f"feat_sizes must be (width, height) of at least 1, got {feat_sizes!r}")
         self.rope_theta = rope_theta
         self.feat_sizes = feat_sizes

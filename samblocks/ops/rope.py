@@ -2,7 +2,9 @@
 
 A head's channels are taken in adjacent pairs; each pair is turned by an angle that grows with the column
 (first half of the pairs) or the row (second half). Everything is real arithmetic; what upstream does with
-complex numbers comes out bit for bit in float32 on a CPU.
+complex numbers comes out bit for bit in float32 on a CPU. (The complex product itself rounds in two ways
+there: pairs that do not fill a vector register go through fused multiply-adds. So the last bit of at most 7
+pairs may differ where width * height * d / 2 is no multiple of 8, which no released model has.)
 """
 
 import torch
