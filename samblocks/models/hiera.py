@@ -30,8 +30,8 @@ class Hiera(nn.Module):
         return_interm_layers: return the map at the end of every stage, not of the last one only.
 
     Raises:
-        ValueError: when `stages` and `window_spec` differ in length, a stage is empty, or there are fewer
-            transitions than `q_pool`.
+        ValueError: when `stages` and `window_spec` differ in length, a stage is empty, the first window has
+            no size, or there are fewer transitions than `q_pool`.
 
     Examples:
         >>> trunk = Hiera(embed_dim=16, stages=(1, 1, 2, 1), global_att_blocks=(3,), window_spec=(8, 4, 4, 2))
@@ -148,6 +148,11 @@ def _check_stages(stages: Sequence[int], window_spec: Sequence[int], q_pool: int
         )
     if not stages or min(stages) < 1:
         raise ValueError(f"stages={tuple(stages)}: every stage needs at least one block")
+    if window_spec[0] < 1:
+        raise ValueError(
+            f"window_spec={tuple(window_spec)}: the first window is also the size of a position table, "
+            "it must be at least 1"
+        )
     if not 0 <= q_pool <= len(stages) - 1:
         raise ValueError(
             f"q_pool={q_pool}: must lie between 0 and {len(stages) - 1}, the number of stage transitions"

@@ -18,7 +18,8 @@ class MemoryAttention(nn.Module):
         pos_enc_at_input: add a tenth of the position code to the tokens before the first layer.
         layer: the layer, of which each level of the stack gets a copy of its own.
         num_layers: number of layers.
-        batch_first: the layers want the batch as first axis. The arguments of `forward` have it second.
+        batch_first: bring the batch, second axis of the arguments of `forward`, to the front for the layers.
+            When off, the layers get the arguments as they are.
 
     Examples:
         >>> from samblocks.blocks import MemoryAttentionLayer
@@ -73,9 +74,10 @@ class MemoryAttention(nn.Module):
         """
         curr = _single(curr, "curr")
         curr_pos = None if curr_pos is None else _single(curr_pos, "curr_pos")
-        if curr.shape[1] != memory.shape[1]:
+        batch = 1 if self.batch_first else 0
+        if curr.shape[batch] != memory.shape[batch]:
             raise ValueError(
-                f"memory: its batch size is {memory.shape[1]}, must be that of curr, {curr.shape[1]}"
+                f"memory: its batch size is {memory.shape[batch]}, must be that of curr, {curr.shape[batch]}"
             )
 
         x = curr

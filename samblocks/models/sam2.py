@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
+from samblocks.blocks import RoPEAttention
 from samblocks.models.sam2_memory import to_tokens
 from samblocks.models.sam2_tracking import SAM2Tracking
 
@@ -213,6 +214,8 @@ class SAM2Model(SAM2Tracking):
     def set_imgsz(self, imgsz: Sequence[int]) -> None:
         """Take images of another size, [height, width] in pixels, from now on; no weight depends on it.
 
+        The sides may differ. Upstream's drivers take square images only.
+
         Raises:
             ValueError: when a side is no multiple of `backbone_stride`.
         """
@@ -225,6 +228,9 @@ class SAM2Model(SAM2Tracking):
         self.sam_prompt_encoder.input_image_size = (height, width)
         self.sam_prompt_encoder.image_embedding_size = grid
         self.sam_prompt_encoder.mask_input_size = (4 * grid[0], 4 * grid[1])
+        for module in self.memory_attention.modules():
+            if isinstance(module, RoPEAttention):
+                module.feat_sizes = (grid[1], grid[0])
 
     def forward_image(self, img_batch: Tensor) -> dict[str, Any]:
         """Encode normalised images, ready for tracking.

@@ -154,8 +154,8 @@ class SAM2Heads(nn.Module):
         if self.pred_obj_scores:
             appears = (object_score_logits > 0)[:, :, None, None]
             low_res_multimasks = torch.where(appears, low_res_multimasks, NO_OBJECT_LOGIT)
-        size = (self.image_size, self.image_size)
-        high_res_multimasks = resize(low_res_multimasks, size)
+        image_height, image_width = self.sam_prompt_encoder.input_image_size
+        high_res_multimasks = resize(low_res_multimasks, (image_height, image_width))
 
         low_res_masks, high_res_masks, token = low_res_multimasks, high_res_multimasks, tokens[:, 0]
         if multimask_output:
@@ -240,11 +240,11 @@ class SAM2Heads(nn.Module):
     def _check_sizes(
         self, features: Tensor, point_inputs: Mapping[str, Tensor] | None, mask_inputs: Tensor | None
     ) -> None:
-        side, dim = self.sam_image_embedding_size, self.sam_prompt_embed_dim
-        if tuple(features.shape[1:]) != (dim, side, side):
+        (height, width), dim = self.sam_prompt_encoder.image_embedding_size, self.sam_prompt_embed_dim
+        if tuple(features.shape[1:]) != (dim, height, width):
             raise ValueError(
-                f"backbone_features: shape {tuple(features.shape)}, must be [B, {dim}, {side}, {side}] "
-                f"for image_size={self.image_size}"
+                f"backbone_features: shape {tuple(features.shape)}, must be [B, {dim}, {height}, {width}]; "
+                "images of another size need set_imgsz first"
             )
         batch = features.shape[0]
         if point_inputs is not None:
