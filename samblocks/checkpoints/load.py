@@ -111,14 +111,14 @@ def load(
             misshapen is listed, with the nearest variant.
         ValueError: an argument names something that does not exist.
 
-    >>> import tempfile, torch
+    >>> import tempfile
     >>> from samblocks.checkpoints.save import save
-    >>> from samblocks.models.build import build
+    >>> from samblocks.models import PromptEncoder
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save(build("sam2.1_hiera_tiny").sam_mask_decoder, f"{folder}/decoder.safetensors")
-    ...     decoder = load(f"{folder}/decoder.safetensors", component="mask_decoder", mmap=False)
-    >>> type(decoder).__name__, decoder.training
-    ('SAM2MaskDecoder', False)
+    ...     save(PromptEncoder(256, (64, 64), (1024, 1024), 16), f"{folder}/prompts.safetensors")
+    ...     part = load(f"{folder}/prompts.safetensors", component="prompt_encoder", variant="sam2_hiera_tiny")
+    >>> type(part).__name__, part.training, part.no_mask_embed.weight.requires_grad
+    ('PromptEncoder', False, True)
     """
     if strict is not True and strict != "explain":
         raise ValueError(

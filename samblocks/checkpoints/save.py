@@ -36,9 +36,9 @@ def save(
         ValueError: the ending, the layout or the dtype is not one of those that exist.
 
     >>> import tempfile, torch
-    >>> from samblocks.models.build import build
+    >>> from samblocks.models import PromptEncoder
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save(build("sam2.1_hiera_tiny").sam_prompt_encoder, f"{folder}/prompts.pt")
+    ...     save(PromptEncoder(256, (64, 64), (1024, 1024), 16), f"{folder}/prompts.pt")
     ...     len(torch.load(f"{folder}/prompts.pt", weights_only=True))
     17
     """

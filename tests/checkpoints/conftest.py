@@ -1,4 +1,4 @@
-"""What the tests of downloads share: a server on the loopback interface, and no way to reach any other."""
+"""What these tests share: files made up for them, and a server on the loopback interface alone."""
 
 import importlib.util
 import sys
@@ -6,14 +6,12 @@ from pathlib import Path
 
 import pytest
 
-spec = importlib.util.spec_from_file_location(
-    "download_server", Path(__file__).with_name("download_server.py")
-)
-assert spec is not None
-assert spec.loader is not None
-download_server = importlib.util.module_from_spec(spec)
-sys.modules.setdefault("download_server", download_server)
-spec.loader.exec_module(sys.modules["download_server"])
+for name in ("download_server", "synthetic"):
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules.setdefault(name, importlib.util.module_from_spec(spec))
+    spec.loader.exec_module(module)
 
 
 @pytest.fixture
