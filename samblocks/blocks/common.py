@@ -185,7 +185,7 @@ class DropPath(nn.Module):
         """Drop items in training; give back `x` itself in evaluation or if nothing can be dropped.
 
         Args:
-            x: floating point, [B, ...]
+            x: [B, ...], floating point
 
         Returns:
             The items, some of them zero: [B, ...].

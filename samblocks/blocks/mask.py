@@ -74,7 +74,7 @@ class MaskDownSampler(nn.Module):
         """Encode a mask.
 
         Args:
-            x: the mask, [B, 1, H, W]; of bool or integers, it takes the dtype of the weights
+            x: [B, 1, H, W], the mask; one of bool or integers takes the dtype of the weights
 
         Returns:
             The encoded mask, h = H / total_stride: [B, D, h, w].

@@ -77,10 +77,10 @@ class MemoryAttentionLayer(nn.Module):
         """Let a frame attend to itself and to the memory.
 
         Args:
-            tgt: the frame's pixels, [B, N, C]
-            memory: pixels of earlier frames, then object pointers, [B, M, K]
-            pos: encoding of the memory, [B, M, K]
-            query_pos: encoding of the frame's pixels, [B, N, C]
+            tgt: [B, N, C], the frame's pixels
+            memory: [B, M, K], pixels of earlier frames, then object pointers
+            pos: [B, M, K], encoding of the memory
+            query_pos: [B, N, C], encoding of the frame's pixels
             num_k_exclude_rope: how many tokens at the end of the memory are object pointers, which have
                 no place in the image.
 

@@ -91,10 +91,10 @@ class PositionEmbeddingSine(nn.Module):
         """Encode boxes by centre and size.
 
         Args:
-            x: centres from left to right, in [0, 1], [N]
-            y: centres from top to bottom, in [0, 1], [N]
-            w: widths, [N]
-            h: heights, [N]
+            x: [N], centres from left to right, from 0 to 1
+            y: [N], centres from top to bottom, from 0 to 1
+            w: [N], widths
+            h: [N], heights
 
         Returns:
             The channels of y, those of x, height and width: [N, num_pos_feats + 2].
@@ -109,8 +109,8 @@ class PositionEmbeddingSine(nn.Module):
         """Encode labelled points.
 
         Args:
-            x: from left to right, in [0, 1], [B, N]
-            y: from top to bottom, in [0, 1], [B, N]
+            x: [B, N], from left to right, from 0 to 1
+            y: [B, N], from top to bottom, from 0 to 1
             labels: [B, N]
 
         Returns:
@@ -179,7 +179,7 @@ class PositionEmbeddingRandom(nn.Module):
         """Encode points of an image.
 
         Args:
-            coords_input: (x, y) in pixels, [B, N, 2] of any dtype
+            coords_input: [B, N, 2], (x, y) in pixels, of any dtype
             image_size: (height, width) of the image.
 
         Returns:

@@ -68,7 +68,7 @@ class RoPEAttention(Attention):
     @property
     def freqs_cis(self) -> Tensor:
         """The turns for `feat_sizes` as complex numbers: [width * height, d / 2]. For reading only."""
-        like = self.out_proj.weight
+        like = next(self.parameters(), torch.empty(0))
         width, height = self.feat_sizes
         return torch.complex(*self._tables((int(width), int(height)), like))
 

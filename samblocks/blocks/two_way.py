@@ -67,10 +67,10 @@ class TwoWayAttentionBlock(nn.Module):
         """Let tokens and image attend to each other once.
 
         Args:
-            queries: prompt tokens, [B, N, C]
-            keys: image tokens, [B, M, C]
-            query_pe: encoding of the prompt tokens, [B, N, C]
-            key_pe: encoding of the image tokens, [B, M, C]
+            queries: [B, N, C], prompt tokens
+            keys: [B, M, C], image tokens
+            query_pe: [B, N, C], encoding of the prompt tokens
+            key_pe: [B, M, C], encoding of the image tokens
 
         Returns:
             The prompt tokens, [B, N, C], and the image tokens, [B, M, C].
@@ -182,8 +182,8 @@ class TwoWayTransformer(nn.Module):
 
         Args:
             image_embedding: [B, C, H, W]
-            image_pe: encoding of the pixels, [B, C, H, W]
-            point_embedding: prompt tokens, which are their own encoding, [B, N, C]
+            image_pe: [B, C, H, W], encoding of the pixels
+            point_embedding: [B, N, C], prompt tokens, which are their own encoding
 
         Returns:
             The prompt tokens, [B, N, C], and the image as tokens, row by row, [B, H * W, C].

@@ -54,7 +54,7 @@ def attend(
         q: [B, h, N, d]
         k: [B, h, M, d]
         v: [B, h, M, e]
-        bias: added to the scores, [B, h, N, M] or broadcastable to it, in the dtype of `q`.
+        bias: [B, h, N, M] or broadcastable to it, added to the scores, in the dtype of `q`
         dropout_p: probability with which an attention weight is dropped. The caller sees to it that this
             is 0 outside training.
         scale: factor of the dot products; 1/√d if None.

@@ -12,8 +12,8 @@ def fourier_features(coords: Tensor, matrix: Tensor) -> Tensor:
     """Encode points by sines and cosines along random directions.
 
     Args:
-        coords: (x, y) in [0, 1], [..., 2] of any dtype
-        matrix: the directions and their frequencies, [2, F]
+        coords: [..., 2], (x, y) from 0 to 1, of any dtype
+        matrix: [2, F], the directions and their frequencies
 
     Returns:
         All sines, then all cosines: [..., 2 * F], computed in at least float32, in the dtype of `matrix`.

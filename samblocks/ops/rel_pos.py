@@ -55,10 +55,10 @@ def add_decomposed_rel_pos(
     """Add the relative positions of both axes to attention scores.
 
     Args:
-        attn: scores, [B, N, M] with N = height * width of the queries and M of the keys.
-        q: unscaled queries, [B, N, C]
-        rel_pos_h: table of vertical distances, [L, C]
-        rel_pos_w: table of horizontal distances, [L', C]
+        attn: [B, N, M], scores, with N = height * width of the queries and M of the keys
+        q: [B, N, C], unscaled queries
+        rel_pos_h: [L, C], table of vertical distances
+        rel_pos_w: [L', C], table of horizontal distances
         q_size: (height, width) of the queries.
         k_size: (height, width) of the keys.
 
@@ -88,9 +88,9 @@ def rel_pos_bias(
     """Compute what `add_decomposed_rel_pos` adds, as a bias for `attend`.
 
     Args:
-        q: unscaled queries, [B, N, C]
-        rel_pos_h: table of vertical distances, [L, C]
-        rel_pos_w: table of horizontal distances, [L', C]
+        q: [B, N, C], unscaled queries
+        rel_pos_h: [L, C], table of vertical distances
+        rel_pos_w: [L', C], table of horizontal distances
         q_size: (height, width) of the queries.
         k_size: (height, width) of the keys.
 

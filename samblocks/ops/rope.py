@@ -118,7 +118,7 @@ def apply_rotary_enc(
     Args:
         xq: [B, h, N, d]
         xk: [B, h, M, d]
-        freqs_cis: complex turns, [N, d / 2]
+        freqs_cis: [N, d / 2], complex turns
         repeat_freqs_k: whether the turns may be used again from the first for M = 2 N, 3 N, … keys.
 
     Returns:

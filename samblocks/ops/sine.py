@@ -61,7 +61,7 @@ def sine_grid(
         temperature: see `sine_periods`.
         scale: None encodes the numbers 1, 2, … of rows and columns; else these are divided by the last
             one and multiplied by `scale`.
-        like: the map, [..., H, W], for device and dtype.
+        like: [..., H, W], the map, for device and dtype
 
     Returns:
         The rows' channels, then the columns': [2 * count, H, W], float64 if `like` is, else float32.
@@ -91,7 +91,7 @@ def get_1d_sine_pe(pos_inds: Tensor, dim: int, temperature: float = 10000) -> Te
     """Encode positions on a line: all sines first, then all cosines.
 
     Args:
-        pos_inds: positions, [...] of any dtype
+        pos_inds: [...], positions of any dtype
         dim: number of channels; an odd number gives one less.
         temperature: the longest period that is approached.
 

@@ -4,10 +4,12 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Iterator
 
 import pytest
 import torch
+from torch import Tensor
 
 import samblocks
 from samblocks import blocks
@@ -32,6 +34,17 @@ def test_every_public_block_has_an_example(name: str) -> None:
     assert ">>> " in documentation
     assert f"{name}(" in documentation
     assert documentation.splitlines()[-1].startswith("Upstream: ")
+
+
+@pytest.mark.parametrize("name", [name for name in blocks.__all__ if name[0].isupper()])
+def test_every_forward_says_the_shape_of_each_tensor(name: str) -> None:
+    forward = getattr(blocks, name).forward
+    for parameter, annotation in inspect.get_annotations(forward).items():
+        if annotation in (Tensor, Tensor | None):
+            where = "Returns:" if parameter == "return" else f"{parameter}: "
+            after = (inspect.getdoc(forward) or "").split(where, 1)[1]
+            shape = r".*?\[[^\]]+\]" if parameter == "return" else r"\[[^\]]+\]"
+            assert re.match(shape, after, re.DOTALL), f"{name}.forward: {parameter}"
 
 
 def test_the_pages_wrong_examples_are_right_here() -> None:
