@@ -1,5 +1,6 @@
 """A SAM 2 of a few thousand numbers, and a driver that leads it through a video."""
 
+import copy
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -149,9 +150,20 @@ class Video:
         return [self.step(frame, prompt, reverse=reverse) for frame, prompt in pairs]
 
 
+_MADE: dict[str, SAM2Model] = {}
+
+
+def copied_sam2(**changes: Any) -> SAM2Model:
+    """A model of the caller's own; one with the same settings is made only once."""
+    key = f"{torch.get_default_device()} {sorted(changes.items())}"
+    if key not in _MADE:
+        _MADE[key] = make_sam2(**changes)
+    return copy.deepcopy(_MADE[key])
+
+
 @pytest.fixture
 def sam2() -> Callable[..., SAM2Model]:
-    return make_sam2
+    return copied_sam2
 
 
 @pytest.fixture
