@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from samblocks.errors import LayoutError
 from samblocks.layouts.facts import FACTS, facts_of
 from samblocks.layouts.info import TensorInfo
-from samblocks.layouts.match import Match, match_all
+from samblocks.layouts.match import Match, match_all, misshapen
 from samblocks.layouts.spelling import prefix_of, spellings, unwrapped
 
 _NAMED = 3
@@ -123,7 +123,7 @@ def _detection(tensors: Mapping[str, TensorInfo], best: Match, equals: list[Matc
         num_maskmem=best.num_maskmem,
         missing=best.missing,
         unexpected=best.unexpected,
-        misshapen=best.misshapen,
+        misshapen=misshapen(tensors, best) if best.broken else (),
     )
 
 
@@ -135,7 +135,9 @@ def _explain(tensors: Mapping[str, TensorInfo], best: Match) -> str:
     problems = [
         _listed("missing", best.missing),
         _listed("unexpected", best.unexpected),
-        _listed("misshapen", [f"{key} is {has}, should be {want}" for key, has, want in best.misshapen]),
+        _listed(
+            "misshapen", [f"{key} is {has}, should be {want}" for key, has, want in misshapen(tensors, best)]
+        ),
     ]
     return f"these {len(tensors)} tensors fit no layout; the nearest is {what}: " + "; ".join(
         filter(None, problems)

@@ -24,7 +24,8 @@ class Match:
         names: name in the file to name in the layout.
         component: the parts that are there, or None for all.
         image_size, num_maskmem: what the shapes were made for, where they tell.
-        missing, unexpected, misshapen: as in `Detection`.
+        missing, unexpected: as in `Detection`.
+        broken: names of the layout whose tensors have another shape than the variant's.
     """
 
     layout: str
@@ -37,12 +38,12 @@ class Match:
     num_maskmem: int | None
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
-    misshapen: tuple[tuple[str, str, str], ...]
+    broken: tuple[str, ...]
 
     @property
     def distance(self) -> int:
         """How many tensors differ."""
-        return len(self.missing) + len(self.unexpected) + len(self.misshapen)
+        return len(self.missing) + len(self.unexpected) + len(self.broken)
 
     def rank(self) -> tuple[int, bool, bool, int]:
         """Fewest differences first, then whole models, then whole names, then in the order of `LAYOUTS`."""
@@ -52,8 +53,8 @@ class Match:
     def agrees_with(self, best: Match) -> bool:
         """Whether this reading of the file is as good as the best one and says the same of it."""
         if best.distance:
-            alike = (self.missing, self.unexpected, self.misshapen)
-            alike_best = (best.missing, best.unexpected, best.misshapen)
+            alike = (self.missing, self.unexpected, self.broken)
+            alike_best = (best.missing, best.unexpected, best.broken)
             return self.rank() == best.rank() and alike == alike_best and self.component == best.component
         return self.rank() == best.rank() and self.component == best.component
 
@@ -62,6 +63,31 @@ class Match:
         for key, name in self.names.items():
             if key.rpartition(".")[2] != name.rpartition(".")[2]:
                 yield key, name
+
+
+def misshapen(tensors: Mapping[str, TensorInfo], match: Match) -> tuple[tuple[str, str, str], ...]:
+    """The tensors of a file that have another shape than the variant's.
+
+    Args:
+        tensors: every tensor's name in the file, with shape and dtype.
+        match: what they were compared with.
+
+    Returns:
+        name in the file, shape and expected shape, as text.
+    """
+    sized = meta_tensors(
+        match.variant, image_size=match.image_size or 1024, num_maskmem=match.num_maskmem or 7
+    )
+    wanted = table(match.layout, match.variant, match.model_class).moves(sized, to_meta=False).infos
+    raw = {name: key for key, name in match.names.items()}
+    return tuple(
+        (
+            raw[name],
+            shape_text(tensors[raw[name]].shape),
+            shape_text(wanted[name].shape) if name in wanted else "absent",
+        )
+        for name in match.broken
+    )
 
 
 def match_all(tensors: Mapping[str, TensorInfo], spelling: Spelling) -> list[Match]:
@@ -115,7 +141,6 @@ def _match(
 ) -> Match:
     layout, family = spelling.layout, spelling.family
     rules = table(layout, variant, model_class)
-    raw = {name: key for key, name in names.items()}
     origin = {key: move.inputs for move in moves.moves if move.inputs for key in move.outputs}
     infos = {key: moves.infos[key] for key in origin}
     image_size, num_maskmem = sizes_of(infos)
@@ -133,7 +158,6 @@ def _match(
     parts = {part_of(key, family) for key in touched if key in wanted}
     absent = [key for key in wanted if key not in touched and rules.to_other(key)]
     lacking = [key for key in absent if part_of(key, family) in parts]
-    published = rules.moves(wanted, to_meta=False).infos if broken else {}
     return Match(
         layout=layout,
         variant=variant,
@@ -145,9 +169,5 @@ def _match(
         num_maskmem=num_maskmem,
         missing=tuple(dict.fromkeys(name for key in lacking for name in rules.to_other(key))),
         unexpected=tuple(key for key in tensors if key not in names or names[key] in foreign),
-        misshapen=tuple(
-            (raw[name], shape_text(tensors[raw[name]].shape), shape_text(published[name].shape))
-            for name in sorted(broken)
-            if name in published
-        ),
+        broken=tuple(sorted(broken)),
     )

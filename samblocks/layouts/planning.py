@@ -55,7 +55,8 @@ def plan(
     """
     target_class = class_of(target, variant, model_class)
     arrive = table(source, variant, source_class)
-    names, first = read(tensors, _spelling(tensors, source, variant), arrive)
+    spelling = _spelling(tensors, source, variant)
+    names, first = read(tensors, spelling, arrive)
     image_size, _ = sizes_of(first.infos)
     leave = table(target, variant, target_class, image_size=image_size or 1024)
     if _alike(source, target):
@@ -67,7 +68,7 @@ def plan(
         middle = {key: first.infos[key] for move in first.moves for key in move.outputs}
         steps = join(_in_file(first, raw), leave.moves(middle, to_meta=False), _float_dtype(tensors))
         strange = {raw[name]: why for name, why in first.unexplained.items()}
-    strange |= {key: f"no tensor of {arrive.name} has this name" for key in tensors if key not in names}
+    strange |= _strange(tensors, names, spelling, arrive)
     steps += [Step("unexplained", (key,), (), why=why) for key, why in strange.items()]
     _account(tensors, steps)
     last = [(len(KINDS) + len(tensors), 0)]
@@ -75,6 +76,21 @@ def plan(
     infos = _infer(steps, tensors)
     missing, misshapen = _against_variant(infos, leave, variant)
     return Plan(source, target, tuple(steps), variant, target_class, infos, missing, misshapen)
+
+
+def _strange(
+    tensors: Iterable[str], names: Mapping[str, str], spelling: Spelling, arrive: Table
+) -> dict[str, str]:
+    """The names of a file that mean nothing, each with the reason."""
+    taken = {name: key for key, name in names.items()}
+    found = {}
+    for key in tensors:
+        if key not in names:
+            first = taken.get(spelling.read(key) or "")
+            found[key] = (
+                f"{first} is the same tensor" if first else f"no tensor of {arrive.name} has this name"
+            )
+    return found
 
 
 def _alike(source: str, target: str) -> bool:

@@ -63,6 +63,11 @@ class Spelling:
     add: str = ""
     votes: int = 0
 
+    def read(self, key: str) -> str | None:
+        """The name that a name of the file becomes, or None if it has another prefix."""
+        plain = unwrapped(key)
+        return self.add + plain[len(self.strip) :] if plain.startswith(self.strip) else None
+
 
 def unwrapped(key: str) -> str:
     """A name without the parts that wrapping modules put into it.
@@ -103,22 +108,33 @@ def spellings(keys: Iterable[str]) -> list[Spelling]:
     Returns:
         spellings with at least one vote.
     """
-    known = _known_shapes()
     votes: Counter[tuple[str, str, str, str]] = Counter()
+    readings: dict[str, list[tuple[int, tuple[tuple[str, str, str], ...]]]] = {}
     names = list(keys)
     for key in names[:: len(names) // _ENOUGH + 1]:
-        words = unwrapped(key).split(".")
-        for depth in range(min(len(words), _DEPTH)):
-            places = known.get(_shape_of_name(".".join(words[depth:])))
-            if places:
-                strip = "".join(f"{word}." for word in words[:depth])
-                votes.update((layout, family, strip, add) for layout, family, add in places)
+        plain = unwrapped(key)
+        shape = _shape_of_name(plain)
+        if shape not in readings:
+            readings[shape] = list(_readings(shape))
+        for depth, places in readings[shape]:
+            strip = "".join(f"{word}." for word in plain.split(".", depth)[:depth])
+            votes.update((layout, family, strip, add) for layout, family, add in places)
     best: dict[tuple[str, str], Spelling] = {}
     for (layout, family, strip, add), count in votes.items():
         offer = Spelling(layout, family, strip, add, count)
         if (layout, family) not in best or _worth(offer) > _worth(best[layout, family]):
             best[layout, family] = offer
     return sorted(best.values(), key=lambda spelling: -spelling.votes)
+
+
+def _readings(shape: str) -> Iterator[tuple[int, tuple[tuple[str, str, str], ...]]]:
+    """How many parts come off the front of a name to leave one that is known, and where it is known."""
+    known = _known_shapes()
+    words = shape.split(".")
+    for depth in range(min(len(words), _DEPTH)):
+        places = known.get(".".join(words[depth:]))
+        if places:
+            yield depth, places
 
 
 def _worth(spelling: Spelling) -> tuple[int, bool, bool, int, str]:
@@ -144,9 +160,8 @@ def spell(keys: Iterable[str], spelling: Spelling, known: Callable[[str], bool])
     Returns:
         name in the file to name in the layout, for those that are known; each name of the layout once.
     """
-    strip, add = spelling.strip, spelling.add
-    plain = {key: unwrapped(key) for key in keys}
-    names = {key: add + name[len(strip) :] for key, name in plain.items() if name.startswith(strip)}
+    readings = {key: spelling.read(key) for key in keys}
+    names = {key: name for key, name in readings.items() if name is not None}
     found: dict[str, str] = {}
     taken: set[str] = set()
     doubtful: list[str] = []
