@@ -8,7 +8,7 @@ code under test proves nothing.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,9 @@ FOLDER = Path(parity.__file__).parent / "goldens"
 SCHEMA = 1
 
 _UPSTREAM, _TRUTH = "upstream/", "truth/"
+
+State = Sequence[tuple[str, tuple[int, ...]]]
+"""Names and shapes of a module's tensors."""
 
 
 class GoldenError(ValueError):
@@ -54,9 +57,7 @@ def path_of(case: Case, reference: str, folder: Path = FOLDER) -> Path:
     return folder / reference / case.block / f"{case.name}.safetensors"
 
 
-def provenance(
-    case: Case, reference: Reference, versions: Mapping[str, str], state: Iterable[Any]
-) -> dict[str, Any]:
+def provenance(case: Case, reference: Reference, versions: Mapping[str, str], state: State) -> dict[str, Any]:
     """What is written beside the tensors: package, version and commit, torch, platform, and the hashes."""
     import platform
 
@@ -70,6 +71,7 @@ def provenance(
         "platform": f"{platform.system()} {platform.machine()}",
         "inputs": inputs_digest(case),
         "weights": weights_digest(case, state),
+        "state": [[name, list(shape)] for name, shape in state],
     }
 
 
@@ -131,10 +133,10 @@ def inputs_digest(case: Case) -> str:
     return digest.hexdigest()
 
 
-def weights_digest(case: Case, state: Iterable[Any]) -> str:
+def weights_digest(case: Case, state: State) -> str:
     """Hash of the names, shapes and filled values of a module's tensors, in canonical order."""
     digest = hashlib.sha256()
-    tensors = {name: fill.tensor(name, shape) for name, shape in sorted((n, tuple(s)) for n, s in state)}
+    tensors = {name: fill.tensor(name, shape) for name, shape in sorted(state)}
     if case.adjust is not None:
         case.adjust(tensors)
     for name, value in tensors.items():
@@ -177,4 +179,5 @@ class GoldenClient:
         if golden.provenance["inputs"] != inputs_digest(case):
             raise GoldenError(f"the inputs of {case.id} are not those of its golden any more: make goldens")
         self.versions = {**golden.provenance["packages"], "torch": golden.provenance["torch"]}
-        return Reply("ok", "", dict(golden.truth if lift else golden.upstream), ())
+        state = tuple((name, tuple(shape)) for name, shape in golden.provenance["state"])
+        return Reply("ok", "", dict(golden.truth if lift else golden.upstream), state)
