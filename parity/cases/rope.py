@@ -22,6 +22,11 @@ def _sizes_in_turn(side: Side) -> Any:
     return [side.net(x, x, x) for x in (large, small, large, large)]
 
 
+def _readable_tables(side: Side) -> Any:
+    tables = {"freqs_cis": side.net.freqs_cis, "compute_cis": side.net.compute_cis(end_x=3, end_y=2)}
+    return {name: torch.view_as_real(table) for name, table in tables.items()}
+
+
 _ATTENTION = (
     Case(
         block="RoPEAttention",
@@ -118,6 +123,14 @@ _ATTENTION = (
         why="a grid of one pixel is turned by nothing",
         kwargs={"embedding_dim": 8, "num_heads": 1, "feat_sizes": (1, 1)},
         inputs=_qkv(2, 1, 1, 8),
+    ),
+    Case(
+        block="RoPEAttention",
+        name="readable_tables",
+        why="the table of the announced grid, and the function that makes others, stand on the module",
+        kwargs={"embedding_dim": 16, "num_heads": 2, "rope_theta": 30.0, "feat_sizes": (5, 4)},
+        call=_readable_tables,
+        double=False,
     ),
     Case(
         block="RoPEAttention",
