@@ -74,16 +74,16 @@ def test_refuses_other_types() -> None:
 @pytest.mark.parametrize("name", ["sam_vit_b", "mobile_sam", "sam2.1_hiera_tiny"])
 def test_assemble_for_another_image_size(name: str) -> None:
     with torch.device("meta"):
-        model = assemble(name, image_size=512)
+        model = assemble(name, image_size=256)
     if isinstance(model, SAM2Model):
-        assert model.image_size == 512
+        assert model.image_size == 256
         encoder = model.sam_prompt_encoder
-        assert model.memory_attention.layers[0].self_attn.feat_sizes == (32, 32)  # type: ignore[union-attr, index]
+        assert model.memory_attention.layers[0].self_attn.feat_sizes == (16, 16)  # type: ignore[union-attr, index]
     else:
         encoder = model.prompt_encoder
-        assert model.image_encoder.img_size == 512
-    assert encoder.input_image_size == (512, 512)
-    assert encoder.image_embedding_size == (32, 32)
+        assert model.image_encoder.img_size == 256
+    assert encoder.input_image_size == (256, 256)
+    assert encoder.image_embedding_size == (16, 16)
 
 
 def test_a_vit_of_another_size_has_tables_of_that_size() -> None:

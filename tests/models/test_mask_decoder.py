@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from parity.fill import fill_, tensor
-from samblocks.blocks import SAM2TwoWayTransformer, TwoWayTransformer
+from samblocks.blocks import LayerNorm2d, SAM2TwoWayTransformer, TwoWayTransformer
 from samblocks.models import MaskDecoder, SAM2MaskDecoder
 
 DIM = 16
@@ -231,6 +231,15 @@ def test_every_parameter_gets_a_gradient() -> None:
             assert parameter.grad.isfinite().all(), name
             # A key's bias shifts all scores alike, which softmax does not see.
             assert name.endswith("k_proj.bias") or parameter.grad.abs().max() > 0, name
+
+
+def test_each_enlargement_ends_in_the_activation() -> None:
+    for decoder in (
+        MaskDecoder(DIM, Recorder(), activation=nn.SiLU),
+        SAM2MaskDecoder(DIM, Recorder(), activation=nn.SiLU),
+    ):
+        kinds = [type(module) for module in decoder.output_upscaling]
+        assert kinds == [nn.ConvTranspose2d, LayerNorm2d, nn.SiLU, nn.ConvTranspose2d, nn.SiLU]
 
 
 def test_no_prompts_give_no_masks() -> None:

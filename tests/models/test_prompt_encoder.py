@@ -134,6 +134,11 @@ def test_coordinates_keep_their_precision_whatever_the_modules(dtype: torch.dtyp
         assert out.dtype == dtype
         worst = (out.double() - expected).abs().max()
         assert worst < 4 * torch.finfo(dtype).eps + 1e-12
+    # Even coordinates that came in half precision: half a pixel is added where there is room for it.
+    coarse = torch.tensor([[[900.0, 1000.0], [516.0, 700.0]]])
+    expected = exact((coarse.double(), labels), None, None)[0]
+    worst = (module((coarse.bfloat16(), labels), None, None)[0].double() - expected).abs().max()
+    assert worst < 4 * torch.finfo(dtype).eps + 1e-12
     assert module.get_dense_pe().dtype == dtype
     assert module(None, None, torch.zeros(1, 1, 256, 256))[1].dtype == dtype
 

@@ -91,6 +91,17 @@ def test_forward_is_the_stages_one_after_the_other() -> None:
     assert one["masks"].shape == (2, 1, 96, 128)
 
 
+def test_a_pixel_at_the_threshold_is_background() -> None:
+    model = small()
+    with torch.no_grad():  # no vector for any mask: every logit is zero
+        for mlp in model.mask_decoder.output_hypernetworks_mlps:
+            for parameter in mlp.layers[-1].parameters():  # type: ignore[union-attr, index]
+                parameter.zero_()
+    [answer] = model([{"image": photo(8, 8), "original_size": (8, 8)}], multimask_output=True)
+    assert not answer["low_res_logits"].any()
+    assert not answer["masks"].any()
+
+
 def test_forward_says_which_input_lacks_what() -> None:
     with pytest.raises(ValueError, match=r"batched_input\[1\] lacks \['original_size'\]"):
         small()(

@@ -122,6 +122,11 @@ def test_mbconv_activates_after_the_sum() -> None:
     assert torch.equal(fresh(x), F.gelu(x))  # the last norm starts at zero
 
 
+def test_linear_layers_start_without_bias() -> None:
+    fresh = TinyViT(64, embed_dims=(8, 16, 24, 320), depths=(1, 1, 1, 1), num_heads=(1, 2, 3, 10))
+    assert not any(m.bias.any() for m in fresh.modules() if isinstance(m, nn.Linear))
+
+
 def test_patch_merging_reads_tokens_row_by_row() -> None:
     merging = fill_(PatchMerging((2, 4), 8, 16, nn.GELU)).eval()
     x = torch.randn(1, 8, 2, 4, generator=torch.Generator().manual_seed(0))

@@ -93,32 +93,78 @@ def test_sam_2_1_differs_from_2_0_in_four_flags() -> None:
         }
 
 
+HIERAS = {
+    # heads, global blocks, windows
+    "tiny": (1, (5, 7, 9), (8, 4, 14, 7)),
+    "small": (1, (7, 10, 13), (8, 4, 14, 7)),
+    "base_plus": (2, (12, 16, 20), (8, 4, 14, 7)),
+    "large": (2, (23, 33, 43), (8, 4, 16, 8)),
+}
+
+
+@pytest.mark.parametrize("size", HIERAS)
+@pytest.mark.parametrize("version", ["sam2", "sam2.1"])
+def test_trunks_of_sam_2(version: str, size: str) -> None:
+    facts = VARIANTS[f"{version}_hiera_{size}"].facts()
+    heads, global_blocks, windows = HIERAS[size]
+    assert {name: value for name, value in facts.items() if name.startswith("trunk.")} == {
+        "trunk.num_heads": heads,
+        "trunk.global_att_blocks": global_blocks,
+        "trunk.window_spec": windows,
+        "trunk.q_pool": 3,
+        "trunk.q_stride": (2, 2),
+        "trunk.head_mul": 2.0,
+        "trunk.drop_path_rate": 0.0,
+    }
+
+
 def test_released_settings_of_sam_2() -> None:
     facts = VARIANTS["sam2_hiera_tiny"].facts()
-    expected = {
-        "image_size": 1024,
-        "trunk.num_heads": 1,
-        "trunk.window_spec": (8, 4, 14, 7),
-        "trunk.global_att_blocks": (5, 7, 9),
-        "neck.fpn_top_down_levels": (2, 3),
-        "memory.num_heads": 1,
-        "memory.rope_theta": 10000.0,
-        "memory.dropout": 0.1,
+    assert {name: value for name, value in facts.items() if not name.startswith("trunk.")} == {
         "prompt.embed_corner_labels": True,
         "prompt.transformer_num_heads": 8,
+        "neck.fpn_top_down_levels": (2, 3),
+        "neck.fpn_interp_model": "nearest",
+        "neck.fuse_type": "sum",
+        "neck.scalp": 1,
+        "memory.num_heads": 1,
+        "memory.dropout": 0.1,
+        "memory.rope_theta": 10000.0,
+        "memory.pos_enc_at_input": True,
+        "memory.pos_enc_at_attn": False,
+        "memory.pos_enc_at_cross_attn_keys": True,
+        "memory.pos_enc_at_cross_attn_queries": False,
+        "tracking.backbone_stride": 16,
         "tracking.sigmoid_scale_for_mem_enc": 20.0,
         "tracking.sigmoid_bias_for_mem_enc": -10.0,
-        "tracking.add_tpos_enc_to_obj_ptrs": False,
         "tracking.binarize_mask_from_pts_for_mem_enc": False,
+        "tracking.use_mask_input_as_output_without_sam": True,
+        "tracking.max_cond_frames_in_attn": -1,
+        "tracking.directly_add_no_mem_embed": True,
+        "tracking.multimask_output_in_sam": True,
         "tracking.multimask_min_pt_num": 0,
         "tracking.multimask_max_pt_num": 1,
+        "tracking.multimask_output_for_tracking": True,
+        "tracking.use_multimask_token_for_obj_ptr": True,
+        "tracking.iou_prediction_use_sigmoid": True,
+        "tracking.memory_temporal_stride_for_eval": 1,
+        "tracking.non_overlap_masks_for_mem_enc": False,
+        "tracking.use_obj_ptrs_in_encoder": True,
+        "tracking.max_obj_ptrs_in_encoder": 16,
+        "tracking.only_obj_ptrs_in_the_past_for_eval": True,
+        "tracking.fixed_no_obj_ptr": True,
+        "tracking.soft_no_obj_ptr": False,
+        "tracking.add_tpos_enc_to_obj_ptrs": False,
+        "tracking.use_signed_tpos_enc_to_obj_ptrs": False,
         "multimask.dynamic_multimask_via_stability": True,
         "multimask.dynamic_multimask_stability_delta": 0.05,
         "multimask.dynamic_multimask_stability_thresh": 0.98,
+        "image_size": 1024,
         "pixel_mean": (0.485, 0.456, 0.406),
+        "pixel_std": (0.229, 0.224, 0.225),
         "pixel_range": 1.0,
+        "mask_threshold": 0.0,
     }
-    assert {name: facts[name] for name in expected} == expected
 
 
 def test_facts_are_what_weights_do_not_tell() -> None:
@@ -147,13 +193,18 @@ def test_modules_have_the_settings_of_their_row(variant: str) -> None:
         assert attention.rope_theta == facts["memory.rope_theta"]
         assert attention.num_heads == facts["memory.num_heads"]
         assert named["memory_attention.layers.3.dropout"].p == facts["memory.dropout"]
+        encoder = named["image_encoder"]
+        assert encoder.scalp == facts["neck.scalp"]
+        assert tuple(encoder.neck.fpn_top_down_levels) == facts["neck.fpn_top_down_levels"]
+        assert encoder.neck.fpn_interp_model == facts["neck.fpn_interp_model"]
         decoder = named["sam_mask_decoder"]
         for name in ("via_stability", "stability_delta", "stability_thresh"):
             assert (
                 getattr(decoder, f"dynamic_multimask_{name}") == facts[f"multimask.dynamic_multimask_{name}"]
             )
-        for name in ("sigmoid_scale_for_mem_enc", "add_tpos_enc_to_obj_ptrs", "max_cond_frames_in_attn"):
-            assert getattr(model, name) == facts[f"tracking.{name}"]
+        for fact, value in facts.items():
+            if fact.startswith("tracking."):
+                assert getattr(model, fact.removeprefix("tracking.")) == value, fact
         assert named["sam_prompt_encoder"].embed_corner_labels
     elif variant == "mobile_sam":
         layers = named["image_encoder"].layers[1:]
@@ -166,6 +217,8 @@ def test_modules_have_the_settings_of_their_row(variant: str) -> None:
         assert set(windows) == {0, facts["trunk.window_size"]}
         assert named["image_encoder.blocks.3.norm1"].eps == facts["trunk.norm_eps"]
         assert named["prompt_encoder"].embed_corner_labels is False
+    decoder = named["sam_mask_decoder" if variant.startswith("sam2") else "mask_decoder"]
+    assert decoder.transformer.layers[0].self_attn.num_heads == facts["prompt.transformer_num_heads"]
 
 
 def test_rows_cannot_be_changed() -> None:
