@@ -11,7 +11,7 @@ from torch import Tensor
 from samblocks.checkpoints.content import Content
 from samblocks.checkpoints.dtypes import WEIGHT_DTYPES, item_size
 from samblocks.errors import LayoutError
-from samblocks.layouts import Detection, Plan, Step, TensorInfo, detect, plan
+from samblocks.layouts import Detection, Plan, Step, TensorInfo, detect, expected, plan
 from samblocks.layouts.apply import apply
 from samblocks.models.variants import VARIANTS
 
@@ -112,7 +112,7 @@ def prepare(
             else "give a whole checkpoint as base (--base)"
         )
         raise LayoutError(f"{given.where} lacks {len(missing)} tensors of {to} ({_listed(missing)}); {hint}")
-    order = list(ways[-1].infos)
+    order = [name for name in expected(to, variant, ways[0].model_class) if name in givers]
     infos = {name: ways[givers[name]].infos[name] for name in order}
     sources = [
         StepTensors(way, named.content.get) for way, named in zip(ways, (given, base), strict=False) if named

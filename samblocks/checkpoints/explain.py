@@ -11,7 +11,7 @@ from typing import Final
 
 import torch
 
-from samblocks.checkpoints.choose import check_variant, component_path
+from samblocks.checkpoints.choose import component_path
 from samblocks.checkpoints.dtypes import DTYPE_NAMES, WEIGHT_DTYPES
 from samblocks.checkpoints.read import Checkpoint
 from samblocks.checkpoints.report import Fact, Gap, LoadReport, Row
@@ -42,7 +42,7 @@ class Request:
 
     Args:
         variant: the variant.
-        component: a part of it by its short name; None for all.
+        component: a part of it by its short name, or several with "+" between them; None for all.
         image_size: side of the model's images; None for the one it was released with.
         num_maskmem: frames in memory; None for the number it was released with.
         dtype: of the loaded weights; None keeps what the file has.
@@ -59,12 +59,15 @@ class Request:
         """What stands in front of the part's names in the whole model."""
         return f"{component_path(self.component, self.variant)}." if self.component else ""
 
-    def wanted(self) -> dict[str, TensorInfo]:
-        """Every tensor that the model or its part has, by its name in the whole model."""
-        tensors = meta_tensors(
+    def tensors(self) -> Mapping[str, TensorInfo]:
+        """Every tensor of the whole model."""
+        return meta_tensors(
             self.variant, image_size=self.image_size or 1024, num_maskmem=self.num_maskmem or 7
         )
-        return {name: info for name, info in tensors.items() if name.startswith(self.prefix)}
+
+    def wanted(self) -> dict[str, TensorInfo]:
+        """Every tensor that the model or its part has, by its name in the whole model."""
+        return {name: info for name, info in self.tensors().items() if name.startswith(self.prefix)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +87,20 @@ def recognise(file: Checkpoint) -> Detection:
         raise CheckpointError(f"{file.path} holds no model that is known here: {error}.") from None
 
 
-def explain(file: Checkpoint, found: Detection, request: Request) -> Explanation:
+def explain(
+    file: Checkpoint, found: Detection, request: Request, wanted: Mapping[str, TensorInfo]
+) -> Explanation:
     """Account for every tensor of the file and of the model.
+
+    Args:
+        file: the file.
+        found: what it was recognised as.
+        request: what it is to become.
+        wanted: the tensors that are to be filled, by their names in the whole model.
 
     Raises:
         CheckpointError: the file's layout does not exist for the variant.
-        ValueError: the variant, or a part of it, is unknown.
     """
-    check_variant(request.variant)
-    wanted = request.wanted()
     try:
         way = plan(file.tensors, source=found.layout, target="meta", variant=request.variant)
     except LayoutError as error:
@@ -101,7 +109,12 @@ def explain(file: Checkpoint, found: Detection, request: Request) -> Explanation
     problems = {gap.name: gap.why for gap in misshapen}
     rows = {row.name: row for step in way.steps for row in _rows(file, step, wanted, request, problems)}
     fitting = {name for name in way.infos if name in wanted and name not in problems}
-    invented = [target for step in way.of_kind("invented") for target in step.targets if target in wanted]
+    invented = [
+        Gap(name, way.infos[name].shape, None, step.why)
+        for step in way.of_kind("invented")
+        for name in step.targets
+        if name in wanted or request.component is None
+    ]
     report = LoadReport(
         path=file.path,
         container=file.container,
@@ -120,7 +133,7 @@ def explain(file: Checkpoint, found: Detection, request: Request) -> Explanation
         missing=tuple(Gap(name, info.shape) for name, info in wanted.items() if name not in way.infos),
         misshapen=misshapen,
         resized=resized,
-        invented=tuple(Gap(name, wanted[name].shape, None, _reason(way, name)) for name in invented),
+        invented=tuple(invented),
         ignored=file.ignored,
         stored_bytes=file.stored_bytes,
         facts=tuple(_facts(found, request)),
@@ -199,10 +212,6 @@ def _rows(
 
 def _loaded_as(dtype: str, wanted: torch.dtype | None) -> str:
     return DTYPE_NAMES[wanted] if wanted is not None and dtype in WEIGHT_DTYPES else dtype
-
-
-def _reason(way: Plan, name: str) -> str:
-    return next((step.why for step in way.of_kind("invented") if name in step.targets), "")
 
 
 def _facts(found: Detection, request: Request) -> list[Fact]:

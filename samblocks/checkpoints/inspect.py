@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from samblocks.checkpoints import lock
-from samblocks.checkpoints.choose import is_component
 from samblocks.checkpoints.explain import Request, explain, recognise
 from samblocks.checkpoints.read import read
 from samblocks.checkpoints.report import LoadReport
 from samblocks.errors import CheckpointError
+from samblocks.layouts import Detection, TensorInfo, table
+from samblocks.layouts.components import part_of
+from samblocks.layouts.facts import facts_of
 
 _CHUNK: Final = 2**22
 
@@ -45,15 +47,35 @@ def inspect(path: str | os.PathLike[str], *, sha256: bool = False) -> LoadReport
     """
     file = read(path)
     found = recognise(file)
-    component = found.component if is_component(found.component, found.candidates[0]) else None
-    request = Request(
-        found.candidates[0], component, image_size=found.image_size, num_maskmem=found.num_maskmem
-    )
-    report = explain(file, found, request).report
+    variant = found.candidates[0]
+    request = Request(variant, found.component, image_size=found.image_size, num_maskmem=found.num_maskmem)
+    held = _held(found, request)
+    report = explain(file, found, request, held).report
+    if rest := len(request.tensors().keys() - held.keys() - {gap.name for gap in report.invented}):
+        kind = (
+            f"the parts {found.component}"
+            if found.component
+            else f"a {found.model_class or found.layout} file"
+        )
+        report = replace(
+            report, evidence=(*report.evidence, f"{rest} tensors of the model are not in {kind}")
+        )
     digest = _digest(file.path) if sha256 else None
     names = _known(report, digest)
     by = ("sha256" if digest else "size and tensors") if names else ""
     return replace(report, sha256=digest, locked_as=names, locked_by=by)
+
+
+def _held(found: Detection, request: Request) -> dict[str, TensorInfo]:
+    """The tensors of the model that a file of this kind holds: those that its layout has a place for."""
+    rules = table(found.layout, request.variant, found.model_class)
+    parts = set((found.component or "").replace("image_encoder", "image_encoder+trunk+neck").split("+"))
+    family = facts_of(request.variant).family
+    return {
+        name: info
+        for name, info in request.tensors().items()
+        if rules.to_other(name) and (found.component is None or part_of(name, family) in parts)
+    }
 
 
 def _known(report: LoadReport, digest: str | None) -> tuple[str, ...]:

@@ -132,7 +132,7 @@ def load(
     request = _request(file, found, variant, component, strict is True)
     request = replace(request, image_size=image_size, num_maskmem=num_maskmem, dtype=wanted_dtype)
     model = skeleton(request.variant, image_size=image_size, num_maskmem=num_maskmem)
-    explanation = explain(file, found, request)
+    explanation = explain(file, found, request, request.wanted())
     if strict is True and not explanation.report.complete:
         raise CheckpointError(problems(explanation.report, found))
     state = dict(_tensors(file, explanation, request, torch.device(device or "cpu")))

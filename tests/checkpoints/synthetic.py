@@ -34,13 +34,15 @@ def filled(module: nn.Module) -> nn.Module:
     return module
 
 
-def weightless(tensors: Mapping[str, TensorInfo]) -> dict[str, Tensor]:
-    """A state dict that takes no memory: each tensor has one number, which follows from its name, everywhere."""
-    kinds = {"F32": torch.float32, "F16": torch.float16, "I64": torch.int64, "U8": torch.uint8}
-    return {
-        name: torch.tensor(crc32(name.encode()) % 200).to(kinds[info.dtype]).expand(info.shape)
-        for name, info in tensors.items()
-    }
+def weightless(tensors: Mapping[str, TensorInfo], offset: int = 0) -> dict[str, Tensor]:
+    """A state dict that takes no memory: each tensor is one number, which follows from its name, everywhere."""
+    return {name: number(name, info.dtype, offset).expand(info.shape) for name, info in tensors.items()}
+
+
+def number(name: str, dtype: str, offset: int = 0) -> Tensor:
+    """A whole number that hardly any other name has, and none with another offset; small ones fit into a byte."""
+    made = crc32(name.encode()) % (8_000_000 if dtype != "U8" else 200) + offset
+    return torch.tensor(made).to({"F32": torch.float32, "I64": torch.int64, "U8": torch.uint8}[dtype])
 
 
 def sparse(path: Path, tensors: Mapping[str, TensorInfo], given: Mapping[str, Tensor] | None = None) -> Path:
