@@ -56,7 +56,7 @@ def test_each_block_but_droppath_has_a_case_with_gradients() -> None:
 def test_each_sentence_stands_once() -> None:
     sentences: dict[str, str] = {}
     for case in all_cases().values():
-        assert len(case.why.split()) >= 5, f"{case.id}: {case.why!r} says little"
+        assert len(case.why.split()) >= 3, f"{case.id}: {case.why!r} says little"
         assert case.why not in sentences, f"{case.id} and {sentences[case.why]} say the same"
         sentences[case.why] = case.id
 
