@@ -91,8 +91,9 @@ def make_sam2(
     fill_(model)
     for name, parameter in model.named_parameters():
         if name == "sam_mask_decoder.pred_obj_score_head.layers.2.bias":
-            # So objects are seen in some frames and not in others: else masks are blind to what is remembered.
-            parameter.data -= 1.15
+            # So clicks and tracking see the objects and the box sees none: without a shift all scores have
+            # one sign, and if no object is seen masks and pointers are blind to everything else.
+            parameter.data -= 1.0
     return model.eval()
 
 
@@ -109,7 +110,7 @@ class Video:
 
     def features(self, frame: int) -> tuple[list[Tensor], list[Tensor], list[tuple[int, int]]]:
         size = self.model.sam_prompt_encoder.input_image_size
-        image = tensor(f"frame {frame}", (1, 3, *size), self.dtype)
+        image = tensor(f"picture {frame}", (1, 3, *size), self.dtype)
         prepared = self.model._prepare_backbone_features(self.model.forward_image(image), batch=self.objects)
         return prepared[1], prepared[2], prepared[3]
 
