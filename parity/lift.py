@@ -34,7 +34,7 @@ _CASTS: dict[Any, Any] = {
 
 
 class LeakError(RuntimeError):
-    """An operator returned a tensor narrower than float64 under `lifted()`."""
+    """An operator returned or read a tensor narrower than float64 under `lifted()`."""
 
 
 class _Lift(TorchFunctionMode):
@@ -48,17 +48,27 @@ class _Lift(TorchFunctionMode):
         return _CASTS.get(func, func)(*wide_args, **wide_kwargs)
 
 
+# What may read a narrow tensor: only what makes a wide one of it.
+_CONVERSIONS = (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
+
+
 class _NoLeak(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Raises as soon as an operator returns something narrower than float64."""
+    """Raises as soon as an operator returns, or reads, something narrower than float64."""
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if func not in _CONVERSIONS:
+            _refuse_narrow(func, "read", (args, kwargs))
         result = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, torch.Tensor) and leaf.dtype in _WIDER:
-                raise LeakError(f"{func} returned {leaf.dtype} in a run that must be float64 throughout")
+        _refuse_narrow(func, "returned", result)
         return result
+
+
+def _refuse_narrow(func: Any, did: str, value: Any) -> None:
+    for leaf in tree_leaves(value):
+        if isinstance(leaf, torch.Tensor) and leaf.dtype in _WIDER:
+            raise LeakError(f"{func} {did} {leaf.dtype} in a run that must be float64 throughout")
 
 
 @contextmanager
@@ -66,7 +76,8 @@ def lifted() -> Iterator[None]:
     """Context in which modules are constructed and run in float64 throughout.
 
     Raises:
-        LeakError: from within, when an operator returns a floating-point or complex tensor below double width.
+        LeakError: from within, when an operator returns or reads a floating-point or complex tensor below
+            double width; only conversions may read one.
     """
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)

@@ -48,3 +48,10 @@ def test_the_default_type_is_restored() -> None:
     with lifted():
         assert torch.get_default_dtype() is torch.float64
     assert torch.get_default_dtype() is torch.float32
+
+
+def test_a_narrow_table_that_is_only_read_is_a_leak_too() -> None:
+    module = HardCoded().double()  # converting keeps the complex64 table, and with it float32's error
+    x = torch.rand(3, 4, dtype=torch.float64)
+    with pytest.raises(LeakError, match="complex64"), lifted():
+        module(x)
