@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from samblocks.ops.attend import attend, merge_heads, split_heads
+from samblocks.ops.attend_in_steps import Form
 from samblocks.ops.linear import linear
 
 
@@ -29,6 +30,9 @@ class Attention(nn.Module):
 
     Upstream: facebookresearch/sam2 sam2/modeling/sam/transformer.py
     """
+
+    form: Form = "fused"
+    """The order of operations: the fused kernel's, or that of the library whose attention it stands for."""
 
     def __init__(
         self,
@@ -80,5 +84,5 @@ class Attention(nn.Module):
 
     def _gather(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend with projected heads and project what was gathered: [B, N, C]."""
-        out = attend(q, k, v, dropout_p=self.dropout_p if self.training else 0.0)
+        out = attend(q, k, v, dropout_p=self.dropout_p if self.training else 0.0, form=self.form)
         return linear(self.out_proj, merge_heads(out))

@@ -24,6 +24,9 @@ class LayerNorm2d(nn.Module):
     Upstream: facebookresearch/sam2 sam2/modeling/sam2_utils.py
     """
 
+    in_steps: bool = False
+    """Whether it is computed in steps, with other last bits, as by the library whose norm it stands for."""
+
     def __init__(self, num_channels: int, eps: float = 1e-6) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(num_channels))
@@ -42,7 +45,7 @@ class LayerNorm2d(nn.Module):
         Raises:
             ValueError: if `x` is not 4-D with C channels.
         """
-        return layer_norm_2d(x, self.weight, self.bias, self.eps)
+        return layer_norm_2d(x, self.weight, self.bias, self.eps, in_steps=self.in_steps)
 
 
 class MLPBlock(nn.Module):

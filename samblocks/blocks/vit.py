@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 from samblocks.blocks.common import MLPBlock
 from samblocks.ops.attend import attend, merge_heads
+from samblocks.ops.attend_in_steps import Form
 from samblocks.ops.linear import linear
 from samblocks.ops.norm import layer_norm
-from samblocks.ops.rel_pos import rel_pos_bias
+from samblocks.ops.rel_pos import rel_pos_bias, rel_pos_terms
 from samblocks.ops.windows import window_partition, window_unpartition
 
 
@@ -36,6 +37,9 @@ class REAttention(nn.Module):
 
     Upstream: facebookresearch/segment-anything segment_anything/modeling/image_encoder.py
     """
+
+    form: Form = "fused"
+    """The order of operations: the fused kernel's, or that of the library whose attention it stands for."""
 
     def __init__(
         self,
@@ -75,13 +79,17 @@ class REAttention(nn.Module):
             batch, height * width, 3, self.num_heads, channels // self.num_heads
         )
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        bias = None
+        bias: Tensor | tuple[Tensor, ...] | None = None
         if self.use_rel_pos:
             size = (height, width)
             # The bias is that of the plain queries: only the dot products are scaled.
-            bias = rel_pos_bias(q.flatten(0, 1), self.rel_pos_h, self.rel_pos_w, size, size)
-            bias = bias.reshape(batch, self.num_heads, height * width, height * width)
-        out = merge_heads(attend(q, k, v, bias=bias, scale=self.scale))
+            tables = (q.flatten(0, 1), self.rel_pos_h, self.rel_pos_w, size, size)
+            if self.form == "fused":
+                bias = rel_pos_bias(*tables).reshape(batch, self.num_heads, height * width, height * width)
+            else:
+                terms = rel_pos_terms(*tables)
+                bias = tuple(term.reshape(batch, self.num_heads, *term.shape[1:]) for term in terms)
+        out = merge_heads(attend(q, k, v, bias=bias, scale=self.scale, form=self.form))
         return linear(self.proj, out.reshape(batch, height, width, channels))
 
 

@@ -1,7 +1,11 @@
 """The one place where attention is computed."""
 
+from collections.abc import Sequence
+
 from torch import Tensor
 from torch.nn import functional as F
+
+from samblocks.ops.attend_in_steps import Form, attend_in_steps
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
@@ -44,9 +48,10 @@ def attend(
     k: Tensor,
     v: Tensor,
     *,
-    bias: Tensor | None = None,
+    bias: Tensor | Sequence[Tensor] | None = None,
     dropout_p: float = 0.0,
     scale: float | None = None,
+    form: Form = "fused",
 ) -> Tensor:
     """Compute softmax(q kᵀ · scale + bias) v for each head.
 
@@ -58,6 +63,8 @@ def attend(
         dropout_p: probability with which an attention weight is dropped. The caller sees to it that this
             is 0 outside training.
         scale: factor of the dot products; 1/√d if None.
+        form: the order of operations; any but "fused" is written out, for the bits of other libraries, and
+            takes biases as `attend_in_steps` does.
 
     Returns:
         The weighted values: [B, h, N, e].
@@ -68,4 +75,7 @@ def attend(
         >>> attend(q, k, torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]])).tolist()
         [[[[2.0, 4.0]]]]
     """
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout_p, scale=scale)
+    if form == "fused" and not isinstance(bias, Sequence):
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout_p, scale=scale)
+    biases = () if bias is None else (bias,) if isinstance(bias, Tensor) else bias
+    return attend_in_steps(q, k, v, form=form, biases=biases, dropout_p=dropout_p, scale=scale)

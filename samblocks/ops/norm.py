@@ -1,5 +1,6 @@
 """The one place where blocks normalize."""
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,7 +24,7 @@ def layer_norm(layer: nn.Module, x: Tensor) -> Tensor:
     return out
 
 
-def layer_norm_2d(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+def layer_norm_2d(x: Tensor, weight: Tensor, bias: Tensor, eps: float, *, in_steps: bool = False) -> Tensor:
     """Normalize each pixel of a map over its channels.
 
     The channels go last for the fused kernel, so that the result lies in channels-last memory: reshape it
@@ -34,6 +35,8 @@ def layer_norm_2d(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor
         weight: [C]
         bias: [C]
         eps: added to the (biased) variance.
+        in_steps: compute mean and variance one after the other instead of with the fused kernel, for the bits
+            of libraries that do so; the result lies in memory as `x` does.
 
     Returns:
         The normalized map: [B, C, H, W].
@@ -42,11 +45,14 @@ def layer_norm_2d(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor
         ValueError: if `x` is not 4-D or its channels are not those of `weight`.
 
     Examples:
-        >>> import torch
         >>> x = torch.tensor([1.0, 3.0]).reshape(1, 2, 1, 1)
         >>> layer_norm_2d(x, torch.ones(2), torch.zeros(2), eps=0.0).flatten().tolist()
         [-1.0, 1.0]
     """
     if x.dim() != 4 or x.shape[1] != weight.shape[0]:
         raise ValueError(f"x must be [B, {weight.shape[0]}, H, W], but its shape is {tuple(x.shape)}")
+    if in_steps:
+        centred = x - x.mean(1, keepdim=True)
+        scaled = centred / torch.sqrt(centred.pow(2).mean(1, keepdim=True) + eps)
+        return weight[:, None, None] * scaled + bias[:, None, None]
     return F.layer_norm(x.permute(0, 2, 3, 1), weight.shape, weight, bias, eps).permute(0, 3, 1, 2)

@@ -107,6 +107,35 @@ def rel_pos_bias(
     return pairs.reshape(q.shape[0], q_size[0] * q_size[1], k_size[0] * k_size[1])
 
 
+def rel_pos_terms(
+    q: Tensor,
+    rel_pos_h: Tensor,
+    rel_pos_w: Tensor,
+    q_size: tuple[int, int],
+    k_size: tuple[int, int],
+) -> tuple[Tensor, Tensor]:
+    """Compute the two terms whose sum is `rel_pos_bias`, for those who add them one after the other.
+
+    Args:
+        q: unscaled queries, [B, N, C]
+        rel_pos_h: table of vertical distances, [L, C]
+        rel_pos_w: table of horizontal distances, [L', C]
+        q_size: (height, width) of the queries.
+        k_size: (height, width) of the keys.
+
+    Returns:
+        By query and row of the keys, [B, qh, qw, kh, 1], by query and column, [B, qh, qw, 1, kw].
+
+    Examples:
+        >>> table = torch.tensor([[-1.0], [0.0], [1.0]])
+        >>> rows, columns = rel_pos_terms(torch.ones(1, 4, 1), table, table, (2, 2), (2, 2))
+        >>> rows[0, 1, 1].flatten().tolist(), columns[0, 1, 1].flatten().tolist()
+        ([1.0, 0.0], [1.0, 0.0])
+    """
+    rows, columns = _axis_scores(q, rel_pos_h, rel_pos_w, q_size, k_size)
+    return rows[..., :, None], columns[..., None, :]
+
+
 def _axis_scores(
     q: Tensor,
     rel_pos_h: Tensor,

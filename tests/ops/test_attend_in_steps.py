@@ -1,0 +1,100 @@
+"""Attention in steps: the bits of the written-out formulas, with and without gradients, in pieces or whole."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from samblocks.blocks import Attention, LayerNorm2d, REAttention
+from samblocks.ops import attend_in_steps as home
+from samblocks.ops.attend import attend
+from samblocks.ops.rel_pos import add_decomposed_rel_pos
+
+
+def _qkv(*shape: int, keys: int) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    batch, heads, queries, width = shape
+    return (
+        torch.randn(batch, heads, queries, width, generator=generator),
+        torch.randn(batch, heads, keys, width, generator=generator),
+        torch.randn(batch, heads, keys, width, generator=generator),
+    )
+
+
+FORMULAS = {
+    "divide": lambda q, k, v: ((q @ k.transpose(-2, -1)) / math.sqrt(q.shape[-1])).softmax(-1) @ v,
+    "scale_queries": lambda q, k, v: ((q * 0.3) @ k.transpose(-2, -1)).softmax(-1) @ v,
+    "scale_scores": lambda q, k, v: ((q @ k.transpose(-2, -1)) * 0.3).softmax(-1) @ v,
+}
+
+
+@pytest.mark.parametrize("form", FORMULAS)
+@pytest.mark.parametrize("piece", [1, 16 << 20])
+def test_bits_are_those_of_the_formula(form: home.Form, piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(home, "_PIECE", piece)
+    q, k, v = _qkv(2, 3, 9, 12, keys=17)
+    assert torch.equal(attend(q, k, v, scale=0.3, form=form), FORMULAS[form](q, k, v))
+
+
+@pytest.mark.parametrize("form", FORMULAS)
+def test_gradients_are_those_of_the_formula(form: home.Form) -> None:
+    found, expected = ([x.double().requires_grad_() for x in _qkv(1, 2, 5, 8, keys=6)] for _ in range(2))
+    attend(*found, scale=0.3, form=form).square().sum().backward()
+    FORMULAS[form](*expected).square().sum().backward()
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-12, atol=1e-12)
+
+
+def test_inputs_are_left_alone() -> None:
+    q, k, v = _qkv(1, 2, 4, 8, keys=4)
+    bias = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(1))
+    before = [x.clone() for x in (q, k, v, bias)]
+    attend(q, k, v, bias=bias, form="scale_scores")
+    assert all(torch.equal(a, b) for a, b in zip(before, (q, k, v, bias), strict=True))
+
+
+def test_relative_positions_are_added_one_after_the_other() -> None:
+    attention = REAttention(24, num_heads=3, use_rel_pos=True, input_size=(4, 6)).eval()
+    for index, tensor in enumerate(attention.state_dict().values()):
+        tensor.copy_(torch.randn(tensor.shape, generator=torch.Generator().manual_seed(index)))
+    attention.form = "scale_queries"
+    x = torch.randn(2, 4, 6, 24, generator=torch.Generator().manual_seed(9))
+    with torch.no_grad():
+        qkv = attention.qkv(x).reshape(2, 24, 3, 3, 8).permute(2, 0, 3, 1, 4).reshape(3, 6, 24, 8)
+        q, k, v = qkv.unbind(0)
+        scores = (q * attention.scale) @ k.transpose(-2, -1)
+        scores = add_decomposed_rel_pos(scores, q, attention.rel_pos_h, attention.rel_pos_w, (4, 6), (4, 6))
+        out = (scores.softmax(-1) @ v).reshape(2, 3, 4, 6, 8).permute(0, 2, 3, 1, 4).reshape(2, 4, 6, 24)
+        assert torch.equal(attention(x), attention.proj(out))
+        fused = REAttention(24, num_heads=3, use_rel_pos=True, input_size=(4, 6)).eval()
+        fused.load_state_dict(attention.state_dict())
+        torch.testing.assert_close(fused(x), attention(x), rtol=1e-4, atol=1e-4)
+    # With gradients the other branch runs, on the same numbers.
+    torch.testing.assert_close(attention(x.requires_grad_()), attention(x.detach()), rtol=1e-6, atol=1e-6)
+
+
+def test_weights_are_dropped_in_training_alone() -> None:
+    attention = Attention(16, 2, dropout=0.9)
+    attention.form = "divide"
+    q = torch.randn(1, 6, 16, generator=torch.Generator().manual_seed(0))
+    assert not torch.equal(attention(q, q, q), attention(q, q, q))
+    attention.eval()
+    assert torch.equal(attention(q, q, q), attention(q, q, q))
+
+
+def test_norm_in_steps_is_the_two_pass_formula() -> None:
+    norm = LayerNorm2d(6, eps=1e-3)
+    with torch.no_grad():
+        norm.weight.copy_(torch.arange(1.0, 7.0))
+        norm.bias.copy_(torch.arange(6.0) / 3)
+    norm.in_steps = True
+    x = torch.randn(2, 6, 5, 4, generator=torch.Generator().manual_seed(5)) * 3 + 1
+    mean = x.mean(1, keepdim=True)
+    variance = (x - mean).pow(2).mean(1, keepdim=True)
+    expected = (
+        norm.weight[:, None, None] * ((x - mean) / torch.sqrt(variance + 1e-3)) + norm.bias[:, None, None]
+    )
+    assert torch.equal(norm(x), expected)
+    norm.in_steps = False
+    torch.testing.assert_close(norm(x), expected, rtol=1e-5, atol=1e-5)
