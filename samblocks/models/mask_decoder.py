@@ -59,11 +59,11 @@ class MaskDecoder(nn.Module):
     ) -> None:
         super().__init__()
         check_dim(transformer_dim)
+        self.num_multimask_outputs = num_multimask_outputs
+        self.num_mask_tokens = 1 + num_multimask_outputs
         self.transformer_dim = transformer_dim
         self.transformer = transformer
-        self.num_multimask_outputs = num_multimask_outputs
         self.iou_token = nn.Embedding(1, transformer_dim)
-        self.num_mask_tokens = num_multimask_outputs + 1
         self.mask_tokens = nn.Embedding(self.num_mask_tokens, transformer_dim)
         self.output_upscaling = make_upscaling(transformer_dim, activation)
         self.output_hypernetworks_mlps = make_hypernetworks(transformer_dim, self.num_mask_tokens)

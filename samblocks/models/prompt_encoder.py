@@ -69,29 +69,22 @@ class PromptEncoder(nn.Module):
             raise ValueError(f"embed_dim={embed_dim} must be even: half of it are sines, half cosines")
         if mask_in_chans < 4 or mask_in_chans % 4:
             raise ValueError(f"mask_in_chans={mask_in_chans} must be a positive multiple of 4")
-        self.embed_dim = embed_dim
-        self.input_image_size = input_image_size
+        height, width = image_embedding_size
         self.image_embedding_size = image_embedding_size
-        self.embed_corner_labels = embed_corner_labels
-        self.pe_layer = PositionEmbeddingRandom(embed_dim // 2)
-
+        self.mask_input_size = (4 * height, 4 * width)
+        self.input_image_size = input_image_size
+        self.embed_dim = embed_dim
         self.num_point_embeddings = 4  # background, object, top left, bottom right
-        self.point_embeddings = nn.ModuleList(
-            nn.Embedding(1, embed_dim) for _ in range(self.num_point_embeddings)
-        )
-        self.not_a_point_embed = nn.Embedding(1, embed_dim)
+        self.embed_corner_labels = embed_corner_labels
 
-        self.mask_input_size = (4 * image_embedding_size[0], 4 * image_embedding_size[1])
-        self.mask_downscaling = nn.Sequential(
-            nn.Conv2d(1, mask_in_chans // 4, kernel_size=2, stride=2),
-            LayerNorm2d(mask_in_chans // 4),
-            activation(),
-            nn.Conv2d(mask_in_chans // 4, mask_in_chans, kernel_size=2, stride=2),
-            LayerNorm2d(mask_in_chans),
-            activation(),
-            nn.Conv2d(mask_in_chans, embed_dim, kernel_size=1),
-        )
-        self.no_mask_embed = nn.Embedding(1, embed_dim)
+        def token() -> nn.Embedding:
+            return nn.Embedding(1, embed_dim)
+
+        self.pe_layer = PositionEmbeddingRandom(embed_dim // 2)
+        self.point_embeddings = nn.ModuleList(token() for _ in range(self.num_point_embeddings))
+        self.not_a_point_embed = token()
+        self.mask_downscaling = _make_downscaling(mask_in_chans, embed_dim, activation)
+        self.no_mask_embed = token()
 
     def get_dense_pe(self) -> Tensor:
         """Encode the place of every cell of the image encoder's map.
@@ -198,6 +191,14 @@ class PromptEncoder(nn.Module):
 
     def _point_embedding(self, label: int) -> Tensor:
         return cast(nn.Embedding, self.point_embeddings[label]).weight
+
+
+def _make_downscaling(hidden: int, out: int, activation: type[nn.Module]) -> nn.Sequential:
+    """Two halvings of a mask, each normed and activated, and a projection to the map's channels."""
+    halvings: list[nn.Module] = []
+    for channels, wider in ((1, hidden // 4), (hidden // 4, hidden)):
+        halvings += [nn.Conv2d(channels, wider, 2, stride=2), LayerNorm2d(wider), activation()]
+    return nn.Sequential(*halvings, nn.Conv2d(hidden, out, 1))
 
 
 def _widened(x: Tensor) -> Tensor:

@@ -119,15 +119,11 @@ class MBConv(nn.Module):
         super().__init__()
         if in_chans != out_chans:
             raise ValueError(f"out_chans={out_chans} must be in_chans={in_chans}: the input is added")
-        self.in_chans = in_chans
-        self.hidden_chans = int(in_chans * expand_ratio)
-        self.out_chans = out_chans
-        self.conv1 = Conv2d_BN(in_chans, self.hidden_chans, ks=1)
-        self.act1 = activation()
-        self.conv2 = Conv2d_BN(self.hidden_chans, self.hidden_chans, ks=3, pad=1, groups=self.hidden_chans)
-        self.act2 = activation()
-        self.conv3 = Conv2d_BN(self.hidden_chans, out_chans, ks=1, bn_weight_init=0.0)
-        self.act3 = activation()
+        hidden = int(expand_ratio * in_chans)
+        self.in_chans, self.hidden_chans, self.out_chans = in_chans, hidden, out_chans
+        self.conv1, self.act1 = Conv2d_BN(in_chans, hidden), activation()
+        self.conv2, self.act2 = Conv2d_BN(hidden, hidden, 3, pad=1, groups=hidden), activation()
+        self.conv3, self.act3 = Conv2d_BN(hidden, out_chans, bn_weight_init=0.0), activation()
         self.drop_path = make_drop_path(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
