@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from samblocks.checkpoints.envelope import NoStateDict, find_state_dict
 from samblocks.checkpoints.mapped import MappedFile, StoredTensor
+from samblocks.checkpoints.printable import printable
 from samblocks.checkpoints.safetensors_files import read_safetensors
 from samblocks.checkpoints.torch_files import TorchFile, read_old, read_zip
 from samblocks.errors import CheckpointError
@@ -130,6 +131,7 @@ def read(path: str | os.PathLike[str], *, mmap: bool = True) -> Checkpoint:
         places, metadata = read_safetensors(file)
         if not places:
             raise CheckpointError(f"{file.path} holds no tensor.")
+        _check_names(file.path, places)
         return Checkpoint(file.path, "safetensors", "", MappingProxyType(metadata), (), mmap, file, places)
     if head.startswith(b"\x80") or _TEXT_PICKLE.match(head):
         return _from_torch(file, read_old(file), "torch (before 1.6)", mmap)
@@ -141,6 +143,7 @@ def _from_torch(file: MappedFile, content: TorchFile, container: str, mmap: bool
         found = find_state_dict(content.root)
     except NoStateDict as words:
         raise CheckpointError(f"{file.path} is a file of torch.save, but {words}.") from None
+    _check_names(file.path, found.tensors)
     places = {name: content.locate(tensor) for name, tensor in found.tensors.items()}
     ignored = tuple(
         Ignored(
@@ -151,6 +154,17 @@ def _from_torch(file: MappedFile, content: TorchFile, container: str, mmap: bool
     envelope = ".".join(found.path)
     return Checkpoint(file.path, container, envelope, MappingProxyType({}), ignored, mmap, file, places)
 
+
+def _check_names(path: Path, names: Iterable[str]) -> None:
+    """Names go into messages and reports, so what would act on a terminal is no name."""
+    for name in names:
+        if not name.isprintable() or len(name) > _LONGEST_NAME:
+            raise CheckpointError(
+                f"{path} has a tensor whose name is too long or no text, {printable(name)}."
+            )
+
+
+_LONGEST_NAME = 500
 
 _TEXT_PICKLE = re.compile(rb"\([dlt]p?\d*\n|\(?[ci][A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n")
 """How a pickle of protocol 0 begins: a container, or the name of a global."""

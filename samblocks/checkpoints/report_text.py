@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from samblocks.checkpoints.printable import printable
 from samblocks.checkpoints.report import STATUSES, Fact, Gap, LoadReport, Row
 from samblocks.layouts.info import shape_text
 
@@ -32,11 +33,11 @@ def _line(label: str, text: str) -> str:
 
 
 def _head(report: LoadReport) -> Iterator[str]:
-    where = f'under "{report.envelope}"' if report.envelope else "flat"
+    where = f'under "{printable(report.envelope)}"' if report.envelope else "flat"
     yield _line("file", f"{report.container}, {report.file_bytes:,} bytes, state dict {where}")
     for beside in report.ignored:
         held = f"{beside.tensors:,} tensors, {beside.nbytes:,} bytes" if beside.tensors else "no tensor"
-        yield _line("", f'beside it, not used: "{beside.name[:60]}" ({held})')
+        yield _line("", f'beside it, not used: "{printable(beside.name, 60)}" ({held})')
     kind = f" ({report.model_class})" if report.model_class else ""
     yield _line(
         "layout", report.layout + kind + (f', names begin with "{report.prefix}"' if report.prefix else "")

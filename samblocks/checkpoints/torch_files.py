@@ -19,6 +19,7 @@ from samblocks.checkpoints.pickle_values import (
     TensorRef,
 )
 from samblocks.checkpoints.pickles import Unpickled, read_pickle
+from samblocks.checkpoints.printable import printable
 from samblocks.checkpoints.zips import Record, ZipRefused, read_records
 from samblocks.errors import CheckpointError
 
@@ -135,7 +136,7 @@ def _unpickle(file: MappedFile, start: int, stop: int) -> Unpickled:
 def _refuse_globals(file: MappedFile, refused: tuple[str, ...]) -> None:
     if not refused:
         return
-    shown = ", ".join(name[:80] for name in refused[:_LONGEST_LIST])
+    shown = ", ".join(printable(name) for name in refused[:_LONGEST_LIST])
     more = f" and {len(refused) - _LONGEST_LIST} more" if len(refused) > _LONGEST_LIST else ""
     raise CheckpointError(
         f"{file.path} is refused and nothing of it was run: beyond tensors, its pickle asks for {shown}{more}; "

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-for name in ("download_server", "synthetic"):
+for name in ("download_server", "synthetic", "fuzz_files"):
     spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None
     assert spec.loader is not None

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch._weights_only_unpickler import _get_allowed_globals
 
+from samblocks.checkpoints import inspect, load
 from samblocks.checkpoints.pickle_values import KNOWN
 from samblocks.checkpoints.pickles import _HANDLERS, _PUSHES_ARGUMENT
 from samblocks.checkpoints.read import read
@@ -286,6 +287,9 @@ ATTACKS = {
         header(b'{"a":{"dtype":"F32","shape":[%b],"data_offsets":[0,24]}}' % (b"9" * 5000)),
         "JSON",
     ),
+    "escape.safetensors": (header({"\x1b]0;a\x07": entry()}), "no text"),
+    "escape.pt": (archive(tensor().replace(b"weight", b"we\ngh\x1b")), "no text"),
+    "escape_global.pt": (archive(b"\x80\x02cos\nsy\x1b[31m\n."), "os.sy\\x1b[31m"),
     "more.safetensors": (header({"a": {**entry(), "code": "import os"}}), "malformed"),
 }
 
@@ -308,10 +312,10 @@ def place(folder, name):
 def refused(path, door=read):
     """The sentence that a front door ends in, which must come soon and leave nothing behind."""
     before, modules = sorted(path.parent.rglob("*")), set(sys.modules)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(CheckpointError) as caught:
         door(path)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
     assert sorted(path.parent.rglob("*")) == before
     assert {name for name in set(sys.modules) - modules if not name.startswith("encodings.")} == set()
     assert not CANARY.exists()
@@ -325,9 +329,10 @@ def refused(path, door=read):
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_an_attack_ends_in_one_sentence(name, tmp_path):
-    message = refused(place(tmp_path, name))
-    pattern = ATTACKS[name][1]
-    assert any(part in message for part in pattern.split("|")), message
+    path, words = place(tmp_path, name), ATTACKS[name][1].split("|")
+    for door in (read, inspect, load):
+        message = refused(path, door)
+        assert any(part in message for part in words), message
 
 
 def test_what_is_no_file(tmp_path):
