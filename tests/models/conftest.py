@@ -170,3 +170,16 @@ def sam2() -> Callable[..., SAM2Model]:
 @pytest.fixture
 def video() -> type[Video]:
     return Video
+
+
+@pytest.fixture(scope="session")
+def usual_run() -> Callable[..., list[dict[str, Any]]]:
+    """What the model with the usual settings returns for steps; the same steps are taken only once."""
+    taken: dict[str, list[dict[str, Any]]] = {}
+
+    def run(*steps: tuple[int, str | None] | int) -> list[dict[str, Any]]:
+        if str(steps) not in taken:
+            taken[str(steps)] = Video(copied_sam2()).follow(*steps)
+        return taken[str(steps)]
+
+    return run
