@@ -15,6 +15,7 @@ from parity.cases import (
     prompt_encoder,
     pyramids,
     rope,
+    sam2_settings,
     tracking,
     two_way,
     vit,
@@ -34,6 +35,7 @@ _FILES = (
     pyramids,
     mask_decoder,
     memory,
+    sam2_settings,
     tracking,
 )
 

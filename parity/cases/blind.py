@@ -4,9 +4,9 @@ A filled model may see no object anywhere: then its masks are -1024 and its poin
 say nothing. So cases assert that the branches they are about were taken.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from itertools import combinations
 
-import torch
 from torch import Tensor
 
 Check = Callable[[Mapping[str, Tensor]], None]
@@ -36,7 +36,7 @@ def scores_have_both_signs(outputs: Mapping[str, Tensor]) -> None:
 
 def masks_are_mixed(outputs: Mapping[str, Tensor]) -> None:
     """Masks of objects that are seen have 5 to 95 % foreground, in all but a quarter of them."""
-    shares = list(foreground(outputs))
+    shares = foreground(outputs)
     assert shares, "no object is seen"
     mixed = sum(0.05 < share < 0.95 for share in shares)
     assert mixed >= 0.75 * len(shares), f"only {mixed} of {len(shares)} masks are mixed: {shares}"
@@ -44,43 +44,33 @@ def masks_are_mixed(outputs: Mapping[str, Tensor]) -> None:
 
 def stability_has_both_outcomes(outputs: Mapping[str, Tensor]) -> None:
     """The single mask was kept where it is stable, and replaced by one of the candidates where it is not."""
-    kept = replaced = 0
-    for path, candidates in outputs.items():
-        if path.rpartition("/")[2] != "candidates":
-            continue
-        chosen = outputs[path.removesuffix("candidates") + "decoded"]
-        for mask, options in zip(chosen, candidates, strict=True):
-            if any(torch.equal(mask[0], option) for option in options):
-                replaced += 1
-            else:
-                kept += 1
-    assert kept, f"the single mask was never kept, {replaced} times replaced"
-    assert replaced, f"the single mask was never replaced, {kept} times kept"
+    single, candidates = _only(outputs, "decoded_1"), _only(outputs, "candidates")
+    replaced = (single == candidates).flatten(3).all(dim=3).any(dim=2)
+    count = int(replaced.sum())
+    assert 0 < count < replaced.numel(), f"{count} of {replaced.numel()} single masks were replaced"
 
 
 def steps_differ(outputs: Mapping[str, Tensor]) -> None:
     """No two steps in which an object is seen give the same mask or the same pointer of it."""
-    masks = {p.rpartition("/")[0]: value for p, value in outputs.items() if p.endswith("/pred_masks")}
-    assert len(masks) > 1, f"only {len(masks)} step gives masks"
+    seen = _seen(outputs)
     for name in ("pred_masks", "obj_ptr"):
-        shown = [
-            outputs[f"{step}/{name}"][index].flatten()
-            for step, value in masks.items()
-            for index in range(len(value))
-            if float(value[index].max()) > NO_OBJECT
-        ]
-        for position, value in enumerate(shown):
-            for other in shown[:position]:
-                assert not torch.allclose(value, other, rtol=1e-3), f"{name} is the same in two steps"
+        values = _only(outputs, name).flatten(2)
+        assert len(values) > 1, f"only one step gives {name}"
+        for step, other in combinations(range(len(values)), 2):
+            for item in values[step][seen[step]]:
+                same = ((item - values[other]).abs() <= 1e-3 * item.abs()).all(dim=1) & seen[other]
+                assert not bool(same.any()), f"{name} is the same in steps {step} and {other}"
 
 
-def foreground(outputs: Mapping[str, Tensor]) -> Iterable[float]:
+def foreground(outputs: Mapping[str, Tensor]) -> list[float]:
     """The share of foreground in each mask of an object that is seen."""
-    for path, masks in outputs.items():
-        if path.endswith("/pred_masks"):
-            for mask in masks.flatten(0, 1):
-                if float(mask.max()) > NO_OBJECT:
-                    yield round(float((mask > 0).double().mean()), 3)
+    masks = _only(outputs, "pred_masks").flatten(2)[_seen(outputs)]
+    return [round(float((mask > 0).double().mean()), 3) for mask in masks]
+
+
+def _seen(outputs: Mapping[str, Tensor]) -> Tensor:
+    """For each step and object, whether it is seen: [S, B]."""
+    return _only(outputs, "pred_masks").flatten(2).amax(dim=2) > NO_OBJECT
 
 
 def _only(outputs: Mapping[str, Tensor], name: str) -> Tensor:

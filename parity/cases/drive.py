@@ -125,7 +125,7 @@ def prepared(net: Any, features: Mapping[str, Any], objects: int) -> tuple[Any, 
     return maps, codes, sizes
 
 
-def tracked(side: Side, script: Sequence[Step], objects: int = 2, *, stages: bool = True) -> dict[str, Any]:
+def tracked(side: Side, script: Sequence[Step], objects: int = 2) -> dict[str, Tensor]:
     """Run a script of frames and prompts through a SAM 2 model's `track_step`, as a video predictor would.
 
     Inputs of the case: `frames` [T, 3, S, S], and the prompts that the script names.
@@ -134,20 +134,20 @@ def tracked(side: Side, script: Sequence[Step], objects: int = 2, *, stages: boo
         side: library, model and inputs.
         script: the steps, in order.
         objects: how many objects are tracked at once.
-        stages: also return what the parts gave in between.
+
+    Returns:
+        Each output of `track_step` and of the parts, the steps that have it stacked; where the number of masks
+        or tokens varies, it is a part of the name.
     """
     net, frames = side.net, side.inputs["frames"]
     known: dict[str, dict[int, Any]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
     features: dict[int, dict[str, Any]] = {}
-    outputs: dict[str, Any] = {}
-    scores: list[Tensor] = []
-    ious: dict[int, list[Tensor]] = {}
+    found = Stacks()
     with recorded(net) as calls:
-        for position, step in enumerate(script):
+        for step in script:
             if step.frame not in features:
                 features[step.frame] = encoded(net, frames[step.frame : step.frame + 1], side.dtype)
-                if stages:
-                    outputs[f"frame{step.frame}"] = copied(_levels(features[step.frame], not position))
+                found.add_levels(features[step.frame])
             maps, codes, sizes = prepared(net, features[step.frame], objects)
             points, mask = prompt(side.inputs, step.prompt)
             earlier = _forget(known, step) if step.prompt else None
@@ -166,23 +166,40 @@ def tracked(side: Side, script: Sequence[Step], objects: int = 2, *, stages: boo
                 run_mem_encoder=step.remember,
                 prev_sam_mask_logits=earlier["pred_masks"].clamp(-32, 32) if step.correct else None,
             )
-            kept = {name: result[name] for name in _KEPT if result.get(name) is not None}
-            known["cond_frame_outputs" if step.prompt else "non_cond_frame_outputs"][step.frame] = {
-                **dict.fromkeys(_KEPT),
-                **kept,
-            }
-            here = outputs[f"{position:02d}_frame{step.frame}"] = copied(kept)
-            if "object_score_logits" in here:
-                scores.append(here.pop("object_score_logits"))
-            if stages:
-                here |= _stages(net, calls, mask is not None or step.correct)
-                for values in (here.pop("ious", None),):
-                    if values is not None:
-                        ious.setdefault(values.shape[1], []).append(values)
-    if scores:
-        outputs["object_score_logits"] = torch.stack(scores)
-    outputs |= {f"ious_{count}": torch.stack(values) for count, values in ious.items()}
-    return outputs
+            kept = {name: result.get(name) for name in _KEPT}
+            known["cond_frame_outputs" if step.prompt else "non_cond_frame_outputs"][step.frame] = kept
+            for name, value in kept.items():
+                if value is not None:
+                    found.add(name, value[-1] if isinstance(value, list) else value)
+            _add_stages(found, net, calls, dense_varies=mask is not None or step.correct)
+    return found.stacked()
+
+
+class Stacks:
+    """Outputs of several steps, gathered by name: the error of few numbers is luck, that of many is not."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, list[Tensor]] = {}
+
+    def add(self, name: str, value: Tensor) -> None:
+        """Keep a copy: some implementations change later what they returned."""
+        self._values.setdefault(name, []).append(value.detach().clone())
+
+    def add_levels(self, features: Mapping[str, Any]) -> None:
+        """What `forward_image` returned; position codes are the same for all images."""
+        for name in ("backbone_fpn", "vision_pos_enc"):
+            for level, value in enumerate(features[name]):
+                if name == "backbone_fpn" or f"{name}/{level}" not in self._values:
+                    self.add(f"{name}/{level}", value)
+
+    def stacked(self) -> dict[str, Tensor]:
+        """Each name's values along a new first axis; where their widths differ, along the second that they have."""
+        return {
+            name: torch.cat(values, dim=1)
+            if len({value.shape for value in values}) > 1
+            else torch.stack(values)
+            for name, values in self._values.items()
+        }
 
 
 _KEPT = (
@@ -211,25 +228,23 @@ def _forget(known: dict[str, dict[int, Any]], step: Step) -> Any:
     return tracked or known["cond_frame_outputs"].get(step.frame)
 
 
-def _levels(features: Mapping[str, Any], with_codes: bool) -> dict[str, Any]:
-    names = ("vision_features", "backbone_fpn", "vision_pos_enc")[: 3 if with_codes else 2]
-    return {name: features[name] for name in names}
-
-
-def _stages(net: Any, calls: Calls, dense_varies: bool) -> dict[str, Any]:
+def _add_stages(found: Stacks, net: Any, calls: Calls, dense_varies: bool) -> None:
     """What the parts gave in the last step, and what the decoder's choice of one mask was made from."""
-    stages: dict[str, Any] = {}
-    if "memory_attention" in calls.results:
-        stages["conditioned"] = calls.results["memory_attention"]
-    if "sam_prompt_encoder" in calls.results:
-        sparse, dense = calls.results["sam_prompt_encoder"]
-        stages["sparse"] = sparse
+    results = calls.results
+    if "memory_attention" in results:
+        found.add("conditioned", results["memory_attention"])
+    if "sam_prompt_encoder" in results:
+        sparse, dense = results["sam_prompt_encoder"]
+        found.add(f"sparse_{sparse.shape[1]}", sparse)
         if dense_varies:
-            stages["dense"] = dense
-    if "sam_mask_decoder" in calls.results:
-        masks, stages["ious"], stages["tokens"], _ = calls.results["sam_mask_decoder"]
-        stages["decoded"] = masks
+            found.add("dense", dense)
+    if "sam_mask_decoder" in results:
+        masks, ious, tokens, _ = results["sam_mask_decoder"]
         arguments = calls.arguments["sam_mask_decoder"]
+        found.add(f"decoded_{masks.shape[1]}", masks)
+        found.add("ious", ious)
+        found.add(f"tokens_{tokens.shape[1]}", tokens)
         if not arguments["multimask_output"]:
-            stages["candidates"] = net.sam_mask_decoder(**{**arguments, "multimask_output": True})[0]
-    return stages
+            masks, ious, _, _ = net.sam_mask_decoder(**{**arguments, "multimask_output": True})
+            found.add("candidates", masks)
+            found.add("ious", ious)

@@ -141,6 +141,7 @@ _TINY_VIT = (
         kwargs={**_TINY, "use_checkpoint": True, "drop_path_rate": 0.0, "num_classes": 0},
         inputs={"x": uniform(2, 3, 64, 64)},
         call=gradients(vanishing=("head.weight", "head.bias")),  # which nothing uses
+        train=True,
         bound64=1e-10,
     ),
 )

@@ -75,7 +75,7 @@ _SAM = (
             "iou_head_depth": 2,
             "iou_head_hidden_dim": 24,
         },
-        inputs=_inputs(prompts=1, tokens=5),
+        inputs=_inputs(prompts=4, tokens=5),
         call=_decode,
         check=_mixed,
         bound64=1e-10,
@@ -85,7 +85,7 @@ _SAM = (
         name="no_tokens",
         why="a mask prompt alone gives no tokens: only the decoder's own take part",
         kwargs={"transformer_dim": _DIM, "transformer": _transformer("TwoWayTransformer")},
-        inputs=_inputs(prompts=1, tokens=0),
+        inputs=_inputs(prompts=8, tokens=0),
         call=_decode,
         check=_mixed,
         bound64=1e-10,
@@ -162,7 +162,7 @@ _SAM2 = (
         "as released: levels of high resolution, object scores, tokens of all masks, choice by stability",
         {**_inputs(prompts=8), **_levels()},
         kwargs=_RELEASED,
-        adjust=_stretch(4.0),
+        adjust=_stretch(24.0),
         check=_both_outcomes,
     ),
     _sam2(
@@ -178,9 +178,9 @@ _SAM2 = (
         kwargs={
             **_RELEASED,
             "dynamic_multimask_stability_delta": 0.4,
-            "dynamic_multimask_stability_thresh": 0.8,
+            "dynamic_multimask_stability_thresh": 0.75,
         },
-        adjust=_stretch(4.0),
+        adjust=_stretch(8.0),
         check=_both_outcomes,
     ),
     _sam2(

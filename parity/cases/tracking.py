@@ -52,14 +52,15 @@ REVERSE = (
 """From the last frame to the first, past a frame that was prompted before."""
 
 
-def adjusted(threshold: float, single_mask: float) -> Callable[[dict[str, Tensor]], None]:
+def adjusted(threshold: float, single_mask: float = 1.0) -> Callable[[dict[str, Tensor]], None]:
     """Let an object be seen where its score was above `threshold`, and stretch the logits of single masks."""
 
     def adjust(tensors: dict[str, Tensor]) -> None:
         for kind in ("weight", "bias"):
             name = f"sam_mask_decoder.output_hypernetworks_mlps.0.layers.2.{kind}"
             tensors[name] = tensors[name] * single_mask
-            name = f"sam_mask_decoder.pred_obj_score_head.layers.2.{kind}"
+            head = "sam_mask_decoder.pred_obj_score_head."
+            name = next(head + last + kind for last in ("layers.2.", "") if head + last + kind in tensors)
             tensors[name] = _SPREAD * (tensors[name] - (threshold if kind == "bias" else 0.0))
 
     return adjust
@@ -85,7 +86,7 @@ def _case(version: str, name: str, script: Sequence[Step], why: str, **changes: 
     }
     settings: dict[str, object] = {
         "kwargs": {},
-        "adjust": adjusted(threshold=0.73, single_mask=1.0),
+        "adjust": adjusted(threshold=0.73),
         "check": SEEING,
         **changes,
     }

@@ -67,8 +67,10 @@ def _memory_attention_layer(kwargs: Mapping[str, Any]) -> nn.Module:
     from sam2.modeling.sam.transformer import RoPEAttention
 
     given = dict(kwargs)
-    own = given.pop("self_attn", None) or RoPEAttention(256, 1)
-    cross = given.pop("cross_attn", None) or RoPEAttention(256, 1, kv_in_dim=64, rope_k_repeat=True)
+    own = given.pop("self_attn", None) or RoPEAttention(256, 1, dropout=0.1)
+    cross = given.pop("cross_attn", None) or RoPEAttention(
+        256, 1, dropout=0.1, kv_in_dim=64, rope_k_repeat=True
+    )
     defaults = {
         "activation": "relu",
         "d_model": 256,
