@@ -117,12 +117,16 @@ def test_masks_of_the_right_size_are_not_resized() -> None:
 
 
 def test_a_mask_is_resized_without_edges_of_its_own() -> None:
-    """A constant stays constant, and halving averages: bilinear with antialias, corners not aligned."""
+    """Constants stay, ramps are averaged, thin lines do not vanish: bilinear with antialias."""
     sampler = blocks.MaskDownSampler(4, interpol_size=(16, 16))
     seen: list[torch.Tensor] = []
     sampler.encoder.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     sampler(torch.full((1, 1, 32, 32), 3.0))
     sampler(torch.arange(32.0).repeat(32, 1)[None, None])
+    lines = torch.zeros(1, 1, 64, 64)
+    lines[..., ::4] = 1.0
+    sampler(lines)
+    torch.testing.assert_close(seen[2][..., 1:-1], torch.full((1, 1, 16, 14), 0.25))
     torch.testing.assert_close(seen[0], torch.full((1, 1, 16, 16), 3.0))
     torch.testing.assert_close(seen[1][0, 0, :, 1:-1], (torch.arange(1.0, 15) * 2 + 0.5).repeat(16, 1))
 
