@@ -144,8 +144,8 @@ SIDES: dict[str, Callable[[Path], object]] = {"load": _load, "convert": _convert
 def _measure(side: str, file: Path, threads: int) -> dict[str, float]:
     import torch
 
-    import samblocks.checkpoints  # noqa: F401 - importing is not what is measured
     from parity.bench.memory import measured
+    from samblocks.checkpoints import convert_file, inspect, load  # noqa: F401 - importing is not measured
 
     torch.set_num_threads(threads)
     return measured(lambda: SIDES[side](file))
