@@ -20,6 +20,8 @@ Bindings = tuple[tuple[str, str], ...]
 _HOLE = re.compile(r"(?P<before>[^{}]*)\{(?P<name>[a-z_]+)\}")
 _DIGITS = "0123456789"
 _LEAVES = ("weight", "bias")
+_REMEMBERED = 4096
+"""Keys whose template is remembered: one file is looked up several times."""
 
 
 @lru_cache(maxsize=8192)
@@ -67,6 +69,8 @@ def fill(template: str, bindings: Bindings) -> str:
     >>> fill("layers.{i}.*", (("*", "bias"), ("i", "3")))
     'layers.3.bias'
     """
+    if not bindings:
+        return template
     values = dict(bindings)
     return ".".join(fixed + values[name] if name else fixed for fixed, name in parse(template))
 
@@ -106,6 +110,7 @@ class TemplateIndex:
         self._root = _Node()
         self._templates: dict[str, int] = {}
         self._exact: dict[str, tuple[int, Bindings]] = {}
+        self._found: dict[str, tuple[int, Bindings] | None] = {}
         for text in first:
             self._root.child(text, hole=False)
 
@@ -133,6 +138,7 @@ class TemplateIndex:
                 bound = tuple(("*", text) for text, name in fixed if name)
                 self._exact[".".join(text for text, _ in fixed)] = (owner, bound)
         self._templates[template] = owner
+        self._found.clear()
 
     @staticmethod
     def _expanded(parts: tuple[tuple[str, str | None], ...]) -> Iterator[tuple[tuple[str, str | None], ...]]:
@@ -195,8 +201,13 @@ class TemplateIndex:
         Returns:
             owner and bindings, or None if no template fits.
         """
-        if key in self._exact:
-            return self._exact[key]
+        if key not in self._found:
+            if len(self._found) > _REMEMBERED:
+                self._found.clear()
+            self._found[key] = self._exact.get(key) or self._search(key)
+        return self._found[key]
+
+    def _search(self, key: str) -> tuple[int, Bindings] | None:
         found = self._walk(key)
         if found is None or found[0].leaf is None:
             return None
