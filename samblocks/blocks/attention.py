@@ -54,11 +54,12 @@ class Attention(nn.Module):
             )
         if not 0.0 <= dropout <= 1.0:
             raise ValueError(f"dropout must be between 0 and 1, got {dropout}")
-        self.q_proj = nn.Linear(embedding_dim, self.internal_dim)
-        self.k_proj = nn.Linear(self.kv_in_dim, self.internal_dim)
-        self.v_proj = nn.Linear(self.kv_in_dim, self.internal_dim)
-        self.out_proj = nn.Linear(self.internal_dim, embedding_dim)
         self.dropout_p = dropout
+        inner = self.internal_dim
+        self.q_proj = nn.Linear(embedding_dim, inner)
+        self.k_proj = nn.Linear(self.kv_in_dim, inner)
+        self.v_proj = nn.Linear(self.kv_in_dim, inner)
+        self.out_proj = nn.Linear(inner, embedding_dim)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend.

@@ -166,7 +166,7 @@ class DropPath(nn.Module):
         ValueError: if `drop_prob` is not between 0 and 1.
 
     Examples:
-        >>> drop_path = DropPath(drop_prob=0.2, scale_by_keep=True)
+        >>> drop_path = DropPath(0.2)
         >>> out = drop_path(torch.ones(32, 2))  # a new module is in training mode
         >>> sorted(set(out.flatten().tolist()))
         [0.0, 1.25]
@@ -207,6 +207,22 @@ class DropPath(nn.Module):
         return x * keep
 
 
+def drop_path_or_nothing(drop_prob: float) -> nn.Module:
+    """Make a `DropPath`, or an `nn.Identity` where nothing is ever dropped.
+
+    Args:
+        drop_prob: probability with which an item is set to zero.
+
+    Returns:
+        The module.
+
+    Examples:
+        >>> drop_path_or_nothing(0.0), drop_path_or_nothing(0.5)
+        (Identity(), DropPath())
+    """
+    return DropPath(drop_prob) if drop_prob > 0.0 else nn.Identity()
+
+
 class PatchEmbed(nn.Module):
     """Cut an image into patches and give each its channels, by one convolution.
 
@@ -219,7 +235,7 @@ class PatchEmbed(nn.Module):
         bias: whether the convolution has a bias.
 
     Examples:
-        >>> patch_embed = PatchEmbed(kernel_size=(16, 16), stride=(16, 16), in_chans=3, embed_dim=768)
+        >>> patch_embed = PatchEmbed()
         >>> tuple(patch_embed(torch.randn(1, 3, 224, 224)).shape)  # channels last
         (1, 14, 14, 768)
 

@@ -5,7 +5,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from samblocks.blocks.common import MLP, DropPath
+from samblocks.blocks.common import MLP, drop_path_or_nothing
 from samblocks.ops.attend import attend
 from samblocks.ops.linear import linear
 from samblocks.ops.norm import layer_norm
@@ -55,9 +55,9 @@ class MultiScaleAttention(nn.Module):
 
     Examples:
         >>> import torch
-        >>> attention = MultiScaleAttention(dim=256, dim_out=256, num_heads=8)
-        >>> tuple(attention(torch.randn(1, 32, 32, 256)).shape)
-        (1, 32, 32, 256)
+        >>> attention = MultiScaleAttention(dim=32, dim_out=64, num_heads=4, q_pool=nn.MaxPool2d(2))
+        >>> tuple(attention(torch.randn(1, 16, 12, 32)).shape)
+        (1, 8, 6, 64)
 
     Upstream: facebookresearch/sam2 sam2/modeling/backbones/hieradet.py
     """
@@ -153,9 +153,10 @@ class MultiScaleBlock(nn.Module):
         self.pool = nn.MaxPool2d(kernel_size=q_stride, stride=q_stride) if q_stride is not None else None
         self.q_stride = q_stride
         self.attn = MultiScaleAttention(dim, dim_out, num_heads=num_heads, q_pool=self.pool)
-        self.drop_path = DropPath(drop_path) if drop_path > 0.0 else nn.Identity()
+        self.drop_path = drop_path_or_nothing(drop_path)
         self.norm2 = make_norm(dim_out)
-        self.mlp = MLP(dim_out, int(dim_out * mlp_ratio), dim_out, num_layers=2, act=act_layer)
+        hidden = int(dim_out * mlp_ratio)
+        self.mlp = MLP(dim_out, hidden, dim_out, num_layers=2, act=act_layer)
         if dim != dim_out:
             self.proj = nn.Linear(dim, dim_out)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samblocks.blocks.common import DropPath, LayerNorm2d
+from samblocks.blocks.common import LayerNorm2d, drop_path_or_nothing
 from samblocks.ops.linear import linear
 from samblocks.ops.precision import at_least_float32
 
@@ -28,11 +28,8 @@ class MaskDownSampler(nn.Module):
         ValueError: if `total_stride` is no power of `stride`, or `interpol_size` is not two numbers.
 
     Examples:
-        >>> down_sampler = MaskDownSampler(
-        ...     embed_dim=256, kernel_size=4, stride=4, padding=0, total_stride=16
-        ... )
-        >>> tuple(down_sampler(torch.randn(1, 1, 256, 256)).shape)
-        (1, 256, 16, 16)
+        >>> tuple(MaskDownSampler(embed_dim=256, total_stride=16)(torch.randn(1, 1, 256, 192)).shape)
+        (1, 256, 16, 12)
 
     Upstream: facebookresearch/sam2 sam2/modeling/memory_encoder.py
     """
@@ -106,9 +103,8 @@ class CXBlock(nn.Module):
         use_dwconv: whether the convolution treats each channel on its own.
 
     Examples:
-        >>> block = CXBlock(dim=64, kernel_size=7, padding=3)
-        >>> tuple(block(torch.randn(1, 64, 56, 56)).shape)
-        (1, 64, 56, 56)
+        >>> tuple(CXBlock(dim=64)(torch.randn(2, 64, 20, 30)).shape)
+        (2, 64, 20, 30)
 
     Upstream: facebookresearch/sam2 sam2/modeling/memory_encoder.py
     """
@@ -123,19 +119,16 @@ class CXBlock(nn.Module):
         use_dwconv: bool = True,
     ) -> None:
         super().__init__()
-        self.dwconv = nn.Conv2d(
-            dim, dim, kernel_size=kernel_size, padding=padding, groups=dim if use_dwconv else 1
-        )
-        self.norm = LayerNorm2d(dim, eps=1e-6)
-        self.pwconv1 = nn.Linear(dim, 4 * dim)
+        self.gamma: nn.Parameter | None = None
+        if layer_scale_init_value > 0:
+            self.gamma = nn.Parameter(torch.full((dim,), float(layer_scale_init_value)))
+        groups, hidden = dim if use_dwconv else 1, 4 * dim
+        self.dwconv = nn.Conv2d(dim, dim, kernel_size, padding=padding, groups=groups)
+        self.norm = LayerNorm2d(dim)
+        self.pwconv1 = nn.Linear(dim, hidden)
         self.act = nn.GELU()
-        self.pwconv2 = nn.Linear(4 * dim, dim)
-        self.gamma = (
-            nn.Parameter(torch.full((dim,), float(layer_scale_init_value)))
-            if layer_scale_init_value > 0
-            else None
-        )
-        self.drop_path = DropPath(drop_path) if drop_path > 0.0 else nn.Identity()
+        self.pwconv2 = nn.Linear(hidden, dim)
+        self.drop_path = drop_path_or_nothing(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform a map.

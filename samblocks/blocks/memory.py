@@ -43,28 +43,23 @@ class MemoryAttentionLayer(nn.Module):
         cross_attn: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.d_model = d_model
-        self.dim_feedforward = dim_feedforward
-        self.dropout_value = dropout
-        self.self_attn = self_attn if self_attn is not None else RoPEAttention(d_model, 1)
-        self.cross_attn_image = (
-            cross_attn
-            if cross_attn is not None
-            else RoPEAttention(d_model, 1, kv_in_dim=64, rope_k_repeat=True)
-        )
+        self.d_model, self.dim_feedforward, self.dropout_value = d_model, dim_feedforward, dropout
+        self.pos_enc_at_attn = pos_enc_at_attn
+        self.pos_enc_at_cross_attn_keys = pos_enc_at_cross_attn_keys
+        self.pos_enc_at_cross_attn_queries = pos_enc_at_cross_attn_queries
+        if self_attn is None:
+            self_attn = RoPEAttention(d_model, 1)
+        if cross_attn is None:
+            cross_attn = RoPEAttention(d_model, 1, kv_in_dim=64, rope_k_repeat=True)
+        # From here on the order is that of the tensors in `state_dict()`.
+        self.self_attn = self_attn
+        self.cross_attn_image = cross_attn
         self.linear1 = nn.Linear(d_model, dim_feedforward)
         self.dropout = nn.Dropout(dropout)
         self.linear2 = nn.Linear(dim_feedforward, d_model)
-        self.norm1 = nn.LayerNorm(d_model)
-        self.norm2 = nn.LayerNorm(d_model)
-        self.norm3 = nn.LayerNorm(d_model)
-        self.dropout1 = nn.Dropout(dropout)
-        self.dropout2 = nn.Dropout(dropout)
-        self.dropout3 = nn.Dropout(dropout)
+        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(d_model) for _ in range(3))
+        self.dropout1, self.dropout2, self.dropout3 = (nn.Dropout(dropout) for _ in range(3))
         self.activation = nn.ReLU()
-        self.pos_enc_at_attn = pos_enc_at_attn
-        self.pos_enc_at_cross_attn_queries = pos_enc_at_cross_attn_queries
-        self.pos_enc_at_cross_attn_keys = pos_enc_at_cross_attn_keys
 
     def forward(
         self,

@@ -30,12 +30,10 @@ class RoPEAttention(Attention):
             numbers of at least 1.
 
     Examples:
-        >>> attention = RoPEAttention(
-        ...     embedding_dim=256, num_heads=8, rope_theta=10000.0, feat_sizes=(32, 32)
-        ... )
-        >>> x = torch.randn(1, 1024, 256)
+        >>> attention = RoPEAttention(64, num_heads=4)
+        >>> x = torch.randn(1, 256, 64)  # the pixels of a square of 16 x 16
         >>> tuple(attention(x, x, x).shape)
-        (1, 1024, 256)
+        (1, 256, 64)
         >>> wide = RoPEAttention(32, 2, feat_sizes=(6, 4), rope_k_repeat=True)  # 6 wide, 4 high
         >>> q, memory = torch.randn(1, 24, 32), torch.randn(1, 24 * 2 + 3, 32)
         >>> tuple(wide(q, memory, memory, num_k_exclude_rope=3).shape)

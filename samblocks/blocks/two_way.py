@@ -209,11 +209,11 @@ class SAM2TwoWayTransformer(TwoWayTransformer):
 
     Examples:
         >>> import torch
-        >>> transformer = SAM2TwoWayTransformer(depth=2, embedding_dim=256, num_heads=8, mlp_dim=2048)
-        >>> image, image_pe = torch.randn(1, 256, 16, 16), torch.randn(1, 256, 16, 16)
-        >>> queries, keys = transformer(image, image_pe, point_embedding=torch.randn(1, 100, 256))
-        >>> tuple(queries.shape), tuple(keys.shape)
-        ((1, 100, 256), (1, 256, 256))
+        >>> transformer = SAM2TwoWayTransformer(2, 64, num_heads=4, mlp_dim=128)
+        >>> image, place = torch.randn(1, 64, 16, 12), torch.randn(1, 64, 16, 12)
+        >>> queries, keys = transformer(image, place, point_embedding=torch.randn(1, 7, 64))
+        >>> tuple(queries.shape), tuple(keys.shape)  # the image comes back as tokens
+        ((1, 7, 64), (1, 192, 64))
 
     Upstream: facebookresearch/sam2 sam2/modeling/sam/transformer.py
     """

@@ -31,9 +31,9 @@ class REAttention(nn.Module):
         ValueError: if `num_heads` does not divide `dim`, or `use_rel_pos` is set without `input_size`.
 
     Examples:
-        >>> attention = REAttention(dim=256, num_heads=8, input_size=(32, 32))
-        >>> tuple(attention(torch.randn(1, 32, 32, 256)).shape)
-        (1, 32, 32, 256)
+        >>> attention = REAttention(dim=64, num_heads=4, use_rel_pos=True, input_size=(14, 14))
+        >>> tuple(attention(torch.randn(1, 14, 14, 64)).shape)
+        (1, 14, 14, 64)
 
     Upstream: facebookresearch/segment-anything segment_anything/modeling/image_encoder.py
     """
@@ -53,17 +53,17 @@ class REAttention(nn.Module):
         super().__init__()
         if num_heads < 1 or dim % num_heads:
             raise ValueError(f"num_heads must divide dim {dim}, got {num_heads}")
-        self.num_heads = num_heads
-        head_dim = dim // num_heads
-        self.scale = head_dim**-0.5
-        self.qkv = nn.Linear(dim, dim * 3, bias=qkv_bias)
-        self.proj = nn.Linear(dim, dim)
-        self.use_rel_pos = use_rel_pos
+        channels = dim // num_heads
+        self.num_heads, self.use_rel_pos, self.scale = num_heads, use_rel_pos, channels**-0.5
         if use_rel_pos:
             if input_size is None:
                 raise ValueError("input_size must be (height, width) if use_rel_pos is True, got None")
-            self.rel_pos_h = nn.Parameter(torch.zeros(2 * input_size[0] - 1, head_dim))
-            self.rel_pos_w = nn.Parameter(torch.zeros(2 * input_size[1] - 1, head_dim))
+            # One row for each distance that two pixels of an axis can have.
+            rows, columns = (2 * side - 1 for side in input_size)
+            self.rel_pos_h = nn.Parameter(torch.zeros(rows, channels))
+            self.rel_pos_w = nn.Parameter(torch.zeros(columns, channels))
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend among the pixels of a map.
@@ -114,9 +114,9 @@ class Block(nn.Module):
         ValueError: if `window_size` is negative, and as for `REAttention`.
 
     Examples:
-        >>> block = Block(dim=256, num_heads=8, window_size=7)
-        >>> tuple(block(torch.randn(1, 56, 56, 256)).shape)
-        (1, 56, 56, 256)
+        >>> block = Block(dim=64, num_heads=4, window_size=7)
+        >>> tuple(block(torch.randn(1, 20, 30, 64)).shape)
+        (1, 20, 30, 64)
 
     Upstream: facebookresearch/segment-anything segment_anything/modeling/image_encoder.py
     """
@@ -138,16 +138,10 @@ class Block(nn.Module):
         if window_size < 0:
             raise ValueError(f"window_size must be 0 (the whole map) or positive, got {window_size}")
         self.norm1 = norm_layer(dim)
-        self.attn = REAttention(
-            dim,
-            num_heads=num_heads,
-            qkv_bias=qkv_bias,
-            use_rel_pos=use_rel_pos,
-            rel_pos_zero_init=rel_pos_zero_init,
-            input_size=input_size if window_size == 0 else (window_size, window_size),
-        )
+        attended = (window_size, window_size) if window_size else input_size
+        self.attn = REAttention(dim, num_heads, qkv_bias, use_rel_pos, rel_pos_zero_init, attended)
         self.norm2 = norm_layer(dim)
-        self.mlp = MLPBlock(embedding_dim=dim, mlp_dim=int(dim * mlp_ratio), act=act_layer)
+        self.mlp = MLPBlock(dim, int(dim * mlp_ratio), act_layer)
         self.window_size = window_size
 
     def forward(self, x: Tensor) -> Tensor:
