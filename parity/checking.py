@@ -90,16 +90,30 @@ def check(
     Raises:
         UsageError: when no float64 truth can be had, saying what to do; when an input is not a tensor.
     """
-    ours, ours_changed = _run(candidate, inputs, gradients)
-    theirs, _ = _run(reference, inputs, gradients)
-    truth = None if exact else _truth(reference, inputs, build, gradients)
+    ours, changed = outputs_of(candidate, inputs, gradients)
+    theirs, _ = outputs_of(reference, inputs, gradients)
+    truth = {} if exact else truth_of(reference, inputs, build, gradients)
+    return judge(ours, theirs, truth, bound=bound, exact=exact, changed=changed)
+
+
+def judge(
+    ours: Mapping[str, Tensor],
+    theirs: Mapping[str, Tensor],
+    truth: Mapping[str, Tensor],
+    *,
+    bound: float = 2.0,
+    exact: bool = False,
+    changed: bool = False,
+) -> Result:
+    """The result for outputs that are there already; `changed` tells that the candidate changed its input."""
     findings = [
-        Finding(name, _one(ours.get(name), theirs.get(name), (truth or {}).get(name), bound, exact))
+        Finding(name, _one(ours.get(name), theirs.get(name), truth.get(name), bound, exact))
         for name in dict.fromkeys([*theirs, *ours])
     ]
-    if ours_changed:
-        changed = Comparison(Verdict.DIVERGED, cause="the candidate changed its input")
-        findings.append(Finding("inputs", changed))
+    if changed:
+        findings.append(
+            Finding("inputs", Comparison(Verdict.DIVERGED, cause="the candidate changed its input"))
+        )
     return Result(tuple(sorted(findings, key=_badness)))
 
 
@@ -112,8 +126,10 @@ def _one(
     return compare(ours, theirs, truth, bound=bound, exact=exact)
 
 
-def _run(function: Callable[..., Any], inputs: Inputs, gradients: bool) -> tuple[dict[str, Tensor], bool]:
-    """Outputs by path, and whether the inputs were changed."""
+def outputs_of(
+    function: Callable[..., Any], inputs: Inputs, gradients: bool = False
+) -> tuple[dict[str, Tensor], bool]:
+    """Outputs by path on a copy of the inputs, and whether the function changed that copy."""
     given = _copies(inputs)
     outputs = _call(function, given, gradients)
     return outputs, not _same(inputs, given)
@@ -146,9 +162,13 @@ def _noise(name: str, like: Tensor) -> Tensor:
     return fill.widened(f"gradient of {name}", like.shape).to(like.dtype).to(like.device)
 
 
-def _truth(
-    reference: Callable[..., Any], inputs: Inputs, build: Callable[[], nn.Module] | None, gradients: bool
+def truth_of(
+    reference: Callable[..., Any],
+    inputs: Inputs,
+    build: Callable[[], nn.Module] | None = None,
+    gradients: bool = False,
 ) -> dict[str, Tensor]:
+    """The reference's outputs in float64 throughout; raises UsageError where that cannot be had."""
     wide = reference
     if build is None and isinstance(reference, nn.Module):
         wide = copy.deepcopy(reference).double()

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import torch
 
+pytest_plugins = ["pytester"]
+
 _LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
 
 
