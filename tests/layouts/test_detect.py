@@ -43,36 +43,36 @@ def test_the_version_is_left_open_where_tensors_cannot_tell(manifest: Callable[.
     assert any("cannot tell" in line for line in found.evidence)
 
 
-@pytest.mark.parametrize(
-    "prefix",
-    [
-        "module.",
-        "model.",
-        "_orig_mod.",
-        "sam.",
-        "detector.",
-        "module.model.",
-        "model.module.",
-        "_orig_mod.module.sam.",
-        "module.model.sam2.image_predictor.",
-        "nets.0.",
-    ],
+PREFIXES = (
+    "module.",
+    "model.",
+    "_orig_mod.",
+    "sam.",
+    "detector.",
+    "module.model.",
+    "model.module.",
+    "_orig_mod.module.sam.",
+    "module.model.sam2.image_predictor.",
+    "nets.0.",
 )
+
+
 @pytest.mark.parametrize(
-    ("layout", "variant", "model_class"),
+    ("prefix", "layout", "variant", "model_class"),
     [
-        ("meta", "sam_vit_b", None),
-        ("meta", "sam2_hiera_tiny", None),
-        ("transformers", "sam_vit_b", None),
-        ("transformers", "sam2.1_hiera_tiny", "Sam2VideoModel"),
-        ("timm", "sam_vit_b", None),
-        ("muggled", "sam2.1_hiera_tiny", None),
+        *((prefix, "meta", "sam2_hiera_tiny", None) for prefix in PREFIXES),
+        *((prefix, "transformers", "sam_vit_b", None) for prefix in PREFIXES),
+        ("module.", "meta", "sam_vit_b", None),
+        ("model.", "meta", "mobile_sam", None),
+        ("sam.", "transformers", "sam2.1_hiera_tiny", "Sam2VideoModel"),
+        ("_orig_mod.module.", "timm", "sam_vit_b", None),
+        ("trainer.net.", "muggled", "sam2.1_hiera_tiny", None),
     ],
 )
 def test_prefixes_come_off(
     prefix: str, layout: str, variant: str, model_class: str | None, manifest: Callable[..., Manifest]
 ) -> None:
-    plain = manifest(layout, variant, model_class)
+    plain = manifest("ultralytics" if variant == "mobile_sam" else layout, variant, model_class)
     found = detect({prefix + key: info for key, info in plain.items()})
     assert (found.layout, found.candidates, found.prefix) == (layout, (variant,), prefix)
     assert found.component == detect(plain).component
