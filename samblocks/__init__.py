@@ -3,6 +3,7 @@
 | name | what it does |
 |---|---|
 | `build` | makes a released model with fresh weights |
+| `swap_blocks` | puts our blocks in the place of another library's inside a live model |
 | `VARIANTS` | the released models as data |
 
 The blocks are in `samblocks.blocks`, the models in `samblocks.models`, the errors in `samblocks.errors`.
@@ -15,15 +16,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from samblocks.models.build import build
     from samblocks.models.variants import VARIANTS
+    from samblocks.swap.apply import swap_blocks
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "VARIANTS": "samblocks.models.variants",
     "build": "samblocks.models.build",
+    "swap_blocks": "samblocks.swap.apply",
 }
 
-__all__ = ["VARIANTS", "build"]
+__all__ = ["VARIANTS", "build", "swap_blocks"]
 
 
 def __getattr__(name: str) -> object:

@@ -15,7 +15,7 @@ from samblocks.models.sam2 import SAM2Model
 _DRAWS: Final = frozenset({"normal_", "uniform_", "trunc_normal_", "kaiming_uniform_", "xavier_uniform_"})
 
 
-class _NoDraws(TorchFunctionMode):
+class NoDraws(TorchFunctionMode):
     """Leave tensors as they are where they would be filled at random.
 
     On the meta device that changes nothing, but some of these functions import torch's compiler there, which
@@ -44,5 +44,5 @@ def skeleton(
     >>> skeleton("sam_vit_h").image_encoder.pos_embed.shape
     torch.Size([1, 64, 64, 1280])
     """
-    with torch.device("meta"), _NoDraws():
+    with torch.device("meta"), NoDraws():
         return assemble(variant, image_size=image_size, num_maskmem=num_maskmem)

@@ -1,0 +1,92 @@
+"""What the readers of host modules have in common: making our module without values, reading sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from samblocks.checkpoints.skeleton import NoDraws
+from samblocks.errors import SwapError
+from samblocks.swap.catalog import counterpart, qualified
+
+Reader = Callable[[Any], nn.Module]
+"""Makes our counterpart of a host's module, on the meta device, from the module's attributes and shapes."""
+
+READERS: dict[str, Reader] = {}
+"""The readers by what they make, as the catalogue names it."""
+
+Made = TypeVar("Made", bound=nn.Module)
+
+
+def reader(target: str) -> Callable[[Reader], Reader]:
+    """Enter a function into `READERS`."""
+
+    def enter(function: Reader) -> Reader:
+        READERS[target] = function
+        return function
+
+    return enter
+
+
+def read(module: nn.Module) -> nn.Module:
+    """Make our counterpart of a host's module, without values.
+
+    Raises:
+        SwapError: its class has none, or it is built in a way that ours cannot be.
+    """
+    found = counterpart(module)
+    if found is None:
+        raise SwapError(f"{qualified(type(module))} has no counterpart")
+    try:
+        return READERS[found.target](module)
+    except SwapError:
+        raise
+    except Exception as error:  # whatever a host's module lacks, it is then kept, and this is why
+        raise SwapError(f"its settings cannot be read: {type(error).__name__}: {error}") from error
+
+
+def made(make: Callable[..., Made], *args: Any, **kwargs: Any) -> Made:
+    """Call a class without values being computed: on the meta device, nothing drawn."""
+    with torch.device("meta"), NoDraws():
+        return make(*args, **kwargs)
+
+
+def sizes(layer: Any) -> tuple[int, int]:
+    """(in, out) of a linear layer, or of an adapter or a quantized layer in its place.
+
+    Raises:
+        SwapError: the layer does not say.
+    """
+    try:
+        return int(layer.in_features), int(layer.out_features)
+    except AttributeError:
+        raise SwapError(
+            f"a {type(layer).__name__} stands where a linear layer is expected, and it has no in_features"
+        ) from None
+
+
+def channels(norm: Any) -> int:
+    """Channels of a norm.
+
+    Raises:
+        SwapError: it has no weight of one axis.
+    """
+    weight = getattr(norm, "weight", None)
+    if weight is None or weight.dim() != 1:
+        raise SwapError(
+            f"a {type(norm).__name__} without a weight per channel stands where a norm is expected"
+        )
+    return int(weight.shape[0])
+
+
+def drop_rate(drop_path: Any) -> float:
+    """The rate of a drop path module, 0 of an identity."""
+    return float(getattr(drop_path, "drop_prob", None) or 0.0)
+
+
+def side(table: Any) -> int:
+    """How many places a table of relative positions was made for."""
+    return (int(table.shape[0]) + 1) // 2

@@ -1,0 +1,116 @@
+"""Walking a host's model: what ours can stand for, the largest modules first, and what must stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from samblocks.errors import SwapError
+from samblocks.swap import numerics
+from samblocks.swap.adopt import adopt, at
+from samblocks.swap.catalog import catalogued_base, counterpart, qualified
+from samblocks.swap.hosts import read
+from samblocks.swap.kin import as_kin
+from samblocks.swap.obstacles import changed, sealed, within
+from samblocks.swap.report import Exchange, SwapRow
+
+Where = Callable[[nn.Module, str], bool]
+
+
+def match(root: nn.Module, where: Where | None = None) -> tuple[list[SwapRow], list[Exchange]]:
+    """Find what can be swapped, and make ours for it. The model is left as it is.
+
+    Args:
+        root: the model; it is never swapped itself.
+        where: says of a module that could be swapped, with its path, whether it shall be.
+
+    Returns:
+        A row for each module swapped or kept, and the exchanges to make.
+    """
+    walk = _Walk(where)
+    walk.visit("", root)
+    return walk.rows, list(walk.exchanges.values())
+
+
+class _Walk:
+    def __init__(self, where: Where | None) -> None:
+        self.where = where
+        self.rows: list[SwapRow] = []
+        self.exchanges: dict[int, Exchange] = {}
+        self._seen: set[int] = set()
+
+    def visit(self, path: str, module: nn.Module) -> None:
+        """Swap a module, or look at its children."""
+        known = self.exchanges.get(id(module))
+        if known is not None:
+            known.paths = (*known.paths, path)
+            return
+        if id(module) in self._seen:
+            return
+        self._seen.add(id(module))
+        reason = sealed(module)
+        if reason:
+            self._keep(path, module, reason)
+            return
+        if catalogued_base(module) is not None:
+            reason = "it is the model that was given" if not path else changed(module)
+            if reason:
+                self._keep(path, module, reason)
+            elif self._wanted(path, module) and self._swap(path, module):
+                return
+        for name, child in module._modules.items():
+            if child is not None:
+                self.visit(f"{path}.{name}" if path else name, child)
+
+    def _wanted(self, path: str, module: nn.Module) -> bool:
+        return counterpart(module) is not None and (self.where is None or self.where(module, path))
+
+    def _swap(self, path: str, module: nn.Module) -> bool:
+        """Make ours for a module with all that is in it; whether that was possible."""
+        obstacles, staying = within(module)
+        if obstacles:
+            inner, _, _ = obstacles[0]
+            more = f" and {len(obstacles) - 1} more" if len(obstacles) > 1 else ""
+            self._keep(path, module, f"it holds {inner}{more}, which must stay")
+            return False
+        try:
+            exchange = _make(path, module)
+        except SwapError as error:
+            self._keep(path, module, str(error))
+            return False
+        self.exchanges[id(module)] = exchange
+        ours = type(exchange.ours)
+        self.rows.append(SwapRow(path, qualified(type(module)), f"{_home(ours)}.{ours.__name__}", "swapped"))
+        for inner, part, note in staying:
+            self._keep(f"{path}.{inner}", part, note)
+        return True
+
+    def _keep(self, path: str, module: nn.Module, reason: str) -> None:
+        self.rows.append(SwapRow(path, qualified(type(module)), "", "kept", reason))
+
+
+def _make(path: str, host: nn.Module) -> Exchange:
+    """Our counterpart of a module, filled from it.
+
+    Raises:
+        SwapError: that is not possible, with the reason.
+    """
+    ours = read(host)
+    slots = adopt(ours, host)
+    before, after = list(host.state_dict(keep_vars=True)), list(ours.state_dict(keep_vars=True))
+    if before != after:
+        odd = next((a, b) for a, b in zip([*before, ""], [*after, ""], strict=False) if a != b)
+        raise SwapError(f"its state dict has {odd[0] or 'nothing'} where ours has {odd[1] or 'nothing'}")
+    numerics.follow(
+        (module, found)
+        for name, module in ours.named_modules()
+        if (found := at(host, name)) is not None and found is not module
+    )
+    as_kin(ours, host)
+    return Exchange((path,), host, ours, slots)
+
+
+def _home(kind: type) -> str:
+    """The package that a class of ours is found in."""
+    return ".".join(kind.__module__.split(".")[:2])

@@ -1,0 +1,120 @@
+"""What stands against swapping a module: hooks, wrappers, replaced methods."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from samblocks.swap.adopt import CONTAINERS, is_leaf
+from samblocks.swap.catalog import CATALOG, catalogued_base, counterpart, own_members, qualified
+
+_HOOKS = {
+    "_forward_hooks": "forward hooks",
+    "_forward_pre_hooks": "forward hooks",
+    "_backward_hooks": "backward hooks",
+    "_backward_pre_hooks": "backward hooks",
+    "_state_dict_hooks": "state-dict hooks",
+    "_state_dict_pre_hooks": "state-dict hooks",
+    "_load_state_dict_pre_hooks": "state-dict hooks",
+    "_load_state_dict_post_hooks": "state-dict hooks",
+}
+_SHARDED = {"FullyShardedDataParallel": "FSDP", "FSDPModule": "FSDP"}
+
+
+def sealed(module: nn.Module) -> str:
+    """Why neither a module nor anything in it can be exchanged; empty where nothing says so."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return "it is scripted or traced: its code is fixed"
+    names = {base.__name__ for base in type(module).__mro__}
+    if "OptimizedModule" in names or getattr(module, "_compiled_call_impl", None) is not None:
+        return "it is compiled: swap first, then compile"
+    forward = vars(module).get("forward")
+    if forward is not None and hasattr(forward, "_torchdynamo_orig_callable"):
+        return "its forward is compiled: swap first, then compile"
+    for name, what in _SHARDED.items():
+        if name in names:
+            return f"its parameters are sharded by {what}: swap first, then shard"
+    for parameter in module.parameters(recurse=False):
+        if any(base.__name__ == "DTensor" for base in type(parameter.data).__mro__):
+            return "its parameters are distributed tensors: swap first, then distribute"
+    return ""
+
+
+def changed(module: nn.Module) -> str:
+    """Why a module is not what its class, or the class it derives from, promises; empty where it is."""
+    base = catalogued_base(module) if counterpart(module) is None else None
+    if base is not None:
+        own = own_members(type(module), base)
+        what = "overrides forward" if "forward" in own else f"defines {', '.join(own[:3])}"
+        return f"a subclass of {qualified(base)} that {what}"
+    found = hooks(module)
+    if found:
+        return f"it has {found} that ours would not call"
+    if "forward" in vars(module):
+        return "its forward was replaced on the instance"
+    kind = next((kind for kind in type(module).__mro__ if "forward" in vars(kind)), None)
+    if kind is not None and qualified(kind) in CATALOG:
+        home = getattr(vars(kind)["forward"], "__module__", None)
+        if home != kind.__module__:
+            return f"the forward of its class was replaced by one of {home}"
+    return ""
+
+
+def hooks(module: nn.Module) -> str:
+    """Which hooks a module has, as words; empty where it has none."""
+    return ", ".join(dict.fromkeys(what for name, what in _HOOKS.items() if getattr(module, name, None)))
+
+
+def within(module: nn.Module) -> tuple[list[tuple[str, nn.Module, str]], list[tuple[str, nn.Module, str]]]:
+    """What stands against swapping a module with all that is in it.
+
+    Returns:
+        Obstacles, and what would stay as it is inside ours; each with its path, the module and a sentence.
+    """
+    obstacles: list[tuple[str, nn.Module, str]] = []
+    staying: list[tuple[str, nn.Module, str]] = []
+
+    def visit(path: str, part: nn.Module) -> None:
+        reason = sealed(part)
+        if reason:
+            obstacles.append((path, part, reason))
+        elif is_leaf(part) or (path and foreign(part)):
+            note = _note(part)
+            if note:
+                staying.append((path, part, note))
+            return
+        else:
+            reason = changed(part)
+            if reason:
+                obstacles.append((path, part, reason))
+        if not reason:
+            for name, child in part.named_children():
+                visit(f"{path}.{name}" if path else name, child)
+
+    visit("", module)
+    return obstacles, staying
+
+
+def foreign(module: nn.Module) -> bool:
+    """Whether a module is neither torch's nor of a class in the catalogue."""
+    known = is_leaf(module) or isinstance(module, CONTAINERS) or counterpart(module) is not None
+    return not known and catalogued_base(module) is None
+
+
+def _note(module: nn.Module) -> str:
+    """What is special about a layer that ours would take over as it is."""
+    found = hooks(module)
+    if found:
+        return f"the layer stays in place, with its {found}"
+    strange = {type(tensor.data) for tensor in module.parameters()} - {torch.Tensor, nn.Parameter}
+    if strange:
+        return f"its weight is a {strange.pop().__name__}: it stays in place"
+    if is_leaf(module):
+        return ""
+    home = type(module).__module__
+    words = f"{home}.{type(module).__qualname__}".lower()
+    if home.startswith("peft.") or "lora" in words:
+        return "a LoRA-wrapped layer: it stays in place"
+    if "quant" in words or home.startswith(("bitsandbytes.", "torchao.", "torch.ao.", "torch.nn.quantized")):
+        return "a quantized layer: it stays in place"
+    return "not a layer of torch's: it stays in place"

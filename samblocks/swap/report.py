@@ -1,0 +1,188 @@
+"""What a swap did or would do, module by module, and the way back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from torch import nn
+
+from samblocks.errors import SwapError
+from samblocks.swap.adopt import Slot
+
+if TYPE_CHECKING:
+    from samblocks.swap.verify import Verification
+
+
+@dataclass(frozen=True)
+class SwapRow:
+    """One module.
+
+    Args:
+        path: where it is in the model that was given.
+        source: its class, with the module that defines it.
+        target: our class; empty for modules that are kept.
+        verdict: "swapped" or "kept".
+        reason: why it is kept.
+    """
+
+    path: str
+    source: str
+    target: str
+    verdict: str
+    reason: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """The row with the names it has in JSON."""
+        return {
+            "path": self.path,
+            "from": self.source,
+            "to": self.target,
+            "verdict": self.verdict,
+            "reason": self.reason,
+        }
+
+
+@dataclass
+class Exchange:
+    """One module of the host's, ours in its place, and how each holds what both share."""
+
+    paths: tuple[str, ...]
+    host: nn.Module
+    ours: nn.Module
+    slots: Sequence[Slot] = field(default=(), repr=False)
+
+
+class SwapReport:
+    """What `swap_blocks` did, or would do; a context manager that undoes it at its end.
+
+    Attributes:
+        model: the module that was given, or the one inside a predictor.
+        rows: every module that was swapped or kept, in the order of the model.
+        dry_run: whether it is a plan only.
+    """
+
+    def __init__(
+        self, model: nn.Module, rows: Sequence[SwapRow], exchanges: Sequence[Exchange], *, dry_run: bool
+    ) -> None:
+        self.model = model
+        self.rows = tuple(rows)
+        self.dry_run = dry_run
+        self._exchanges = tuple(exchanges)
+        self._applied = False
+
+    @property
+    def swapped(self) -> tuple[SwapRow, ...]:
+        """The modules that ours stand for."""
+        return tuple(row for row in self.rows if row.verdict == "swapped")
+
+    @property
+    def kept(self) -> tuple[SwapRow, ...]:
+        """The modules that could have been swapped, or would have been with what is around them, but stay."""
+        return tuple(row for row in self.rows if row.verdict == "kept")
+
+    @property
+    def applied(self) -> bool:
+        """Whether our modules are in the model now."""
+        return self._applied
+
+    def apply(self) -> None:
+        """Put our modules in; `swap_blocks` has done this already, but after `undo` it can be done again."""
+        if self.dry_run:
+            raise SwapError("this is a plan only: call swap_blocks without dry_run")
+        for exchange in () if self._applied else self._exchanges:
+            for path in exchange.paths:
+                _put(self.model, path, exchange.ours, instead_of=exchange.host)
+        self._applied = True
+
+    def undo(self) -> None:
+        """Put the host's own modules back: the same objects, with the parameters that ours have by now.
+
+        Parameters, buffers or layers that were exchanged in our modules meanwhile (`load_state_dict` with
+        `assign`, an adapter wrapped around a layer) are handed to the host's, and so is the training flag.
+
+        Raises:
+            SwapError: something else stands where ours was put.
+        """
+        for exchange in self._exchanges if self._applied else ():
+            for path in exchange.paths:
+                _put(self.model, path, exchange.host, instead_of=exchange.ours)
+            for slot in exchange.slots:
+                slot.give_back()
+            if exchange.host.training != exchange.ours.training:
+                exchange.host.train(exchange.ours.training)
+        self._applied = False
+
+    def verify(self, *inputs: Any, run: Callable[..., Any] | None = None) -> Verification:
+        """Run the model before and after the swap on the same inputs, and judge every output.
+
+        Args:
+            inputs: what the model is called with.
+            run: calls the model, `run(model, *inputs)`, where a plain call is not what is wanted. A model
+                without a forward of its own but with `forward_image` is called by that.
+
+        Returns:
+            The verdict, with a row for each output tensor.
+
+        Raises:
+            SwapError: this is a plan only.
+        """
+        from samblocks.swap.verify import verify
+
+        if self.dry_run:
+            raise SwapError("this is a plan only: call swap_blocks without dry_run")
+        return verify(self, inputs, run)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain data."""
+        return {
+            "schema": 1,
+            "model": f"{type(self.model).__module__}.{type(self.model).__qualname__}",
+            "dry_run": self.dry_run,
+            "modules": [row.as_dict() for row in self.rows],
+        }
+
+    def to_json(self) -> str:
+        """The report as JSON."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    def __str__(self) -> str:
+        """The report as a table."""
+        heads = ("path", "from", "to", "verdict", "reason")
+        body = [
+            (row.path or "(model)", row.source, row.target or "-", row.verdict, row.reason)
+            for row in self.rows
+        ]
+        widths = [max(len(line[column]) for line in (heads, *body)) for column in range(len(heads))]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            for line in (heads, *body)
+        ]
+        done = "would be swapped" if self.dry_run else "swapped"
+        return "\n".join([*lines, f"{len(self.swapped)} {done}, {len(self.kept)} kept"])
+
+    def __repr__(self) -> str:
+        return f"SwapReport({len(self.swapped)} swapped, {len(self.kept)} kept, applied={self._applied})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.undo()
+
+
+def _put(root: nn.Module, path: str, module: nn.Module, *, instead_of: nn.Module) -> None:
+    """Exchange a child, through the module that holds it."""
+    before, _, last = path.rpartition(".")
+    holder = root.get_submodule(before)
+    now = holder._modules.get(last)
+    if now is not instead_of:
+        raise SwapError(
+            f"{path} is a {type(now).__name__} by now, not the {type(instead_of).__name__} that was put there"
+        )
+    holder._modules[last] = module
