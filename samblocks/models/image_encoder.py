@@ -120,8 +120,8 @@ class ImageEncoder(nn.Module):
         >>> import torch
         >>> from samblocks.models.hiera import Hiera
         >>> trunk = Hiera(embed_dim=16, stages=(1, 1, 2, 1), global_att_blocks=(3,), window_spec=(8, 4, 4, 2))
-        >>> neck = FpnNeck(d_model=256, backbone_channel_list=trunk.channel_list)
-        >>> encoded = ImageEncoder(trunk, neck, scalp=1)(torch.randn(1, 3, 64, 64))
+        >>> encoder = ImageEncoder(trunk, FpnNeck(256, trunk.channel_list), scalp=1)
+        >>> encoded = encoder(torch.randn(1, 3, 64, 64))
         >>> tuple(encoded["vision_features"].shape), len(encoded["backbone_fpn"])
         ((1, 256, 4, 4), 3)
 

@@ -135,37 +135,42 @@ class SAM2Model(SAM2Tracking):
             raise ValueError(
                 "fixed_no_obj_ptr=True: needs pred_obj_scores=True and use_obj_ptrs_in_encoder=True"
             )
-        self.use_high_res_features_in_sam = use_high_res_features_in_sam
-        self.num_feature_levels = 3 if use_high_res_features_in_sam else 1
-        self.use_obj_ptrs_in_encoder = use_obj_ptrs_in_encoder
-        self.max_obj_ptrs_in_encoder = max_obj_ptrs_in_encoder
-        self.add_tpos_enc_to_obj_ptrs = add_tpos_enc_to_obj_ptrs
-        self.proj_tpos_enc_in_obj_ptrs = proj_tpos_enc_in_obj_ptrs
-        self.use_signed_tpos_enc_to_obj_ptrs = use_signed_tpos_enc_to_obj_ptrs
-        self.only_obj_ptrs_in_the_past_for_eval = only_obj_ptrs_in_the_past_for_eval
-        self.num_maskmem = num_maskmem
-        self.directly_add_no_mem_embed = directly_add_no_mem_embed
-        self.sigmoid_scale_for_mem_enc = sigmoid_scale_for_mem_enc
-        self.sigmoid_bias_for_mem_enc = sigmoid_bias_for_mem_enc
-        self.binarize_mask_from_pts_for_mem_enc = binarize_mask_from_pts_for_mem_enc
-        self.non_overlap_masks_for_mem_enc = non_overlap_masks_for_mem_enc
-        self.memory_temporal_stride_for_eval = memory_temporal_stride_for_eval
-        self.use_mask_input_as_output_without_sam = use_mask_input_as_output_without_sam
-        self.multimask_output_in_sam = multimask_output_in_sam
-        self.multimask_min_pt_num = multimask_min_pt_num
-        self.multimask_max_pt_num = multimask_max_pt_num
-        self.multimask_output_for_tracking = multimask_output_for_tracking
-        self.use_multimask_token_for_obj_ptr = use_multimask_token_for_obj_ptr
-        self.iou_prediction_use_sigmoid = iou_prediction_use_sigmoid
+        # Images and features.
         self.image_size = image_size
         self.backbone_stride = backbone_stride
+        self.use_high_res_features_in_sam = use_high_res_features_in_sam
+        self.num_feature_levels = 3 if use_high_res_features_in_sam else 1
+        # Masks.
+        self.multimask_output_in_sam = multimask_output_in_sam
+        self.multimask_output_for_tracking = multimask_output_for_tracking
+        self.multimask_min_pt_num = multimask_min_pt_num
+        self.multimask_max_pt_num = multimask_max_pt_num
+        self.use_mask_input_as_output_without_sam = use_mask_input_as_output_without_sam
+        self.iou_prediction_use_sigmoid = iou_prediction_use_sigmoid
         self.sam_mask_decoder_extra_args = sam_mask_decoder_extra_args
+        # Presence of objects.
         self.pred_obj_scores = pred_obj_scores
         self.pred_obj_scores_mlp = pred_obj_scores_mlp
-        self.fixed_no_obj_ptr = fixed_no_obj_ptr
         self.soft_no_obj_ptr = soft_no_obj_ptr
-        self.use_mlp_for_obj_ptr_proj = use_mlp_for_obj_ptr_proj
+        self.fixed_no_obj_ptr = fixed_no_obj_ptr
+        # What is remembered, and how masks are written down.
+        self.num_maskmem = num_maskmem
+        self.memory_temporal_stride_for_eval = memory_temporal_stride_for_eval
         self.max_cond_frames_in_attn = max_cond_frames_in_attn
+        self.directly_add_no_mem_embed = directly_add_no_mem_embed
+        self.non_overlap_masks_for_mem_enc = non_overlap_masks_for_mem_enc
+        self.binarize_mask_from_pts_for_mem_enc = binarize_mask_from_pts_for_mem_enc
+        self.sigmoid_bias_for_mem_enc = sigmoid_bias_for_mem_enc
+        self.sigmoid_scale_for_mem_enc = sigmoid_scale_for_mem_enc
+        # Object pointers.
+        self.use_obj_ptrs_in_encoder = use_obj_ptrs_in_encoder
+        self.use_mlp_for_obj_ptr_proj = use_mlp_for_obj_ptr_proj
+        self.use_multimask_token_for_obj_ptr = use_multimask_token_for_obj_ptr
+        self.max_obj_ptrs_in_encoder = max_obj_ptrs_in_encoder
+        self.only_obj_ptrs_in_the_past_for_eval = only_obj_ptrs_in_the_past_for_eval
+        self.add_tpos_enc_to_obj_ptrs = add_tpos_enc_to_obj_ptrs
+        self.use_signed_tpos_enc_to_obj_ptrs = use_signed_tpos_enc_to_obj_ptrs
+        self.proj_tpos_enc_in_obj_ptrs = proj_tpos_enc_in_obj_ptrs
 
         # Modules in the order of upstream's state dict.
         self.image_encoder = image_encoder

@@ -59,26 +59,22 @@ class SAM2Heads(nn.Module):
 
     def _build_sam_heads(self) -> None:
         """Make the prompt encoder, the mask decoder and the projections of object pointers."""
-        dim = self.hidden_dim
-        self.sam_prompt_embed_dim = dim
-        self.sam_image_embedding_size = self.image_size // self.backbone_stride
+        dim, side = self.hidden_dim, self.image_size // self.backbone_stride
+        self.sam_prompt_embed_dim, self.sam_image_embedding_size = dim, side
         self.sam_prompt_encoder = PromptEncoder(
             embed_dim=dim,
-            image_embedding_size=(self.sam_image_embedding_size, self.sam_image_embedding_size),
-            input_image_size=(self.image_size, self.image_size),
             mask_in_chans=16,
+            image_embedding_size=(side, side),
+            input_image_size=(self.image_size, self.image_size),
         )
         self.sam_mask_decoder = SAM2MaskDecoder(
-            num_multimask_outputs=3,
-            transformer=SAM2TwoWayTransformer(depth=2, embedding_dim=dim, mlp_dim=2048, num_heads=8),
             transformer_dim=dim,
-            iou_head_depth=3,
-            iou_head_hidden_dim=256,
-            use_high_res_features=self.use_high_res_features_in_sam,
+            transformer=SAM2TwoWayTransformer(depth=2, embedding_dim=dim, num_heads=8, mlp_dim=2048),
             iou_prediction_use_sigmoid=self.iou_prediction_use_sigmoid,
+            use_high_res_features=self.use_high_res_features_in_sam,
+            use_multimask_token_for_obj_ptr=self.use_multimask_token_for_obj_ptr,
             pred_obj_scores=self.pred_obj_scores,
             pred_obj_scores_mlp=self.pred_obj_scores_mlp,
-            use_multimask_token_for_obj_ptr=self.use_multimask_token_for_obj_ptr,
             **(self.sam_mask_decoder_extra_args or {}),
         )
         self.obj_ptr_proj = nn.Identity()

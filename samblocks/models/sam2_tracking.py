@@ -122,13 +122,13 @@ class SAM2Tracking(SAM2Heads, SAM2Memory):
             mask_inputs = prev_sam_mask_logits
         features = self._prepare_memory_conditioned_features(
             frame_idx=frame_idx,
+            num_frames=num_frames,
+            track_in_reverse=track_in_reverse,
             is_init_cond_frame=is_init_cond_frame,
+            output_dict=output_dict,
             current_vision_feats=current_vision_feats[-1:],
             current_vision_pos_embeds=current_vision_pos_embeds[-1:],
             feat_sizes=feat_sizes[-1:],
-            output_dict=output_dict,
-            num_frames=num_frames,
-            track_in_reverse=track_in_reverse,
         )
         outputs = self._forward_sam_heads(
             backbone_features=features,
