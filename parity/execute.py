@@ -18,12 +18,16 @@ SEED = 20240729
 """Seed of the global generator before each call: drop path draws the same masks on both sides."""
 
 
+State = tuple[tuple[str, tuple[int, ...]], ...]
+"""Canonical names and shapes of a module's tensors, in the order of its state dict."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a run gave: outputs by path, and the canonical names and shapes of the module's tensors."""
 
     outputs: dict[str, Tensor]
-    state: tuple[tuple[str, tuple[int, ...]], ...]
+    state: State
 
 
 def execute(
@@ -47,20 +51,38 @@ def execute(
     """
     if lift:
         dtype = torch.float64
+    module: nn.Module | None = None
+    state: State = ()
+    if not case.is_function:
+        module, state = prepare(case, library, dtype=dtype, lift=lift, weights=weights)
     with lifted() if lift else nullcontext(), torch.no_grad():
-        module = None
-        state: tuple[tuple[str, tuple[int, ...]], ...] = ()
-        if not case.is_function:
-            module = _construct(case, library)
-            state = _load(module, case, library, weights)
-            module = module.to(dtype).train(case.train)
-        given = {
-            name: value.to(dtype) if value.is_floating_point() else value for name, value in inputs.items()
-        }
-        torch.manual_seed(SEED)
-        result = case.call(Side(library, module, given, dtype))
+        result = call(case, library, module, inputs, dtype)
         outputs = {path: value.detach().clone() for path, value in flatten(result)}
     return Outcome(outputs, state)
+
+
+def prepare(
+    case: Case,
+    library: Library,
+    *,
+    dtype: torch.dtype = torch.float32,
+    lift: bool = False,
+    weights: Mapping[str, Tensor] | None = None,
+) -> tuple[nn.Module, State]:
+    """The case's module with its weights, and its tensors' canonical names and shapes; see `execute`."""
+    with lifted() if lift else nullcontext(), torch.no_grad():
+        module = _construct(case, library)
+        state = _load(module, case, library, weights)
+        return module.to(torch.float64 if lift else dtype).train(case.train), state
+
+
+def call(
+    case: Case, library: Library, module: nn.Module | None, inputs: Mapping[str, Tensor], dtype: torch.dtype
+) -> Any:
+    """Run the case's function on a module that is there already; the result as it is returned."""
+    given = {name: value.to(dtype) if value.is_floating_point() else value for name, value in inputs.items()}
+    torch.manual_seed(SEED)
+    return case.call(Side(library, module, given, dtype))
 
 
 def flatten(result: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -104,7 +126,7 @@ def _construct(case: Case, library: Library) -> nn.Module:
 
 def _load(
     module: nn.Module, case: Case, library: Library, weights: Mapping[str, Tensor] | None
-) -> tuple[tuple[str, tuple[int, ...]], ...]:
+) -> State:
     """Give the module its weights, strictly; returns canonical names and shapes in state-dict order."""
     own = module.state_dict()
     canonical = {name: library.canonical(name) for name in own}

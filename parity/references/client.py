@@ -132,6 +132,18 @@ class Client:
         state = tuple((name, tuple(shape)) for name, shape in header.get("state", ()))
         return Reply(header["status"], header.get("message", ""), outputs, state)
 
+    def trace(self, request: Mapping[str, Any], inputs: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
+        """Record a run call by call; see `parity.references.tracing`.
+
+        Raises:
+            WorkerError: when the worker dies on it.
+        """
+        try:
+            send(self._stdin, {"kind": "trace", **request}, inputs)
+            return receive(self._stdout)[0]
+        except (EOFError, BrokenPipeError):
+            raise WorkerError(f"the {self.reference.name} worker died: {self._last_words()}") from None
+
     def close(self) -> None:
         """End the worker."""
         for pipe in (self._process.stdin, self._process.stdout):

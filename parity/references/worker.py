@@ -14,6 +14,7 @@ from torch import Tensor
 from parity.case import Library, NoCounterpart
 from parity.cases import find
 from parity.execute import execute
+from parity.references import tracing
 from parity.references.protocol import receive, send
 
 
@@ -46,6 +47,8 @@ def serve(module: str, packages: list[str], threads: int) -> None:
 def _answer(
     request: dict[str, Any], inputs: dict[str, Tensor], library: Library
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if request.get("kind") == "trace":
+        return tracing.answer(request, inputs, library), {}
     try:
         weights = safetensors.torch.load_file(request["weights"]) if request.get("weights") else None
         outcome = execute(

@@ -1,0 +1,266 @@
+"""Which module makes the error: each of ours is judged on the very input that upstream's module was recorded with.
+
+The error that a module introduces is told from the one that it inherits. Where a module fails and none of the calls
+made in it does, it is the culprit.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from parity.compare import Comparison, Verdict, compare
+from parity.diverge.align import attributes, canonical_paths, differing
+from parity.diverge.replay import UnbindableError, replay
+from parity.diverge.semantics import semantic
+from parity.diverge.steps import step_of
+from parity.diverge.store import OpaqueError, Store, Tree
+from parity.diverge.taps import Call, call_name
+from parity.diverge.upstream import Trace
+from parity.execute import flatten
+
+ORDER = (Verdict.DIVERGED, Verdict.INCOMPARABLE, Verdict.WITHIN, Verdict.NOISE, Verdict.EXACT)
+
+
+@dataclass(frozen=True)
+class Tap:
+    """One call of one module, ours beside upstream's.
+
+    Attributes:
+        index: position in upstream's order of calls.
+        parent: index of the call that it was made in.
+        name: canonical path of the module, with its method where that is not `forward`.
+        occurrence: how many calls of the same went before.
+        output: the output with the worst figures.
+        point: semantic name of that output, if it has one.
+        introduced: verdict on our module with upstream's input.
+        total: R of the same output in the free run; None where it cannot be had.
+    """
+
+    index: int
+    parent: int | None
+    name: str
+    occurrence: int
+    output: str
+    point: str
+    introduced: Comparison
+    total: float | None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the module itself makes an error."""
+        return self.introduced.verdict.failed
+
+
+@dataclass(frozen=True)
+class Culprit:
+    """A failing module in which no part fails.
+
+    Attributes:
+        tap: its figures.
+        step: between which of its parts the error arises, as far as taps can tell.
+        settings: settings of the module, and of those around it, that differ.
+        tensors: its parameters and buffers whose values differ.
+    """
+
+    tap: Tap
+    step: str
+    settings: tuple[str, ...]
+    tensors: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a comparison found.
+
+    Attributes:
+        taps: every replayed call, in upstream's order.
+        culprits: in the order in which they are first called; none where everything holds.
+        skipped: names of modules that could not be replayed, with the reason.
+        only_ours, only_theirs: modules without a counterpart.
+        settings: every setting that differs, by module.
+        tensors: every parameter and buffer whose values differ, or that one side lacks.
+        note: why there are no totals, where there are none.
+    """
+
+    taps: tuple[Tap, ...]
+    culprits: tuple[Culprit, ...]
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    only_ours: tuple[str, ...] = ()
+    only_theirs: tuple[str, ...] = ()
+    settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    tensors: tuple[str, ...] = ()
+    note: str = ""
+    bound: float = 2.0
+
+    def __bool__(self) -> bool:
+        return bool(self.taps) and not self.culprits
+
+
+class Comparer:
+    """Our model against upstream's trace."""
+
+    def __init__(
+        self,
+        ours: nn.Module,
+        own: Trace,
+        theirs: Trace,
+        store: Store,
+        within: Callable[[int], list[Call]],
+        *,
+        bound: float = 2.0,
+    ) -> None:
+        """Take both sides.
+
+        Args:
+            ours: our model, in its working precision.
+            own: our free run.
+            theirs: upstream's trace.
+            store: where the values of both are.
+            within: upstream's calls made directly in one of its calls, in float64.
+            bound: largest R that holds.
+        """
+        self._ours, self._own, self._theirs = ours, own, theirs
+        self._store, self._within, self._bound = store, within, bound
+        self._paths = {name: path for path, name in reversed(canonical_paths(ours, str).items())}
+        parts = theirs.parts
+        self._names = {path: part.canonical for path, part in parts.items()}
+
+    def report(self) -> Report:
+        """Replay everything, then look into what failed."""
+        taps, skipped = [], {}
+        for call in self._theirs.calls:
+            found = self._replayed(call)
+            if isinstance(found, str):
+                skipped.setdefault(self._name(call), found)
+            else:
+                taps.append(found)
+        own_names, their_names = set(self._paths), set(self._names.values())
+        settings = {name: found for name in self._paths if (found := self._differing(name))}
+        culprits = [self._culprit(tap) for tap in innermost(taps)]
+        return Report(
+            tuple(taps),
+            tuple(culprits),
+            {name: why for name, why in skipped.items() if name.split("(")[0]},
+            tuple(sorted(own_names - their_names)),
+            tuple(sorted(their_names - own_names)),
+            settings,
+            tuple(self._unequal_tensors()),
+            self._theirs.note,
+            self._bound,
+        )
+
+    def _name(self, call: Call) -> str:
+        return call_name(self._names[call.path], call.method)
+
+    def _module(self, call: Call) -> nn.Module | None:
+        path = self._paths.get(self._names[call.path])
+        return None if path is None else self._ours.get_submodule(path)
+
+    def _replayed(self, call: Call) -> Tap | str:
+        module = self._module(call)
+        if module is None:
+            return "ours has no such module"
+        if call.truth is None or call.result is None:
+            return call.note or "the call did not end"
+        theirs = self._store.tensors(call.result)
+        truth = self._store.tensors(call.truth)
+        try:
+            with torch.no_grad():
+                ours = dict(flatten(replay(module, call, self._store)))
+        except (UnbindableError, OpaqueError) as error:
+            return str(error)
+        except Exception as error:  # raising on what upstream accepts is a finding
+            failure = Comparison(Verdict.INCOMPARABLE, cause=f"ours raised {type(error).__name__}: {error}")
+            return self._tap(call, "out", failure)
+        if not set(ours) & set(theirs):
+            return "the two return nothing in common" if theirs else "it returns no tensors"
+        results = {
+            path: compare(ours[path], theirs[path], truth.get(path), bound=self._bound)
+            for path in theirs
+            if path in ours
+        }
+        worst = min(results, key=lambda path: _badness(results[path]))
+        return self._tap(call, worst, results[worst])
+
+    def _tap(self, call: Call, output: str, introduced: Comparison) -> Tap:
+        name = self._name(call)
+        return Tap(
+            call.index,
+            call.parent,
+            name,
+            call.occurrence,
+            output,
+            semantic(name, output),
+            introduced,
+            self._total(call, output),
+        )
+
+    def _total(self, call: Call, output: str) -> float | None:
+        path = self._paths.get(self._names[call.path])
+        key = path, call.method, call.occurrence
+        ours = next((own for own in self._own.calls if (own.path, own.method, own.occurrence) == key), None)
+        trees = (ours.result if ours else None), call.result, call.alone
+        values = [self._one(tree, output) for tree in trees]
+        if any(value is None for value in values):
+            return None
+        mine, theirs, truth = (value for value in values if value is not None)
+        found = compare(mine, theirs, truth, bound=self._bound)
+        return 0.0 if found.verdict is Verdict.EXACT else found.ratio
+
+    def _one(self, tree: Tree | None, output: str) -> Tensor | None:
+        return None if tree is None else self._store.tensors(tree).get(output)
+
+    def _culprit(self, tap: Tap) -> Culprit:
+        call = self._theirs.calls[tap.index]
+        module, path = self._module(call), self._names[call.path]
+        step = ""
+        if module is not None:
+            step = step_of(call, self._theirs, module, self._store, self._within, self._bound)
+        around = [path]
+        parent = tap.parent
+        while parent is not None:
+            around.append(self._names[self._theirs.calls[parent].path])
+            parent = self._theirs.calls[parent].parent
+        settings = [
+            f"{phrase}" if name == path else f"{phrase} (of {name or 'the model'})"
+            for name in dict.fromkeys(around)
+            for phrase in self._differing(name)
+        ]
+        below = f"{path}." if path else ""
+        tensors = [line for line in self._unequal_tensors() if line.startswith(below)]
+        return Culprit(tap, step, tuple(settings), tuple(tensors))
+
+    def _differing(self, name: str) -> tuple[str, ...]:
+        theirs = next((part for part in self._theirs.parts.values() if part.canonical == name), None)
+        if theirs is None or name not in self._paths:
+            return ()
+        module = self._ours.get_submodule(self._paths[name])
+        return tuple(differing(attributes(module), theirs.attributes))
+
+    def _unequal_tensors(self) -> list[str]:
+        ours, theirs = self._own.tensors, self._theirs.tensors
+        found = []
+        for name in dict.fromkeys([*theirs, *ours]):
+            if name not in ours or name not in theirs:
+                found.append(f"{name}: only {'upstream' if name in theirs else 'ours'} has it")
+            elif ours[name] != theirs[name]:
+                found.append(f"{name}: the values differ")
+        return found
+
+
+def innermost(taps: list[Tap]) -> list[Tap]:
+    """The failing calls in which no recorded call fails."""
+    parents = {tap.index: tap.parent for tap in taps}
+    blamed: set[int] = set()
+    for tap in taps:
+        parent = tap.parent if tap.failed else None
+        while parent is not None:
+            blamed.add(parent)
+            parent = parents.get(parent)
+    return [tap for tap in taps if tap.failed and tap.index not in blamed]
+
+
+def _badness(result: Comparison) -> tuple[int, float]:
+    return ORDER.index(result.verdict), -(result.ratio or 0.0)

@@ -1,0 +1,98 @@
+"""Recorded values on disk: each tensor once, by its content, and the structure around it as JSON.
+
+A module's input is as a rule what another one returned, and a container's output that of its last child: kept by
+content, a recording is not much larger than the activations, and only what is looked at is in memory.
+"""
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+Tree = dict[str, Any]
+"""A nested value as JSON: one key tells the kind, its value the content."""
+
+
+class OpaqueError(TypeError):
+    """A recorded value was neither a tensor nor plain data: it cannot be given to a module again."""
+
+
+class Store:
+    """Tensors in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def encode(self, value: Any) -> Tree:
+        """Write the tensors of a nested value; returns its structure with their names in place."""
+        if isinstance(value, Tensor):
+            return {"tensor": self._put(value)}
+        if value is None or isinstance(value, bool | int | float | str):
+            return {"value": value}
+        if isinstance(value, list | tuple):
+            kind = "list" if isinstance(value, list) else "tuple"
+            return {kind: [self.encode(item) for item in value]}
+        if isinstance(value, Mapping) and all(isinstance(key, str | int) for key in value):
+            return {"dict": [[key, self.encode(item)] for key, item in value.items()]}
+        return {"opaque": type(value).__name__}
+
+    def decode(self, tree: Tree, *, wide: bool = False) -> Any:
+        """The value again, its tensors read anew: whoever gets it may change it.
+
+        Args:
+            tree: what `encode` returned.
+            wide: floating-point tensors as float64, complex ones as complex128.
+
+        Raises:
+            OpaqueError: for what could not be written.
+        """
+        ((kind, content),) = tree.items()
+        if kind == "tensor":
+            tensor = self._get(content)
+            if wide and tensor.is_complex():
+                return tensor.to(torch.complex128)
+            return tensor.double() if wide and tensor.is_floating_point() else tensor
+        if kind == "value":
+            return content
+        if kind == "dict":
+            return {key: self.decode(item, wide=wide) for key, item in content}
+        if kind in ("list", "tuple"):
+            items = [self.decode(item, wide=wide) for item in content]
+            return items if kind == "list" else tuple(items)
+        raise OpaqueError(f"a {content} among its arguments")
+
+    def tensors(self, tree: Tree) -> dict[str, Tensor]:
+        """The tensors and numbers of a value by path, as `parity.execute.flatten` names them; the rest is left out."""
+        found: dict[str, Tensor] = {}
+        self._flatten(tree, "", found)
+        return found
+
+    def _flatten(self, tree: Tree, path: str, found: dict[str, Tensor]) -> None:
+        ((kind, content),) = tree.items()
+        if kind == "tensor":
+            found[path or "out"] = self._get(content)
+        elif kind == "value" and isinstance(content, bool | int | float):
+            found[path or "out"] = torch.tensor(content)
+        elif kind in ("list", "tuple", "dict"):
+            for key, item in content if kind == "dict" else enumerate(content):
+                self._flatten(item, f"{path}/{key}" if path else str(key), found)
+
+    def _put(self, tensor: Tensor) -> str:
+        plain = tensor.detach().cpu()
+        is_complex = plain.is_complex()
+        if is_complex:
+            plain = torch.view_as_real(plain.resolve_conj())
+        body = safetensors.torch.save({"t": plain.contiguous().clone()})
+        name = blake2b(body, digest_size=16).hexdigest() + ("-complex" if is_complex else "")
+        file = self.folder / name
+        if not file.exists():
+            file.write_bytes(body)
+        return name
+
+    def _get(self, name: str) -> Tensor:
+        tensor = safetensors.torch.load((self.folder / name).read_bytes())["t"]
+        return torch.view_as_complex(tensor) if name.endswith("-complex") else tensor

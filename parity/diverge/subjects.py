@@ -1,0 +1,84 @@
+"""What `parity diverge` can look at: any case with a module, and any released model at a small size."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from parity.case import Case, Side, Spec, literal
+from parity.cases import all_cases
+from parity.cases.drive import Step, pictures, tracked
+from parity.errors import UsageError
+
+_ID = re.compile(r"variant/(?P<variant>[\w.]+)@(?P<size>\d+)")
+_SCRIPT = (Step(0, "points"), Step(1))
+
+
+def find(subject: str) -> Case:
+    """The case with this id; `variant/NAME@SIZE` names a released model at an image size.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if found := _ID.fullmatch(subject):
+        return _model(found["variant"], int(found["size"]))
+    if subject not in all_cases():
+        raise UsageError(f"no case is called {subject!r}; `parity cases` lists them")
+    return all_cases()[subject]
+
+
+def of_block(block: str) -> list[Case]:
+    """The cases of a block that have a module; those of one line in evaluation mode first.
+
+    Raises:
+        UsageError: no case is about it, or it is a function.
+    """
+    cases = [case for case in all_cases().values() if case.block == block]
+    if not cases:
+        known = ", ".join(sorted({case.block for case in all_cases().values()}))
+        raise UsageError(f"no case is about {block!r}; there are cases for {known}")
+    cases = [case for case in cases if not case.is_function]
+    if not cases:
+        raise UsageError(f"{block} is a function: there are no modules to look into")
+    return cases
+
+
+def default_size(variant: str) -> int:
+    """The image side at which a whole model still runs in seconds."""
+    return 256 if variant.startswith("sam2") else 512
+
+
+def _model(variant: str, size: int) -> Case:
+    second = variant.startswith("sam2")
+    call: Callable[[Side], Any] = _track if second else _segment
+    points = [[[0.3, 0.4], [0.7, 0.6]], [[0.6, 0.3], [0.2, 0.8]]]
+    inputs: dict[str, Spec] = {"frames": pictures(2 if second else 1, 3, size, size)}
+    inputs["points"] = literal([[[x * size, y * size] for x, y in pair] for pair in points])
+    inputs["points_labels"] = literal([[1, 0], [1, 1]])
+    return Case(
+        block=variant,
+        name=f"at_{size}",
+        why="a released model, from the image to the mask, and for SAM 2 to the next frame",
+        variant=variant,
+        image_size=size,
+        inputs=inputs,
+        call=call,
+    )
+
+
+def _track(side: Side) -> Any:
+    return tracked(side, _SCRIPT)
+
+
+def _segment(side: Side) -> Any:
+    """SAM 1: one image, two prompts of two points each."""
+    net = side.net
+    embedding = net.image_encoder(side.inputs["frames"])
+    points = (side.inputs["points"], side.inputs["points_labels"])
+    sparse, dense = net.prompt_encoder(points=points, boxes=None, masks=None)
+    return net.mask_decoder(
+        image_embeddings=embedding,
+        image_pe=net.prompt_encoder.get_dense_pe(),
+        sparse_prompt_embeddings=sparse,
+        dense_prompt_embeddings=dense,
+        multimask_output=True,
+    )
