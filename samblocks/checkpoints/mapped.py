@@ -99,7 +99,7 @@ class MappedFile:
         """
         dtype = TORCH_DTYPES[stored.dtype]
         if stored.nbytes == 0:
-            return torch.empty(stored.shape, dtype=dtype)
+            return torch.empty(stored.shape, dtype=dtype, device="cpu")
         if sys.byteorder != "little":
             raise CheckpointError(f"{self.path} is little-endian and this machine is not.")
         first, stop = stored.span

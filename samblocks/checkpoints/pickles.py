@@ -27,8 +27,8 @@ from samblocks.checkpoints.pickle_values import (
     rebuild,
 )
 
-MOST_STEPS: Final = 1_000_000
-"""A training checkpoint of the largest model takes about 100,000; a million are read in a second."""
+MOST_STEPS: Final = 500_000
+"""A training checkpoint of the largest model takes about 100,000; the limit is reached in half a second."""
 
 
 @dataclass(slots=True)

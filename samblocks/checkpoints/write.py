@@ -52,8 +52,8 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
         with os.fdopen(descriptor, "w+b") as stream:
             yield stream
             stream.flush()
-            os.fchmod(stream.fileno(), _mode(path))
             os.fsync(stream.fileno())
+        os.chmod(name, _mode(path))
         os.replace(name, path)
     except BaseException:
         with suppress(OSError):

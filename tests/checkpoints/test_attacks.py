@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch._weights_only_unpickler import _get_allowed_globals
 
-from samblocks.checkpoints import inspect, load
+from samblocks.checkpoints import convert_file, inspect, load
 from samblocks.checkpoints.pickle_values import KNOWN
 from samblocks.checkpoints.pickles import _HANDLERS, _PUSHES_ARGUMENT
 from samblocks.checkpoints.read import read
@@ -146,7 +146,7 @@ def laughs():
 def doubled_lists():
     """A thousand copies of one long list of pairs."""
     pairs = b"".join(text(f"k{n}") + b"K\x01\x86" for n in range(2000))
-    return b"\x80\x02](" + pairs + b"e\x85q\x010" + b"ccollections\nOrderedDict\nh\x01R0" * 1000 + b"}."
+    return b"\x80\x02](" + pairs + b"e\x85q\x010" + b"ccollections\nOrderedDict\nh\x01R0" * 300 + b"}."
 
 
 def nested(depth=100_000):
@@ -186,7 +186,7 @@ ATTACKS = {
     "two_roots.pt": (archive(tensor(), more=[("other/data.pkl", b".")]), "no file of torch.save"),
     "script.pt": (archive(tensor(), more=[("archive/code/a.py", b"import os")]), "TorchScript"),
     "deflated.pt": (archive(tensor(), method=zipfile.ZIP_DEFLATED), "compressed"),
-    "bomb.pt": (archive(b"N" * 200_000_000 + b".", method=zipfile.ZIP_DEFLATED), "compressed"),
+    "bomb.pt": (lambda: archive(b"N" * 50_000_000 + b".", method=zipfile.ZIP_DEFLATED), "compressed"),
     "twice.pt": (lambda: _twice(), "twice"),
     "overlap.pt": (overlapping(), "overlaps"),
     "entries.pt": (many_entries(), "claims|outside|damaged"),
@@ -194,8 +194,8 @@ ATTACKS = {
     "moved.pt": (patched(GOOD, GOOD.rfind(b"PK\x01\x02") + 42, b"\x07"), "not where"),
     "long_record.pt": (patched(GOOD, GOOD.rfind(b"PK\x01\x02") + 20, b"\xff\xff\xff\x0f" * 2), "outside"),
     "big_endian.pt": (archive(tensor(), more=[("archive/byteorder", b"big")]), "byte order"),
-    "long_pickle.pt": (archive(b"N" * (33 * 2**20)), "larger than any"),
-    "many_steps.pt": (archive(b"\x80\x02" + b"N0" * 2_000_000 + b"}."), "instructions"),
+    "long_pickle.pt": (lambda: archive(b"N" * (33 * 2**20)), "larger than any"),
+    "many_steps.pt": (lambda: archive(b"\x80\x02" + b"N0" * 300_000 + b"}."), "instructions"),
     # pickles that ask for more than tensors
     "system_0.pkl": (pickle.dumps(_Runs(), protocol=0), "system"),
     "system_2.pkl": (pickle.dumps(_Runs(), protocol=2), "system"),
@@ -329,10 +329,19 @@ def refused(path, door=read):
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_an_attack_ends_in_one_sentence(name, tmp_path):
-    path, words = place(tmp_path, name), ATTACKS[name][1].split("|")
-    for door in (read, inspect, load):
-        message = refused(path, door)
-        assert any(part in message for part in words), message
+    message = refused(place(tmp_path, name))
+    assert any(part in message for part in ATTACKS[name][1].split("|")), message
+
+
+@pytest.mark.parametrize(
+    "door", [inspect, load, lambda path: convert_file(path, path.with_suffix(".pth"), to="meta")]
+)
+@pytest.mark.parametrize(
+    "name", ["empty.pt", "half.pt", "bomb.pt", "system.pt", "expanded.pt", "gap.safetensors"]
+)
+def test_every_front_door_is_the_same(name, door, tmp_path):
+    path = place(tmp_path, name)
+    assert refused(path, door) == refused(path)
 
 
 def test_what_is_no_file(tmp_path):
