@@ -6,11 +6,13 @@ A fixed tolerance passes a LayerNorm epsilon ten times too large; R does not (it
 near 1 for honest variations of the same arithmetic. The floor keeps 0/0 out where upstream happens to be exact.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import torch
 from torch import Tensor
+
+from parity.heat import Heat
 
 
 class Verdict(StrEnum):
@@ -41,6 +43,7 @@ class Comparison:
         max_abs: largest absolute difference between ours and upstream's.
         index: where that difference is.
         cause: what is wrong, or why a difference is accepted.
+        heat: where the difference sits, if that was asked for.
     """
 
     verdict: Verdict
@@ -48,6 +51,7 @@ class Comparison:
     max_abs: float | None = None
     index: tuple[int, ...] | None = None
     cause: str = ""
+    heat: Heat | None = field(default=None, repr=False, compare=False)
 
 
 def compare(

@@ -151,24 +151,34 @@ def write_json(rows: Sequence[Row], path: Path, versions: Mapping[str, Mapping[s
     document = {
         "schema": SCHEMA,
         "environment": environment(versions),
-        "cases": [
-            {
-                "id": row.id,
-                "reference": row.reference,
-                "dtype": row.dtype,
-                "output": row.output,
-                "verdict": str(row.comparison.verdict),
-                "ratio": _finite(row.comparison.ratio),
-                "max_abs": _finite(row.comparison.max_abs),
-                "index": list(row.comparison.index) if row.comparison.index is not None else None,
-                "cause": row.comparison.cause,
-            }
-            for row in rows
-        ],
+        "cases": [record(row) for row in rows],
     }
+    write_text(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+
+
+def record(row: Row) -> dict[str, Any]:
+    """One row for machines."""
+    return {
+        "id": row.id,
+        "reference": row.reference,
+        "dtype": row.dtype,
+        "output": row.output,
+        "verdict": str(row.comparison.verdict),
+        "ratio": _finite(row.comparison.ratio),
+        "max_abs": _finite(row.comparison.max_abs),
+        "index": list(row.comparison.index) if row.comparison.index is not None else None,
+        "cause": row.comparison.cause,
+    }
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all: a temporary file, then a rename."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    partial.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def environment(versions: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:

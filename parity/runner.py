@@ -13,6 +13,7 @@ from torch import Tensor
 from parity.case import Case
 from parity.compare import Comparison, Verdict, compare, compare_double
 from parity.execute import Outcome, execute
+from parity.heat import grid
 from parity.own import library as own_library
 from parity.references.reply import Answering, Reply
 from parity.truths import TruthCache
@@ -68,6 +69,7 @@ def run(
     dtypes: Sequence[torch.dtype] = (torch.float32, torch.float64),
     truths: TruthCache | None = None,
     finished: Callable[[Job, Sequence[Row]], None] | None = None,
+    heat: bool = False,
 ) -> Iterator[Row]:
     """Yield the rows of each job against each reference, in order.
 
@@ -77,6 +79,7 @@ def run(
         dtypes: working precisions; float64 is judged by the truth itself.
         truths: where truths are kept.
         finished: called after each job with its rows.
+        heat: keep with each comparison where the difference sits.
     """
     truths = truths or TruthCache(None)
     with ExitStack() as stack:
@@ -92,7 +95,9 @@ def run(
             job, asked = waiting.popleft()
             ours = _ours(job, dtypes)
             rows = [
-                row for client, future in asked.items() for row in _judge(job, client, ours, future.result())
+                row
+                for client, future in asked.items()
+                for row in _judge(job, client, ours, future.result(), heat)
             ]
             if finished is not None:
                 finished(job, rows)
@@ -132,7 +137,7 @@ def _ask(client: Answering, job: Job, dtypes: Sequence[torch.dtype], truths: Tru
 
 
 def _judge(
-    job: Job, client: Answering, ours: Mapping[torch.dtype, Outcome | str], answers: _Answers
+    job: Job, client: Answering, ours: Mapping[torch.dtype, Outcome | str], answers: _Answers, heat: bool
 ) -> list[Row]:
     reference, case = client.reference.name, job.case
     for reply in (*answers.replies.values(), answers.truth):
@@ -154,7 +159,8 @@ def _judge(
         if upstream is not None:
             rows += _state(case, reference, name, outcome, upstream)
         theirs = truth if upstream is None else upstream.outputs
-        rows += _outputs(case, reference, name, outcome.outputs, theirs, truth, double=upstream is None)
+        found = _outputs(case, reference, name, outcome.outputs, theirs, truth, double=upstream is None)
+        rows += (_heated(row, outcome.outputs, theirs) for row in found) if heat else found
     return [*_blindness(case, reference, truth), *_with_known(case, reference, rows)]
 
 
@@ -177,6 +183,14 @@ def _outputs(
         else:
             result = compare(ours[path], theirs[path], truth.get(path), bound=case.bound, exact=case.exact)
         yield Row(case.id, reference, dtype, path, result)
+
+
+def _heated(row: Row, ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> Row:
+    """The row with where its difference sits, if there is one."""
+    if row.comparison.verdict is Verdict.EXACT or row.output not in ours or row.output not in theirs:
+        return row
+    where = grid(ours[row.output], theirs[row.output])
+    return replace(row, comparison=replace(row.comparison, heat=where))
 
 
 def _state(case: Case, reference: str, dtype: str, ours: Outcome, theirs: Reply) -> list[Row]:
