@@ -180,6 +180,11 @@ def _request(
         raise CheckpointError(
             f"{file.path} holds {found.component} alone, not a whole model: load it with {hint}."
         )
+    elif found.model_class == "Sam2Model" and strict and exact:
+        raise CheckpointError(
+            f"{file.path} is a Sam2Model file, which holds the image part alone: load a part of it, such as "
+            "component='image_encoder', or convert it with a base."
+        )
     if variant is None:
         variant = choose_variant(file.path, found.candidates, component) if exact else found.candidates[0]
     return Request(variant, component)

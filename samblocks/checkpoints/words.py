@@ -21,7 +21,7 @@ def problems(report: LoadReport, found: Detection) -> str:
         _listed("misshapen", [_misshapen(gap) for gap in report.misshapen]),
     ]
     sentence = f"{report.path} does not fit {what}: {'; '.join(filter(None, listed))}"
-    return f"{sentence}; {_nearest(report, found)}{_advice(report, found)}."
+    return f"{sentence}; {_nearest(report, found)}{_advice(report)}."
 
 
 def _listed(kind: str, names: Sequence[str]) -> str:
@@ -46,9 +46,7 @@ def _nearest(report: LoadReport, found: Detection) -> str:
     return f"the nearest is {names} ({kind}), from which {differences} of {len(report.rows)} tensors differ"
 
 
-def _advice(report: LoadReport, found: Detection) -> str:
-    if found.model_class == "Sam2Model":
-        return "; a Sam2Model file holds the image part alone: load a component, or convert it with a base"
+def _advice(report: LoadReport) -> str:
     if report.misshapen and all(gap.why.startswith("it fits with") for gap in report.misshapen):
         return ""
     return '; strict="explain" loads what fits and returns the report'

@@ -12,7 +12,7 @@ from torch import nn
 from samblocks.checkpoints import load, save
 from samblocks.errors import CheckpointError
 from samblocks.layouts import TensorInfo, expected, meta_tensors
-from samblocks.models import SAMModel, build
+from samblocks.models import PromptEncoder, SAMModel, build
 
 TINY_20, TINY_21 = "sam2_hiera_tiny", "sam2.1_hiera_tiny"
 
@@ -269,15 +269,30 @@ def test_a_variant_is_asked_for_only_where_models_differ(tmp_path):
     trunk = sparse(tmp_path / "trunk.safetensors", expected("timm", TINY_21))
     assert type(load(trunk, component="trunk")).__name__ == "Hiera"
     image_part = sparse(tmp_path / "image.safetensors", expected("transformers", TINY_21, "Sam2Model"))
-    message = refusal(image_part)
-    assert f"fit each of {TINY_20}, {TINY_21}" in message
-    assert "variant=" in message
-    assert "a Sam2Model file holds the image part alone" in refusal(image_part, variant=TINY_21)
+    assert "is a Sam2Model file, which holds the image part alone" in refusal(image_part)
+    assert "component='image_encoder'" in refusal(image_part, variant=TINY_21)
+    with pytest.raises(
+        CheckpointError, match=rf"fit each of {TINY_20}, {TINY_21} .*: say which with variant="
+    ):
+        load(image_part, strict="explain")
     encoder = load(image_part, component="image_encoder")
     assert encoder.trunk.blocks[0].attn.num_heads == 1
     model, report = load(image_part, variant=TINY_20, strict="explain")
     assert not model.no_obj_embed_spatial
     assert {gap.name.split(".")[0] for gap in report.missing} >= {"memory_attention", "memory_encoder"}
+
+
+def test_a_prompt_encoder_alone_may_be_of_either_generation(tmp_path):
+    prompts = filled(PromptEncoder(256, (64, 64), (1024, 1024), 16))
+    save(prompts, tmp_path / "a.pt")
+    message = refusal(tmp_path / "a.pt", component="prompt_encoder")
+    assert "sam_vit_b" in message
+    assert TINY_20 in message
+    assert "they differ in" in message
+    for variant, labels in (("sam_vit_h", False), (TINY_20, True)):
+        part = load(tmp_path / "a.pt", component="prompt_encoder", variant=variant)
+        assert part.embed_corner_labels is labels
+        assert equal_states(part.state_dict(), prompts.state_dict())
 
 
 # Other sizes
