@@ -51,7 +51,7 @@ def summarize(rows: Sequence[Row]) -> list[Line]:
         groups.setdefault((row.id, row.reference), []).append(row)
     lines = []
     for (case_id, reference), group in groups.items():
-        worst = min(group, key=_badness)
+        worst = min(group, key=badness)
         ratios = [
             row.comparison.ratio
             for row in group
@@ -198,7 +198,8 @@ def terminal_width() -> int:
     return shutil.get_terminal_size((100, 24)).columns
 
 
-def _badness(row: Row) -> tuple[int, float]:
+def badness(row: Row) -> tuple[int, float]:
+    """What rows are sorted by, worst first."""
     return _ORDER.index(row.comparison.verdict), -(row.comparison.ratio or 0.0)
 
 
