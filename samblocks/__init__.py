@@ -2,18 +2,34 @@
 
 | name | what it does |
 |---|---|
+| `load` | a checkpoint, by path or name, into the model it belongs to |
+| `save` | writes a model's weights in a layout of your choice |
+| `inspect` | says what a checkpoint is and what would become of every tensor in it |
+| `convert` | a state dict from one layout to another |
 | `build` | makes a released model with fresh weights |
 | `swap_blocks` | puts our blocks in the place of another library's inside a live model |
 | `VARIANTS` | the released models as data |
 
-The blocks are in `samblocks.blocks`, the models in `samblocks.models`, the errors in `samblocks.errors`.
+The floors, lowest first; imports only go down:
+
+    ops          pure functions on tensors
+    blocks       the blocks, under upstream's names
+    models       what they make up, and the variants
+    layouts      tensor names in five layouts
+    checkpoints  files: read, load, save, convert, download
+    swap         our blocks inside other libraries' models
+    cli          the command `samblocks`
+
 Names are imported when they are first used, so that what needs no torch does not wait for it.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from samblocks.errors import CheckpointError, LayoutError, SamblocksError, SwapError
+
 if TYPE_CHECKING:
+    from samblocks.checkpoints import LoadReport, convert, inspect, load, save
     from samblocks.models.build import build
     from samblocks.models.variants import VARIANTS
     from samblocks.swap.apply import swap_blocks
@@ -21,12 +37,30 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "LoadReport": "samblocks.checkpoints",
     "VARIANTS": "samblocks.models.variants",
     "build": "samblocks.models.build",
+    "convert": "samblocks.checkpoints",
+    "inspect": "samblocks.checkpoints",
+    "load": "samblocks.checkpoints",
+    "save": "samblocks.checkpoints",
     "swap_blocks": "samblocks.swap.apply",
 }
 
-__all__ = ["VARIANTS", "build", "swap_blocks"]
+__all__ = [
+    "VARIANTS",
+    "CheckpointError",
+    "LayoutError",
+    "LoadReport",
+    "SamblocksError",
+    "SwapError",
+    "build",
+    "convert",
+    "inspect",
+    "load",
+    "save",
+    "swap_blocks",
+]
 
 
 def __getattr__(name: str) -> object:

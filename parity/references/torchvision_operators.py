@@ -8,6 +8,7 @@ calling one fails, as it should.
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,7 +22,7 @@ def declare_missing() -> bool:
     """Declare what is missing, once, before torchvision is imported; returns whether anything was."""
     if _declared or _compiled_library_loads():
         return bool(_declared)
-    library = torch.library.Library("torchvision", "DEF")
+    library: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for declaration in _DECLARATIONS:
         library.define(declaration)
     _declared.append(library)  # the declarations live as long as this object
@@ -35,7 +36,7 @@ def _compiled_library_loads() -> bool:
     for folder in spec.submodule_search_locations:
         for compiled in sorted(Path(folder).glob("_C*.so")) + sorted(Path(folder).glob("_C*.pyd")):
             try:
-                torch.ops.load_library(str(compiled))
+                torch.ops.load_library(str(compiled))  # type: ignore[no-untyped-call]
             except OSError:
                 continue
             return True
