@@ -15,9 +15,11 @@ from parity.cases import (
     prompt_encoder,
     pyramids,
     rope,
+    sam,
     sam2_settings,
     tracking,
     two_way,
+    variants,
     vit,
 )
 
@@ -35,8 +37,10 @@ _FILES = (
     pyramids,
     mask_decoder,
     memory,
+    sam,
     sam2_settings,
     tracking,
+    variants,
 )
 
 

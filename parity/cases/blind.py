@@ -7,6 +7,7 @@ say nothing. So cases assert that the branches they are about were taken.
 from collections.abc import Callable, Mapping
 from itertools import combinations
 
+import torch
 from torch import Tensor
 
 Check = Callable[[Mapping[str, Tensor]], None]
@@ -40,6 +41,17 @@ def masks_are_mixed(outputs: Mapping[str, Tensor]) -> None:
     assert shares, "no object is seen"
     mixed = sum(0.05 < share < 0.95 for share in shares)
     assert mixed >= 0.75 * len(shares), f"only {mixed} of {len(shares)} masks are mixed: {shares}"
+
+
+def pixels_are_decided(outputs: Mapping[str, Tensor]) -> None:
+    """No pixel is so near to zero, or two objects' logits so near to each other, that rounding would decide.
+
+    For cases in which masks become zeros and ones, or a pixel can belong to one object only.
+    """
+    masks = _only(outputs, "pred_masks_high_res")
+    first, second = masks.unbind(dim=1)
+    least = float(torch.minimum(masks.abs().min(), (first - second).abs().min()))
+    assert least > 2e-5, f"a pixel is {least:.1e} from the other side"
 
 
 def stability_has_both_outcomes(outputs: Mapping[str, Tensor]) -> None:

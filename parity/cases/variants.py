@@ -1,0 +1,57 @@
+"""Cases of the twelve released models, whole: SAM 2 at 256 pixels, SAM 1 and MobileSAM at 512."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from parity.case import Case
+from parity.cases import images
+
+_SIZES = ("tiny", "small", "base_plus", "large")
+
+
+def _masks_are_mixed(outputs: Mapping[str, Tensor]) -> None:
+    """Most masks of each kind of prompt have 5 to 95 % foreground, and prompts differ in theirs."""
+    for name in ("click", "box", "again"):
+        masks = outputs[f"{name}/masks"]
+        shares = [float((mask > 0).double().mean()) for mask in masks.flatten(0, 1)]
+        mixed = sum(0.05 < share < 0.95 for share in shares)
+        assert mixed >= 0.5 * len(shares), f"{name}: foreground {shares}"
+        first = masks[0]
+        assert not any(bool((first == other).all()) for other in masks[1:]), f"{name}: equal masks"
+
+
+_SAM = tuple(
+    Case(
+        block="SAMModel",
+        name=variant,
+        why="the released model on one image, with clicks, boxes and a click on earlier logits",
+        variant=variant,
+        image_size=512,
+        inputs=images.inputs(512),
+        call=images.sam,
+        bound64=1e-10,
+        check=_masks_are_mixed,
+        quick=variant == "mobile_sam",
+    )
+    for variant in ("mobile_sam", "sam_vit_b", "sam_vit_l", "sam_vit_h")
+)
+
+_SAM2 = tuple(
+    Case(
+        block="SAM2Model",
+        name=f"{version}_hiera_{size}",
+        why="the released model on one image, with clicks, boxes and clicks on earlier logits",
+        variant=f"{version}_hiera_{size}",
+        image_size=256,
+        inputs=images.inputs(256),
+        call=images.sam2,
+        bound64=1e-10,
+        check=_masks_are_mixed,
+        quick=size == "tiny",
+    )
+    for version in ("sam2", "sam2.1")
+    for size in _SIZES
+)
+
+CASES = _SAM + _SAM2
