@@ -11,6 +11,7 @@ from parity.runner import Row
 _STEP = 0.1
 _LAST = 2.0
 _MANY = 24
+_OF_A_BLOCK = 2
 
 
 @dataclass(frozen=True)
@@ -141,11 +142,14 @@ def _decades(figures: Sequence[tuple[float, bool]]) -> tuple[Bin, ...]:
     low, high = min(powers), max(*powers, min(powers) + 3)
     bins = []
     counts = [powers.count(power) for power in range(low, high + 1)]
+    every = 1 + len(counts) // 8
     for place, number in enumerate(counts):
         power = low + place
         bad = any(failed for at, (_, failed) in zip(powers, finite, strict=True) if at == power)
         label = f"1e{power} to 1e{power + 1}"
-        bins.append(Bin(label, number, f"1e{power}", bad, place, 100 * number / max(counts)))
+        bins.append(
+            Bin(label, number, "" if place % every else f"1e{power}", bad, place, 100 * number / max(counts))
+        )
     return tuple(bins)
 
 
@@ -166,11 +170,20 @@ def panels(rows: Sequence[Row], most: int = 8) -> list[Panel]:
         if len(group) >= 3 and any(row.comparison.ratio is not None for row in group)
     }
 
-    def rank(key: tuple[str, str, str]) -> tuple[bool, int, tuple[str, str, str]]:
+    def rank(key: tuple[str, str, str]) -> tuple[bool, int, float, tuple[str, str, str]]:
         group = several[key]
-        return not any(row.comparison.verdict.failed for row in group), -len(group), key
+        largest = max(row.comparison.ratio or 0.0 for row in group)
+        return not any(row.comparison.verdict.failed for row in group), -len(group), -largest, key
 
-    return [_panel(*key, several[key]) for key in sorted(several, key=rank)[:most]]
+    chosen: list[tuple[str, str, str]] = []
+    for key in sorted(several, key=rank):
+        # One reference for each case and few cases for each block: the page shows different things.
+        block = key[0].partition("/")[0]
+        if key[0] not in {case for case, *_ in chosen} and (
+            sum(case.partition("/")[0] == block for case, *_ in chosen) < _OF_A_BLOCK
+        ):
+            chosen.append(key)
+    return [_panel(*key, several[key]) for key in chosen[:most]]
 
 
 def _panel(case: str, reference: str, dtype: str, whole: Sequence[Row]) -> Panel:
@@ -191,7 +204,8 @@ def _panel(case: str, reference: str, dtype: str, whole: Sequence[Row]) -> Panel
     for row in group:
         ratio, verdict = row.comparison.ratio, str(row.comparison.verdict)
         text = "bit-equal" if ratio is None and verdict == Verdict.EXACT else figure(ratio) or verdict.lower()
-        stages.append(Stage(row.output, text, place(ratio or 0.0) if ratio else 0.0, verdict, slug(verdict)))
+        name = f"output {row.output}" if row.output.isdigit() else row.output
+        stages.append(Stage(name, text, place(ratio or 0.0) if ratio else 0.0, verdict, slug(verdict)))
     return Panel(case, reference, dtype, tuple(stages), group is not whole, place(1.0), place(2.0))
 
 

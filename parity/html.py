@@ -20,6 +20,7 @@ from parity.runner import Row
 
 _MAPS = 12
 _MAPS_OF_A_BLOCK = 3
+_CELLS = 16
 
 MEANINGS = {
     Verdict.DIVERGED: "Not equal: the error is larger than honest rounding explains.",
@@ -150,7 +151,7 @@ def _maps(rows: Sequence[Row]) -> list[Map]:
     maps = []
     for row in sorted((row for row in rows if row.dtype != "float64"), key=report.badness):
         heat, about = row.comparison.heat, block(row.id)
-        if heat is None or row.id in cases or blocks[about] >= _MAPS_OF_A_BLOCK:
+        if heat is None or len(heat.levels) < _CELLS or row.id in cases or blocks[about] >= _MAPS_OF_A_BLOCK:
             continue
         cases.add(row.id)
         blocks[about] += 1

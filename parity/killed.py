@@ -48,6 +48,8 @@ class Matrix:
         return sum(gate in kill.missed for kill in self.kills if kill.state == "killed")
 
 
+_STATES = ("survived", "equivalent", "killed")
+
 USUAL = {"atol": "|Δ| ≤ 1e-4", "cosine": "cosine ≥ 0.99"}
 """The gates in use elsewhere."""
 
@@ -63,7 +65,7 @@ def matrix(document: Mapping[str, Any] | Sequence[Any]) -> Matrix:
         raise ValueError("a file of mutants has a list called 'mutants'")
     kills = [_kill(entry) for entry in entries if isinstance(entry, Mapping)]
     gates = dict.fromkeys(gate for kill in kills for gate in kill.gates)
-    return Matrix(tuple(gates), tuple(sorted(kills, key=lambda k: (k.state == "killed", k.block, k.name))))
+    return Matrix(tuple(gates), tuple(sorted(kills, key=lambda k: (_STATES.index(k.state), k.block, k.name))))
 
 
 def _kill(entry: Mapping[str, Any]) -> Kill:
