@@ -17,6 +17,7 @@ from parity.cases import (
     rope,
     sam,
     sam2_settings,
+    shared,
     tracking,
     two_way,
     variants,
@@ -40,6 +41,7 @@ _FILES = (
     sam,
     sam2_settings,
     tracking,
+    shared,
     variants,
 )
 

@@ -197,7 +197,9 @@ _PATCH_EMBED = (
         name="defaults",
         why="16 x 16 patches side by side, three channels in, 768 out, and the channels go last",
         inputs={"x": uniform(1, 3, 32, 48)},
-        known={"meta": "sam2's PatchEmbed is Hiera's: kernel 7, stride 4, padding 3 are its defaults"},
+        known=dict.fromkeys(
+            ("meta", "timm"), "this PatchEmbed is Hiera's: kernel 7, stride 4, padding 3 are its defaults"
+        ),
     ),
     Case(
         block="PatchEmbed",

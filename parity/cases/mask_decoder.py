@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from parity.case import Case, Make, NoCounterpart, Side, Spec, Torch, make, uniform
+from parity.cases.two_way import EPS_DIFFERS
 
 _HEIGHT, _WIDTH, _DIM, _PROMPTS = 6, 4, 32, 3
 
@@ -62,6 +63,7 @@ _SAM = (
         call=_decode,
         check=_mixed,
         bound64=1e-10,
+        known=EPS_DIFFERS,
     ),
     Case(
         block="MaskDecoder",
@@ -79,6 +81,7 @@ _SAM = (
         call=_decode,
         check=_mixed,
         bound64=1e-10,
+        known=EPS_DIFFERS,
     ),
     Case(
         block="MaskDecoder",
@@ -89,6 +92,7 @@ _SAM = (
         call=_decode,
         check=_mixed,
         bound64=1e-10,
+        known=EPS_DIFFERS,
     ),
 )
 

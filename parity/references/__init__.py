@@ -42,5 +42,17 @@ REFERENCES: dict[str, Reference] = {
             ("ultralytics",),
             (("ultralytics", "ultralytics/ultralytics@v8.4.190"),),
         ),
+        Reference(
+            "transformers",
+            "parity.references.transformers_sam",
+            ("transformers",),
+            (("transformers", "huggingface/transformers@v5.23.0"),),
+        ),
+        Reference(
+            "timm",
+            "parity.references.timm_sam",
+            ("timm",),
+            (("timm", "huggingface/pytorch-image-models@v1.0.31"),),
+        ),
     )
 }
