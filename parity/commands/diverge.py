@@ -18,6 +18,7 @@ from parity.case import Case
 from parity.commands.run import start_clients
 from parity.diverge import subjects, text
 from parity.diverge.locate import Comparer, Report
+from parity.diverge.planted import PLANTED
 from parity.diverge.store import Store
 from parity.diverge.taps import Call
 from parity.diverge.upstream import Trace, recorded
@@ -26,6 +27,9 @@ from parity.execute import call, prepare
 from parity.own import library as own_library
 from parity.references import REFERENCES
 from parity.references.client import Client
+
+Change = Callable[[nn.Module], object] | None
+"""What is done to our module before it runs, where a mistake is planted to see that it is found."""
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -52,6 +56,13 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.add_argument(
         "--reference", choices=sorted(REFERENCES), default="meta", metavar="NAME", help="default: meta"
     )
+    parser.add_argument("--image-only", action="store_true", help="the image encoder alone")
+    parser.add_argument(
+        "--plant",
+        choices=[*PLANTED, "all"],
+        metavar="MISTAKE",
+        help=f"plant a mistake in our image encoder first: all, {', '.join(PLANTED)}",
+    )
     parser.add_argument("--bound", type=float, default=2.0, metavar="R", help="largest R that holds (2)")
     parser.add_argument("--all", action="store_true", help="print every module, not only the named points")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the report as JSON")
@@ -73,7 +84,12 @@ def _run(options: argparse.Namespace) -> int:
                 return 3
             case, inputs, weights = _subject(options, stack)
             subject, against = case.id, options.reference
-            report = against_client(case, clients[0], inputs=inputs, weights=weights, bound=options.bound)
+            judge = stack.enter_context(
+                traced(case, clients[0], inputs=inputs, weights=weights, bound=options.bound)
+            )
+            if options.plant:
+                return _plant(judge, options.plant)
+            report = judge(None)
     print(f"{subject} against {against}")
     for line in text.lines(report, everything=options.all):
         print(line)
@@ -85,16 +101,16 @@ def _run(options: argparse.Namespace) -> int:
     return 1 if report.culprits else 0
 
 
-def against_client(
+@contextmanager
+def traced(
     case: Case,
     client: Client,
     *,
     inputs: Mapping[str, Tensor] | None = None,
     weights: Path | None = None,
     bound: float = 2.0,
-    change: Callable[[nn.Module], object] | None = None,
-) -> Report:
-    """Compare our side of a case with a reference in its worker.
+) -> Iterator[Callable[[Change], Report]]:
+    """Record a case in a reference's worker, once; gives a function that holds our side against it.
 
     Args:
         case: what runs on both sides.
@@ -102,25 +118,19 @@ def against_client(
         inputs: instead of the case's own.
         weights: a file in Meta's names, instead of filled ones.
         bound: largest R that a module may introduce.
-        change: applied to our module before it runs: plants a mistake to see that it is found.
 
     Raises:
         UsageError: the reference cannot run the case.
     """
     given = case.tensors() if inputs is None else inputs
+    loaded = safetensors.torch.load_file(weights) if weights else None
     with tempfile.TemporaryDirectory(prefix="parity-") as folder:
         store = Store(Path(folder))
-        name = (
-            case.id if case.variant is None or _listed(case) else f"variant/{case.variant}@{case.image_size}"
-        )
-        request = {"do": "run", "case": name, "folder": folder, "weights": str(weights) if weights else None}
-        reply = client.trace(request, given)
+        file = str(weights) if weights else None
+        reply = client.trace({"do": "run", "case": case.id, "folder": folder, "weights": file}, given)
         if reply["status"] != "ok":
-            raise UsageError(f"{client.reference.name}: {reply['message']}")
-        loaded = safetensors.torch.load_file(weights) if weights else None
-        ours, _ = prepare(case, own_library(), weights=loaded)
-        if change is not None:
-            change(ours)
+            raise UsageError(f"{client.reference.name} on {case.id}: {reply['message']}")
+        theirs = Trace.from_json(reply["trace"])
 
         def run(module: nn.Module, dtype: torch.dtype) -> object:
             return call(case, own_library(), module, given, dtype)
@@ -131,12 +141,14 @@ def against_client(
                 raise RuntimeError(inner["message"])
             return [Call.from_json(data) for data in inner["calls"]]
 
-        own = recorded(ours, run, store, arguments=False)
-        return Comparer(ours, own, Trace.from_json(reply["trace"]), store, within, bound=bound).report()
+        def judge(change: Change = None) -> Report:
+            ours, _ = prepare(case, own_library(), weights=loaded)
+            if change is not None:
+                change(ours)
+            own = recorded(ours, run, store, arguments=False)
+            return Comparer(ours, own, theirs, store, within, bound=bound).report()
 
-
-def _listed(case: Case) -> bool:
-    return case.id in subjects.all_cases()
+        yield judge
 
 
 def _subject(
@@ -158,7 +170,8 @@ def _subject(
 
         if variant not in VARIANTS:
             raise UsageError(f"no variant is called {variant!r}; there are {', '.join(VARIANTS)}")
-    case = subjects.find(f"variant/{variant}@{options.size or subjects.default_size(variant)}")
+    what = "encoder" if options.image_only else "variant"
+    case = subjects.find(f"{what}/{variant}@{options.size or subjects.default_size(variant)}")
     inputs = case.tensors()
     if options.image:
         inputs["frames"] = _photograph(options.image, inputs["frames"])
@@ -194,6 +207,22 @@ def _photograph(file: Path, like: Tensor) -> Tensor:
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     image = (image - mean[:, None, None]) / std[:, None, None]
     return torch.stack([image.roll(8 * index, dims=-1) for index in range(len(like))])
+
+
+def _plant(judge: Callable[[Change], Report], wanted: str) -> int:
+    """Plant mistakes one by one; succeeds if each is found where it was planted."""
+    failed = 0
+    for name, mistake in PLANTED.items():
+        if wanted not in (name, "all"):
+            continue
+        places: list[str] = []
+        report = judge(lambda module, plant=mistake.plant, places=places: places.extend(plant(module)))
+        right = mistake.found(report, places)
+        failed += not right
+        print(f"{'LOCATED' if right else 'MISSED '} {name}: {mistake.why}")
+        for line in text.verdict(report):
+            print(f"        {line}")
+    return 1 if failed else 0
 
 
 def _pair(name: str) -> tuple[nn.Module, nn.Module, Any]:

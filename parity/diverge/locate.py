@@ -126,6 +126,7 @@ class Comparer:
         self._paths = {name: path for path, name in reversed(canonical_paths(ours, str).items())}
         parts = theirs.parts
         self._names = {path: part.canonical for path, part in parts.items()}
+        self._own_calls = {(call.path, call.method, call.occurrence): call for call in own.calls}
 
     def report(self) -> Report:
         """Replay everything, then look into what failed."""
@@ -198,9 +199,8 @@ class Comparer:
         )
 
     def _total(self, call: Call, output: str) -> float | None:
-        path = self._paths.get(self._names[call.path])
-        key = path, call.method, call.occurrence
-        ours = next((own for own in self._own.calls if (own.path, own.method, own.occurrence) == key), None)
+        path = self._paths.get(self._names[call.path], "")
+        ours = self._own_calls.get((path, call.method, call.occurrence))
         trees = (ours.result if ours else None), call.result, call.alone
         values = [self._one(tree, output) for tree in trees]
         if any(value is None for value in values):

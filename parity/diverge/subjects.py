@@ -9,18 +9,19 @@ from parity.cases import all_cases
 from parity.cases.drive import Step, pictures, tracked
 from parity.errors import UsageError
 
-_ID = re.compile(r"variant/(?P<variant>[\w.]+)@(?P<size>\d+)")
+_ID = re.compile(r"(?P<what>variant|encoder)/(?P<variant>[\w.]+)@(?P<size>\d+)")
 _SCRIPT = (Step(0, "points"), Step(1))
 
 
 def find(subject: str) -> Case:
-    """The case with this id; `variant/NAME@SIZE` names a released model at an image size.
+    """The case with this id; `variant/NAME@SIZE` names a released model at an image size, `encoder/NAME@SIZE`
+    its image encoder alone.
 
     Raises:
         UsageError: there is none.
     """
     if found := _ID.fullmatch(subject):
-        return _model(found["variant"], int(found["size"]))
+        return _model(found["variant"], int(found["size"]), only_image=found["what"] == "encoder")
     if subject not in all_cases():
         raise UsageError(f"no case is called {subject!r}; `parity cases` lists them")
     return all_cases()[subject]
@@ -47,22 +48,28 @@ def default_size(variant: str) -> int:
     return 256 if variant.startswith("sam2") else 512
 
 
-def _model(variant: str, size: int) -> Case:
+def _model(variant: str, size: int, only_image: bool) -> Case:
     second = variant.startswith("sam2")
+    inputs: dict[str, Spec] = {"frames": pictures(2 if second and not only_image else 1, 3, size, size)}
+    if not only_image:
+        points = [[[0.3, 0.4], [0.7, 0.6]], [[0.6, 0.3], [0.2, 0.8]]]
+        inputs["points"] = literal([[[x * size, y * size] for x, y in pair] for pair in points])
+        inputs["points_labels"] = literal([[1, 0], [1, 1]])
     call: Callable[[Side], Any] = _track if second else _segment
-    points = [[[0.3, 0.4], [0.7, 0.6]], [[0.6, 0.3], [0.2, 0.8]]]
-    inputs: dict[str, Spec] = {"frames": pictures(2 if second else 1, 3, size, size)}
-    inputs["points"] = literal([[[x * size, y * size] for x, y in pair] for pair in points])
-    inputs["points_labels"] = literal([[1, 0], [1, 1]])
     return Case(
-        block=variant,
-        name=f"at_{size}",
+        block="encoder" if only_image else "variant",
+        name=f"{variant}@{size}",
         why="a released model, from the image to the mask, and for SAM 2 to the next frame",
         variant=variant,
         image_size=size,
         inputs=inputs,
-        call=call,
+        call=_encode if only_image else call,
     )
+
+
+def _encode(side: Side) -> Any:
+    """The image encoder on one image; the rest of the model is not called."""
+    return side.net.image_encoder(side.inputs["frames"])
 
 
 def _track(side: Side) -> Any:

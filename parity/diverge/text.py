@@ -16,7 +16,7 @@ def lines(report: Report, *, everything: bool = False) -> Iterator[str]:
         report: what was found.
         everything: also each module that holds, and each difference without effect.
     """
-    yield from _verdict(report)
+    yield from verdict(report)
     yield ""
     yield f"{'introduced':>10} {'in all':>10}  point"
     for tap in report.taps:
@@ -64,12 +64,17 @@ def grouped(culprits: tuple[Culprit, ...]) -> list[list[Culprit]]:
     return list(groups.values())
 
 
-def _verdict(report: Report) -> Iterator[str]:
+def verdict(report: Report) -> Iterator[str]:
+    """The culprits alone, with what is known about each."""
     if not report.taps:
         yield "nothing could be replayed"
         return
     if not report.culprits:
         yield "no module introduces an error"
+        if report.settings:
+            names = list(report.settings)
+            more = f", and in {len(names) - 1} other modules" if len(names) > 1 else ""
+            yield f"        but settings differ: {names[0]}: {', '.join(report.settings[names[0]])}{more}"
         return
     for position, group in enumerate(grouped(report.culprits)):
         first = group[0]
