@@ -8,11 +8,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from parity.commands import cases, diverge, record, run, synthesize
+from parity.commands import cases, diverge, mutants, record, run, synthesize
 from parity.errors import UsageError
 from samblocks.errors import SamblocksError
 
-_COMMANDS = (run, diverge, record, synthesize, cases)
+_COMMANDS = (run, diverge, record, mutants, synthesize, cases)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,119 @@
+"""`parity mutants`: plant bugs in our own modules, one at a time, and print which cases and gates see each.
+
+Exit status: 0 when every mutant is killed or proven equivalent, 1 when one survives or the code as it is does not
+hold, 3 when nothing could be judged.
+"""
+
+import argparse
+import multiprocessing
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from parity.case import Case
+from parity.cases import all_cases
+from parity.errors import UsageError
+from parity.mutants import kept, matrix
+from parity.mutants.catalog import ALL
+from parity.mutants.depend import dependents
+from parity.mutants.hunt import TIMEOUT, Result, hunt, plan
+from parity.mutants.mutant import Mutant
+
+
+def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "mutants",
+        help="plant bugs and see that the cases catch them",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--only", action="append", metavar="NAME", help="this id, family, block or file; may be given again"
+    )
+    parser.add_argument("--list", action="store_true", help="list the mutants and plant none")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the matrix as JSON")
+    parser.add_argument("--references", type=Path, metavar="FOLDER", help="the references' environment")
+    parser.add_argument("--at-once", type=int, default=2, metavar="N", help="processes beside each other")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=TIMEOUT,
+        metavar="SECONDS",
+        help="for one mutant (default: %(default)g)",
+    )
+    parser.set_defaults(action=_run)
+
+
+def judged_by() -> dict[str, Case]:
+    """The cases that mutants are run on: all but released models, which are too slow to be run so often."""
+    return {case.id: case for case in all_cases().values() if case.variant is None}
+
+
+def _run(options: argparse.Namespace) -> int:
+    chosen = _chosen(options.only)
+    if options.list:
+        for mutant in chosen:
+            print(f"{mutant.id:60} {mutant.family:34} {mutant.why}")
+        print(f"{len(chosen)} mutants, {len({mutant.family for mutant in chosen})} families")
+        return 0
+    if "fork" not in multiprocessing.get_all_start_methods():
+        raise UsageError("mutants are planted in forked processes, which this system does not have")
+    started = time.monotonic()
+    cases = judged_by()
+    blocks = list(dict.fromkeys(case.block for case in cases.values()))
+    work = [
+        (mutant, plan(mutant, cases, [b for b in dependents(mutant.module, blocks) if b != mutant.block]))
+        for mutant in chosen
+    ]
+    # Of dependents' cases upstream's outputs are asked for only where goldens hold them.
+    own = {case.id: case for mutant, rounds in work for case in cases.values() if case.block == mutant.block}
+    upstream, missing = kept.collect(list(own.values()), options.references)
+    if missing:
+        print(f"NOT RUN {missing}")
+    upstream |= kept.at_hand([case for case in cases.values() if case.id not in own])
+    sound = _sound([case for case in own.values() if upstream[case.id]], upstream, options)
+    results: list[Result] = []
+    for result in hunt(work, upstream, at_once=options.at_once, timeout=options.timeout):
+        results.append(result)
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r\x1b[K{len(results)}/{len(work)}")
+            sys.stderr.flush()
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K")
+    for line in matrix.text(results):
+        print(line)
+    print(f"{time.monotonic() - started:.0f} s")
+    if options.json:
+        matrix.write_json(results, options.json)
+    if not any(result.cases for result in results):
+        return 3
+    return 1 if not sound or any(matrix.failed(result) for result in results) else 0
+
+
+def _chosen(only: Sequence[str] | None) -> list[Mutant]:
+    if not only:
+        return list(ALL)
+    chosen = [m for m in ALL if set(only) & {m.id, m.name, m.family, m.block, m.file, m.module}]
+    if not chosen:
+        raise UsageError(f"no mutant is called, or belongs to, {' or '.join(only)}: see --list")
+    return chosen
+
+
+def _sound(cases: Sequence[Case], upstream: dict[str, kept.Kept], options: argparse.Namespace) -> bool:
+    """Whether the code as it is holds in all cases; those in which it does not are judged no further."""
+    halves = [list(cases[start::2]) for start in (0, 1)]
+    held = True
+    for result in hunt(
+        [(None, [half]) for half in halves], upstream, at_once=options.at_once, timeout=options.timeout * 4
+    ):
+        for case, found in result.killers.items():
+            held = False
+            print(f"UNSOUND {case}: the code as it is fails, {found.gates}")
+            upstream[case] = {}
+    print(f"{sum(bool(upstream[case.id]) for case in cases)} cases hold without a mutant")
+    return held
+
+
+__all__ = ["add", "judged_by"]
