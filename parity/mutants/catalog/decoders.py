@@ -174,7 +174,6 @@ MUTANTS = (
         old="(x.to(wide) - self.pixel_mean) / self.pixel_std",
         new="x.to(wide) - self.pixel_mean / self.pixel_std",
         why="parentheses left out: seen in a published port, whose tests looked at shapes",
-        cases=("pictures",),
     ),
     _MODEL(
         name="padded_before_normalization",
@@ -184,7 +183,6 @@ MUTANTS = (
         new="""        x = F.pad(x.to(wide), (0, width - x.shape[-1], 0, height - x.shape[-2]))
         return ((x - self.pixel_mean) / self.pixel_std).to(self.pixel_mean.dtype)""",
         why="the padding is zero after normalization, not before",
-        cases=("pictures",),
     ),
     _MODEL(
         name="padded_top_left",
@@ -192,7 +190,6 @@ MUTANTS = (
         old="(0, width - x.shape[-1], 0, height - x.shape[-2])",
         new="(width - x.shape[-1], 0, height - x.shape[-2], 0)",
         why="F.pad counts from the last axis, each with its front before its back",
-        cases=("pictures",),
     ),
     _MODEL(
         name="padding_not_cropped",
@@ -200,7 +197,6 @@ MUTANTS = (
         old="masks = masks[..., : input_size[0], : input_size[1]]",
         new="pass",
         why="square images have no padding",
-        cases=("pictures",),
     ),
     _MODEL(
         name="masks_aligned_corners",
@@ -208,6 +204,5 @@ MUTANTS = (
         old="""F.interpolate(masks, (height, width), mode="bilinear", align_corners=False)""",
         new="""F.interpolate(masks, (height, width), mode="bilinear", align_corners=True)""",
         why="the default of older releases and of other frameworks",
-        cases=("pictures",),
     ),
 )
