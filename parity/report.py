@@ -91,12 +91,12 @@ def text(rows: Sequence[Row], *, everything: bool = True) -> Iterator[str]:
     """
     lines = summarize(rows)
     width = max((len(line.id) for line in lines), default=10)
-    yield f"{'verdict':14} {'case':{width}} {'reference':11} {'R (fp32)':>9} {'rel (fp64)':>10} {'max |Δ|':>9}"
+    yield f"{'verdict':14} {'case':{width}} {'reference':12} {'R (fp32)':>9} {'rel (fp64)':>10} {'max |Δ|':>9}"
     for line in lines:
         remark = " — ".join(part for part in (line.output, line.cause) if part)
         figures = f"{_figure(line.ratio, '.3f'):>9} {_figure(line.double, '.1e'):>10} {_figure(line.max_abs, '.1e'):>9}"
         if everything or line.verdict.failed:
-            yield f"{line.verdict:14} {line.id:{width}} {line.reference:11} {figures}  {remark}".rstrip()
+            yield f"{line.verdict:14} {line.id:{width}} {line.reference:12} {figures}  {remark}".rstrip()
     yield ""
     yield from distribution(rows)
     yield ", ".join(f"{count} {verdict}" for verdict, count in counts(rows).items()) or "nothing ran"

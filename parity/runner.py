@@ -10,10 +10,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from parity import outlier
 from parity.case import Case
 from parity.compare import Comparison, Verdict, compare, compare_double
 from parity.execute import Outcome, execute
 from parity.heat import grid
+from parity.outlier import Outlier
 from parity.own import library as own_library
 from parity.references.reply import Answering, Reply
 from parity.truths import TruthCache
@@ -70,6 +72,7 @@ def run(
     truths: TruthCache | None = None,
     finished: Callable[[Job, Sequence[Row]], None] | None = None,
     heat: bool = False,
+    apart: Callable[[Outlier], None] | None = None,
 ) -> Iterator[Row]:
     """Yield the rows of each job against each reference, in order.
 
@@ -80,6 +83,7 @@ def run(
         truths: where truths are kept.
         finished: called after each job with its rows.
         heat: keep with each comparison where the difference sits.
+        apart: called for each job on which one of three or more libraries stands apart.
     """
     truths = truths or TruthCache(None)
     with ExitStack() as stack:
@@ -94,11 +98,12 @@ def run(
                 return
             job, asked = waiting.popleft()
             ours = _ours(job, dtypes)
+            answers = {client: future.result() for client, future in asked.items()}
             rows = [
-                row
-                for client, future in asked.items()
-                for row in _judge(job, client, ours, future.result(), heat)
+                row for client, answer in answers.items() for row in _judge(job, client, ours, answer, heat)
             ]
+            if apart is not None and (stranger := _stranger(job, ours, answers)) is not None:
+                apart(stranger)
             if finished is not None:
                 finished(job, rows)
             yield from rows
@@ -134,6 +139,23 @@ def _ask(client: Answering, job: Job, dtypes: Sequence[torch.dtype], truths: Tru
         return client.execute(job.case, job.inputs, lift=True, weights=job.weights)
 
     return _Answers(replies, truths.get(client, job.case, job.inputs, job.weights, compute))
+
+
+def _stranger(
+    job: Job, ours: Mapping[torch.dtype, Outcome | str], answers: Mapping[Answering, _Answers]
+) -> Outlier | None:
+    """The library that stands apart: judged in float64 where it ran, for there rounding hides nothing."""
+    for dtype in (torch.float64, *ours):
+        own = ours.get(dtype)
+        if not isinstance(own, Outcome):
+            continue
+        outputs: dict[str, Mapping[str, Tensor]] = {own_library().name: own.outputs}
+        for client, answer in answers.items():
+            reply = answer.truth if dtype is torch.float64 else answer.replies.get(dtype)
+            if reply is not None and reply.status == "ok":
+                outputs[client.reference.name] = reply.outputs
+        return outlier.find(job.case.id, outputs)
+    return None
 
 
 def _judge(

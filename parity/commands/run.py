@@ -11,7 +11,7 @@ from typing import TextIO
 
 import torch
 
-from parity import report
+from parity import outlier, report
 from parity.case import Case
 from parity.cases import all_cases
 from parity.compare import Comparison, Verdict
@@ -88,6 +88,7 @@ def _run(options: argparse.Namespace) -> int:
         if options.checkpoint:
             work += _stages(options, stack)
         started = time.monotonic()
+        strangers: list[outlier.Outlier] = []
         with _Progress(len(work), sys.stderr) as progress:
             rows = list(
                 run(
@@ -96,6 +97,7 @@ def _run(options: argparse.Namespace) -> int:
                     dtypes=[_DTYPES[name] for name in options.dtype or ("float32", "float64")],
                     truths=TruthCache(None if options.no_truths else options.truths),
                     finished=progress.advance,
+                    apart=strangers.append,
                 )
             )
         elapsed = time.monotonic() - started
@@ -103,6 +105,8 @@ def _run(options: argparse.Namespace) -> int:
     for name, why in missing.items():
         rows += [Row(job.case.id, name, "-", "-", Comparison(Verdict.NOT_RUN, cause=why)) for job in work]
     for line in report.text(rows, everything=not options.failures_only):
+        print(line)
+    for line in outlier.lines(strangers):
         print(line)
     print(f"{len(work)} cases in {elapsed:.0f} s")
     if options.json:
