@@ -8,11 +8,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from parity.commands import cases, diverge, mutants, record, run, synthesize
+from parity.commands import cases, diverge, mutants, record, run, synthesize, where
 from parity.errors import UsageError
 from samblocks.errors import SamblocksError
 
-_COMMANDS = (run, diverge, record, mutants, synthesize, cases)
+_COMMANDS = (run, diverge, record, mutants, synthesize, cases, where)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,7 +14,7 @@ class Kill:
         name: what it is called.
         family: the kind of mistake.
         why: who makes it.
-        state: "killed", "survived" or "equivalent".
+        state: "killed", "survived", "equivalent", or "broken" where it could not be judged.
         gates: gate → what it saw.
         case: the case that saw it first.
         ratio: the largest R.
@@ -48,7 +48,7 @@ class Matrix:
         return sum(gate in kill.missed for kill in self.kills if kill.state == "killed")
 
 
-_STATES = ("survived", "equivalent", "killed")
+_STATES = ("broken", "survived", "equivalent", "killed")
 
 USUAL = {"atol": "|Δ| ≤ 1e-4", "cosine": "cosine ≥ 0.99"}
 """The gates in use elsewhere."""
@@ -82,7 +82,13 @@ def _kill(entry: Mapping[str, Any]) -> Kill:
         name=str(entry.get("name") or name),
         family=str(entry.get("family") or ""),
         why=str(entry.get("why") or ""),
-        state="killed" if killed else "equivalent" if entry.get("equivalent") else "survived",
+        state="broken"
+        if entry.get("broken")
+        else "killed"
+        if killed
+        else "equivalent"
+        if entry.get("equivalent")
+        else "survived",
         gates={str(gate): str(what or "") for gate, what in gates.items()},
         case=str(first),
         ratio=float(ratio) if isinstance(ratio, int | float | str) and ratio != "" else None,
