@@ -18,7 +18,7 @@ from parity.case import Case
 from parity.commands.run import start_clients
 from parity.diverge import subjects, text
 from parity.diverge.locate import Comparer, Report
-from parity.diverge.planted import PLANTED
+from parity.diverge.planted import PLANTED, Mistake
 from parity.diverge.store import Store
 from parity.diverge.taps import Call
 from parity.diverge.upstream import Trace, recorded
@@ -216,7 +216,11 @@ def _plant(judge: Callable[[Change], Report], wanted: str) -> int:
         if wanted not in (name, "all"):
             continue
         places: list[str] = []
-        report = judge(lambda module, plant=mistake.plant, places=places: places.extend(plant(module)))
+
+        def plant(module: nn.Module, mistake: Mistake = mistake, places: list[str] = places) -> None:
+            places += mistake.plant(module)
+
+        report = judge(plant)
         right = mistake.found(report, places)
         failed += not right
         print(f"{'LOCATED' if right else 'MISSED '} {name}: {mistake.why}")

@@ -14,7 +14,7 @@ from parity.compare import Comparison, Verdict, compare
 from parity.diverge.align import attributes, canonical_paths, differing
 from parity.diverge.replay import UnbindableError, replay
 from parity.diverge.semantics import semantic
-from parity.diverge.steps import step_of
+from parity.diverge.steps import Sides, step_of
 from parity.diverge.store import OpaqueError, Store, Tree
 from parity.diverge.taps import Call, call_name
 from parity.diverge.upstream import Trace
@@ -122,15 +122,18 @@ class Comparer:
             bound: largest R that holds.
         """
         self._ours, self._own, self._theirs = ours, own, theirs
-        self._store, self._within, self._bound = store, within, bound
+        self._store, self._bound = store, bound
         self._paths = {name: path for path, name in reversed(canonical_paths(ours, str).items())}
         parts = theirs.parts
         self._names = {path: part.canonical for path, part in parts.items()}
+        modules = {name: ours.get_submodule(path) for name, path in self._paths.items()}
+        self._sides = Sides(theirs, modules, store, within, bound)
         self._own_calls = {(call.path, call.method, call.occurrence): call for call in own.calls}
 
     def report(self) -> Report:
         """Replay everything, then look into what failed."""
-        taps, skipped = [], {}
+        taps: list[Tap] = []
+        skipped: dict[str, str] = {}
         for call in self._theirs.calls:
             found = self._replayed(call)
             if isinstance(found, str):
@@ -138,12 +141,12 @@ class Comparer:
             else:
                 taps.append(found)
         own_names, their_names = set(self._paths), set(self._names.values())
-        settings = {name: found for name in self._paths if (found := self._differing(name))}
+        settings = {name: phrases for name in self._paths if (phrases := self._differing(name))}
         culprits = [self._culprit(tap) for tap in innermost(taps)]
         return Report(
             tuple(taps),
             tuple(culprits),
-            {name: why for name, why in skipped.items() if name.split("(")[0]},
+            skipped,
             tuple(sorted(own_names - their_names)),
             tuple(sorted(their_names - own_names)),
             settings,
@@ -156,8 +159,7 @@ class Comparer:
         return call_name(self._names[call.path], call.method)
 
     def _module(self, call: Call) -> nn.Module | None:
-        path = self._paths.get(self._names[call.path])
-        return None if path is None else self._ours.get_submodule(path)
+        return self._sides.modules.get(self._names[call.path])
 
     def _replayed(self, call: Call) -> Tap | str:
         module = self._module(call)
@@ -214,10 +216,8 @@ class Comparer:
 
     def _culprit(self, tap: Tap) -> Culprit:
         call = self._theirs.calls[tap.index]
-        module, path = self._module(call), self._names[call.path]
-        step = ""
-        if module is not None:
-            step = step_of(call, self._theirs, module, self._store, self._within, self._bound)
+        path = self._names[call.path]
+        step = step_of(call, self._sides)
         around = [path]
         parent = tap.parent
         while parent is not None:
@@ -236,8 +236,7 @@ class Comparer:
         theirs = next((part for part in self._theirs.parts.values() if part.canonical == name), None)
         if theirs is None or name not in self._paths:
             return ()
-        module = self._ours.get_submodule(self._paths[name])
-        return tuple(differing(attributes(module), theirs.attributes))
+        return tuple(differing(attributes(self._sides.modules[name]), theirs.attributes))
 
     def _unequal_tensors(self) -> list[str]:
         ours, theirs = self._own.tensors, self._theirs.tensors

@@ -75,12 +75,13 @@ def _resized(**how: Any) -> Callable[[nn.Module], list[str]]:
     def plant(module: nn.Module) -> list[str]:
         path, trunk = _trunk(module)
 
-        def table(hw: tuple[int, int]) -> Tensor:
+        def positions(hw: tuple[int, int]) -> Tensor:
             window = trunk.pos_embed_window
             repeated = window.tile(1, 1, hw[0] // window.shape[-2], hw[1] // window.shape[-1])
-            return (F.interpolate(trunk.pos_embed, size=hw, **how) + repeated).permute(0, 2, 3, 1)
+            table: Tensor = F.interpolate(trunk.pos_embed, size=hw, **how) + repeated
+            return table.permute(0, 2, 3, 1)
 
-        trunk._get_pos_embed = table
+        trunk._get_pos_embed = positions
         return [f"{path}_get_pos_embed()"]
 
     return plant

@@ -1,6 +1,8 @@
 """Inside a failing module whose parts all hold: between which of its parts does the error arise?"""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -11,73 +13,105 @@ from parity.diverge.store import Store
 from parity.diverge.taps import Call, call_name, tapped
 from parity.diverge.upstream import Trace
 
+Key = tuple[str, str, int]
+"""A call in a module: the part's canonical path below it, the method, and how many calls of it went before."""
 
-def step_of(
-    call: Call,
-    theirs: Trace,
-    module: nn.Module,
-    store: Store,
-    within: Callable[[int], list[Call]],
-    bound: float,
-) -> str:
+
+@dataclass(frozen=True)
+class Sides:
+    """What looking into a call needs.
+
+    Attributes:
+        theirs: upstream's trace.
+        modules: our modules by canonical path.
+        store: where the values are.
+        within: upstream's calls made in one of its calls, in float64.
+        bound: largest R that holds.
+    """
+
+    theirs: Trace
+    modules: Mapping[str, nn.Module]
+    store: Store
+    within: Callable[[int], list[Call]]
+    bound: float
+
+
+def step_of(call: Call, sides: Sides) -> str:
     """The step, as a phrase; "" where nothing is called inside.
 
     Both modules run once more on the recorded input; what each hands to its parts is compared, in order.
-
-    Args:
-        call: upstream's recorded call.
-        theirs: the trace that it belongs to.
-        module: our counterpart.
-        store: where the values are.
-        within: upstream's calls made directly in one of its calls, in float64.
-        bound: largest R that holds.
     """
-    upstream = [inner for inner in theirs.calls if inner.parent == call.index]
+    names = {path: part.canonical for path, part in sides.theirs.parts.items()}
+    base = names[call.path]
+    module = sides.modules[base]
+    upstream = _inside(sides.theirs.calls, call.index)
     try:
-        truths = {_key(inner): inner for inner in within(call.index)[1:]}
-        with tapped(module, store.encode, deep=False) as calls, torch.no_grad():
-            replay(module, call, store)
+        truths = sides.within(call.index)[1:]
+        with tapped(module, sides.store.encode) as calls, torch.no_grad():
+            replay(module, call, sides.store)
     except Exception as error:
-        return f"ours cannot be looked into: {type(error).__name__}: {error}"
-    ours = {_key(inner): inner for inner in calls[1:]}
+        return f"it cannot be looked into: {type(error).__name__}: {error}"
+    ours = _keyed(calls[1:], lambda path: path)
     if not upstream:
-        return "" if not ours else f"upstream calls no part here, ours calls {_list(ours)}"
+        return f"upstream calls no part here, ours calls {_list(ours)}" if ours else ""
+    below = _keyed(upstream, lambda path: _relative(names[path], base))
+    wide = dict(zip(below, truths, strict=False)) if len(truths) == len(upstream) else {}
     before = "the input"
-    counts: dict[tuple[str, str], int] = {}
-    for inner in upstream:
-        relative = _relative(inner.path, call.path)
-        occurrence = counts.get((relative, inner.method), 0)
-        counts[relative, inner.method] = occurrence + 1
-        key = relative, inner.method, occurrence
+    for key, inner in _outermost(below, ours, call.index):
         name = _spoken(key)
         if key not in ours:
-            return f"after {before}: upstream calls {name}, ours does not"
-        if not _agree(ours[key], inner, truths.get(key), store, bound):
+            if f"{base}.{key[0]}".strip(".") in sides.modules and not key[1]:
+                return f"after {before}: upstream calls {name}, ours does not"
+            continue
+        if not _agree(ours[key], inner, wide.get(key), sides):
             return f"between {before} and {name}"
         before = name
-    extra = [key for key in ours if key not in {*counts_keys(counts)}]
-    if extra:
-        return f"ours also calls {', '.join(_spoken(key) for key in extra)}"
     return f"between {before} and the output"
 
 
-def counts_keys(counts: dict[tuple[str, str], int]) -> list[tuple[str, str, int]]:
-    """Every (path, method, occurrence) that was counted."""
-    return [(path, method, n) for (path, method), total in counts.items() for n in range(total)]
+def _inside(calls: Sequence[Call], index: int) -> list[Call]:
+    """The calls made in the one with this index, and in those, in order."""
+    inside = {index}
+    found = []
+    for call in calls:
+        if call.parent in inside:
+            inside.add(call.index)
+            found.append(call)
+    return found
 
 
-def _agree(ours: Call, theirs: Call, truth: Call | None, store: Store, bound: float) -> bool:
+def _keyed(calls: Sequence[Call], name: Callable[[str], str]) -> dict[Key, Call]:
+    counts: Counter[tuple[str, str]] = Counter()
+    found = {}
+    for call in calls:
+        what = name(call.path), call.method
+        found[*what, counts[what]] = call
+        counts[what] += 1
+    return found
+
+
+def _outermost(
+    below: Mapping[Key, Call], ours: Mapping[Key, Call], parent: int
+) -> Iterator[tuple[Key, Call]]:
+    """Upstream's calls in order; where ours lacks one, those made in it stand for it."""
+    for key, call in below.items():
+        if call.parent != parent:
+            continue
+        if key in ours or not any(inner.parent == call.index for inner in below.values()):
+            yield key, call
+        else:
+            yield from _outermost(below, ours, call.index)
+
+
+def _agree(ours: Call, theirs: Call, truth: Call | None, sides: Sides) -> bool:
     """Whether a part is given the same on both sides."""
-    mine, yours = _arguments(ours, store), _arguments(theirs, store)
-    wide = _arguments(truth, store) if truth else {}
-    names = [name for name in yours if name in mine]
-    if not names:  # named differently: by position
-        mine, yours, wide = (
-            {str(position): value for position, value in enumerate(found.values())}
-            for found in (mine, yours, wide)
-        )
-        names = [name for name in yours if name in mine]
-    results = [compare(mine[name], yours[name], wide.get(name), bound=bound) for name in names]
+    found = [_arguments(call, sides.store) if call else {} for call in (ours, theirs, truth)]
+    if not found[0].keys() & found[1].keys():  # named differently: by position
+        found = [{str(place): value for place, value in enumerate(one.values())} for one in found]
+    mine, yours, wide = found
+    results = [
+        compare(mine[name], yours[name], wide.get(name), bound=sides.bound) for name in yours if name in mine
+    ]
     return not any(result.verdict.failed for result in results)
 
 
@@ -89,19 +123,15 @@ def _arguments(call: Call, store: Store) -> dict[str, Tensor]:
     return found
 
 
-def _key(call: Call) -> tuple[str, str, int]:
-    return call.path, call.method, call.occurrence
-
-
 def _relative(path: str, base: str) -> str:
-    return path.removeprefix(f"{base}.") if base and path != base else ("" if path == base else path)
+    return "" if path == base else path.removeprefix(f"{base}.") if base else path
 
 
-def _spoken(key: tuple[str, str, int]) -> str:
+def _spoken(key: Key) -> str:
     path, method, occurrence = key
     name = call_name(path, method)
     return f"{name} (call {occurrence + 1})" if occurrence else name
 
 
-def _list(calls: dict[tuple[str, str, int], Call]) -> str:
+def _list(calls: Mapping[Key, Call]) -> str:
     return ", ".join(_spoken(key) for key in calls)

@@ -108,7 +108,6 @@ def tapped(
     encode: Callable[[Any], Tree],
     *,
     arguments: bool = True,
-    deep: bool = True,
 ) -> Iterator[list[Call]]:
     """While the context lasts, record the calls of `module` and of its parts, in order.
 
@@ -116,17 +115,13 @@ def tapped(
         module: what is watched.
         encode: keeps a value; called at once, before anything can change it.
         arguments: keep arguments too, not results alone.
-        deep: keep all calls; otherwise only the outermost ones and those made directly in them.
     """
     calls: list[Call] = []
-    stack: list[Call | None] = []
+    stack: list[Call] = []
     counts: Counter[tuple[str, str]] = Counter()
 
     def begin(path: str, method: str, function: Callable[..., Any], args: Any, kwargs: Any) -> None:
-        if not deep and len(stack) > 1:
-            stack.append(None)
-            return
-        parent = stack[-1].index if stack and stack[-1] else None
+        parent = stack[-1].index if stack else None
         call = Call(len(calls), path, method, counts[path, method], parent)
         counts[path, method] += 1
         if arguments:
@@ -135,9 +130,7 @@ def tapped(
         stack.append(call)
 
     def end(result: Any) -> None:
-        call = stack.pop()
-        if call is not None:
-            call.result = encode(result)
+        stack.pop().result = encode(result)
 
     handles = []
     wrapped: list[tuple[nn.Module, str]] = []

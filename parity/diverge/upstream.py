@@ -101,10 +101,10 @@ class Upstream:
         return Trace(trace.calls, trace.parts, trace.tensors, note)
 
     def within(self, index: int) -> list[Call]:
-        """The call with this index again, in float64, with the calls made directly in it."""
+        """The call with this index again, in float64, with the calls made in it."""
         call = self._calls[index]
         part = self._wide.get_submodule(call.path)
-        with tapped(part, self._store.encode, deep=False) as calls, torch.no_grad():
+        with tapped(part, self._store.encode) as calls, torch.no_grad():
             replay(part, call, self._store, wide=True)
         return calls
 
