@@ -1,0 +1,81 @@
+"""`parity calibrate`: honest variations of our own runs, how large R gets in them, and the margin to the bound.
+
+Exit status: 0 when no variation raises an alarm, 1 when one does, 3 when nothing could be judged.
+"""
+
+import argparse
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+
+from parity import compare
+from parity.benign import spread
+from parity.benign.alarms import Sample, reseeded, varied
+from parity.case import Case
+from parity.cases import all_cases
+from parity.commands.run import start_clients
+from parity.mutants import kept
+
+
+def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "calibrate",
+        help="see that honest variations raise no alarm",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--block", action="append", metavar="NAME", help="only this block's cases")
+    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="other weights and inputs, N times")
+    parser.add_argument("--references", type=Path, metavar="FOLDER", help="the references' environment")
+    parser.set_defaults(action=_calibrate)
+
+
+def block_cases(blocks: list[str] | None = None) -> list[Case]:
+    """The cases that are varied: all blocks and parts of models, not whole SAM 2 models."""
+    return [
+        case
+        for case in all_cases().values()
+        if case.variant is None and case.block != "SAM2Model" and (not blocks or case.block in blocks)
+    ]
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    started = time.monotonic()
+    torch.set_num_threads(1)
+    cases = block_cases(options.block)
+    upstream, missing = kept.collect(cases, options.references)
+    samples: list[Sample] = list(varied(cases, upstream))
+    with ExitStack() as stack:
+        clients, absent = start_clients(kept.FOLLOWED if options.seeds else (), options.references, stack)
+        missing = missing or "; ".join(f"{name}: {why}" for name, why in absent.items())
+        torch.set_num_threads(1)
+        # Adjusted weights are tuned to one set of numbers, exact ones have no R.
+        free = [case for case in cases if case.adjust is None]
+        samples += reseeded(free, clients, [f"seed{number}" for number in range(1, options.seeds + 1)])
+    if missing:
+        print(f"NOT RUN {missing}")
+    if not samples:
+        return 3
+    print("\n".join(spread.table(samples)))
+    alarms = [sample for sample in samples if sample.alarm]
+    for sample in sorted(alarms, key=lambda sample: -(sample.comparison.ratio or 0.0)):
+        what = sample.comparison
+        figure = f"R {what.ratio:.3f}" if what.ratio is not None else what.cause
+        print(
+            f"ALARM {sample.case} {sample.output} ({sample.numbers} numbers, {sample.reference}, "
+            f"{sample.kind}): {figure}"
+        )
+    ratios = [sample.comparison.ratio for sample in samples if sample.comparison.ratio is not None]
+    largest = max(ratios, default=0.0)
+    print()
+    print(str(compare.__doc__).strip())
+    print()
+    print(
+        f"{spread.runs(samples)} variations, {len(samples)} outputs judged, {len(alarms)} alarms; largest R "
+        f"{largest:.3f}, bound 2: margin {2.0 / largest if largest else float('inf'):.2f} times; "
+        f"{time.monotonic() - started:.0f} s"
+    )
+    return 1 if alarms else 0
