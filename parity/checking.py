@@ -8,7 +8,7 @@ assert result, result
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from parity import fill
 from parity.compare import Comparison, Verdict, compare
 from parity.errors import UsageError
 from parity.execute import flatten
+from parity.heat import grid
 from parity.lift import LeakError, lifted
 
 Inputs = Tensor | Sequence[Any] | Mapping[str, Any]
@@ -71,6 +72,7 @@ def check(
     bound: float = 2.0,
     exact: bool = False,
     gradients: bool = False,
+    heat: bool = False,
 ) -> Result:
     """Hold a candidate against a reference, both judged by the reference in float64.
 
@@ -83,6 +85,7 @@ def check(
         bound: largest R that holds.
         exact: demand equal bits.
         gradients: also compare the gradients of the inputs.
+        heat: keep with each comparison where the difference sits.
 
     Returns:
         The result; it is true if everything held.
@@ -93,7 +96,7 @@ def check(
     ours, changed = outputs_of(candidate, inputs, gradients)
     theirs, _ = outputs_of(reference, inputs, gradients)
     truth = {} if exact else truth_of(reference, inputs, build, gradients)
-    return judge(ours, theirs, truth, bound=bound, exact=exact, changed=changed)
+    return judge(ours, theirs, truth, bound=bound, exact=exact, changed=changed, heat=heat)
 
 
 def judge(
@@ -104,10 +107,11 @@ def judge(
     bound: float = 2.0,
     exact: bool = False,
     changed: bool = False,
+    heat: bool = False,
 ) -> Result:
     """The result for outputs that are there already; `changed` tells that the candidate changed its input."""
     findings = [
-        Finding(name, _one(ours.get(name), theirs.get(name), truth.get(name), bound, exact))
+        Finding(name, _one(ours.get(name), theirs.get(name), truth.get(name), bound, exact, heat))
         for name in dict.fromkeys([*theirs, *ours])
     ]
     if changed:
@@ -118,12 +122,13 @@ def judge(
 
 
 def _one(
-    ours: Tensor | None, theirs: Tensor | None, truth: Tensor | None, bound: float, exact: bool
+    ours: Tensor | None, theirs: Tensor | None, truth: Tensor | None, bound: float, exact: bool, heat: bool
 ) -> Comparison:
     if ours is None or theirs is None:
         missing = "the candidate" if ours is None else "the reference"
         return Comparison(Verdict.INCOMPARABLE, cause=f"{missing} has no such output")
-    return compare(ours, theirs, truth, bound=bound, exact=exact)
+    found = compare(ours, theirs, truth, bound=bound, exact=exact)
+    return replace(found, heat=grid(ours, theirs)) if heat else found
 
 
 def outputs_of(

@@ -98,7 +98,7 @@ def page(
         meanings=MEANINGS,
         references=sorted({line.reference for line in lines} - {""}),
         versions=environment.get("references") or {},
-        own=_version(),
+        own=version(),
         blocks=sorted({block(line.id) for line in lines}),
         block=block,
         histograms=histograms(rows),
@@ -187,7 +187,8 @@ def _known(rows: Sequence[Row]) -> list[tuple[str, str, list[str]]]:
     return [(reference, cause, list(cases)) for (reference, cause), cases in found.items()]
 
 
-def _version() -> str:
+def version() -> str:
+    """This package's version; empty in a checkout that is not installed."""
     try:
         return metadata.version("samblocks")
     except metadata.PackageNotFoundError:  # run from a checkout

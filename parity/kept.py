@@ -56,7 +56,9 @@ def record(
     partial.replace(file)
 
 
-def judge_by(file: Path, candidate: Callable[..., Any], inputs: Inputs, bound: float = 2.0) -> Result:
+def judge_by(
+    file: Path, candidate: Callable[..., Any], inputs: Inputs, bound: float = 2.0, *, heat: bool = False
+) -> Result:
     """Hold a candidate against a golden.
 
     Raises:
@@ -77,7 +79,7 @@ def judge_by(file: Path, candidate: Callable[..., Any], inputs: Inputs, bound: f
             f"{file} was recorded with other inputs; make inputs that are the same in every run"
         )
     outputs, changed = outputs_of(candidate, inputs)
-    return judge(outputs, upstream, truth, bound=bound, changed=changed)
+    return judge(outputs, upstream, truth, bound=bound, changed=changed, heat=heat)
 
 
 def digest(inputs: Inputs) -> str:

@@ -39,6 +39,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Gather results where the session is run from, not in pytest-xdist's workers."""
+    if config.getoption("--parity-html"):
+        from parity.errors import UsageError
+        from parity.extras import need_plots
+
+        try:  # before the session, not after it
+            need_plots("--parity-html")
+        except UsageError as missing:
+            raise pytest.UsageError(str(missing)) from None
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(_Gathering(config), "parity-gathering")
 
@@ -50,6 +58,8 @@ class Parity:
         self._request = request
         self._folder = request.path.parent / "goldens"
         self._count = 0
+        # Maps of where errors sit are for the page alone: small, but not small enough for a JUnit file.
+        self._heat = bool(request.config.getoption("--parity-html"))
 
     def check(
         self, candidate: Callable[..., Any], reference: Callable[..., Any], inputs: "Inputs", **how: Any
@@ -61,7 +71,7 @@ class Parity:
         key = fingerprint(self._next_name(), candidate, reference, inputs, how)
         if self._held_before(key):
             return
-        self._settle(check(candidate, reference, inputs, **how), key)
+        self._settle(check(candidate, reference, inputs, **{"heat": self._heat, **how}), key)
 
     def golden(
         self,
@@ -86,7 +96,7 @@ class Parity:
             if reference is None:
                 pytest.fail(f"--parity-record: golden {name!r} has no reference to record from")
             kept.record(file, candidate, reference, inputs, build)
-        self._settle(kept.judge_by(file, candidate, inputs, bound), None)
+        self._settle(kept.judge_by(file, candidate, inputs, bound, heat=self._heat), None)
 
     def _next_name(self) -> str:
         self._count += 1
@@ -104,6 +114,8 @@ class Parity:
                 "index": list(comparison.index) if comparison.index is not None else None,
                 "cause": comparison.cause,
             }
+            if comparison.heat is not None:
+                record["heat"] = comparison.heat.record()
             self._request.node.user_properties.append((_PROPERTY, json.dumps(record)))
         if not result:
             pytest.fail(f"parity does not hold:\n{result}", pytrace=False)

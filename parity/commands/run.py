@@ -7,13 +7,13 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TextIO
 
 import torch
 
-from parity import outlier, report
+from parity import outlier, report, terminal
 from parity.case import Case
 from parity.cases import all_cases
+from parity.commands import files
 from parity.compare import Comparison, Verdict
 from parity.errors import UsageError
 from parity.references import REFERENCES
@@ -67,7 +67,6 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         choices=sorted(_DTYPES),
         help="working precision (default: float32 and float64)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the report as JSON")
     parser.add_argument(
         "--references", type=Path, metavar="FOLDER", help="the references' environment (default: .references)"
     )
@@ -76,10 +75,12 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     )
     parser.add_argument("--no-truths", action="store_true", help="compute every truth anew and keep none")
     parser.add_argument("--failures-only", action="store_true", help="print only what did not hold")
+    files.add(parser)
     parser.set_defaults(action=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
+    files.check(options)
     cases = _chosen(options)
     named = list(dict.fromkeys(options.reference or ()))
     with ExitStack() as stack:
@@ -89,14 +90,15 @@ def _run(options: argparse.Namespace) -> int:
             work += _stages(options, stack)
         started = time.monotonic()
         strangers: list[outlier.Outlier] = []
-        with _Progress(len(work), sys.stderr) as progress:
+        with terminal.progress(len(work), sys.stderr) as advance:
             rows = list(
                 run(
                     work,
                     clients,
                     dtypes=[_DTYPES[name] for name in options.dtype or ("float32", "float64")],
                     truths=TruthCache(None if options.no_truths else options.truths),
-                    finished=progress.advance,
+                    finished=advance,
+                    heat=options.html is not None,
                     apart=strangers.append,
                 )
             )
@@ -104,13 +106,11 @@ def _run(options: argparse.Namespace) -> int:
         versions = {client.reference.name: client.versions for client in clients}
     for name, why in missing.items():
         rows += [Row(job.case.id, name, "-", "-", Comparison(Verdict.NOT_RUN, cause=why)) for job in work]
-    for line in report.text(rows, everything=not options.failures_only):
-        print(line)
+    terminal.show(rows, sys.stdout, everything=not options.failures_only)
     for line in outlier.lines(strangers):
         print(line)
     print(f"{len(work)} cases in {elapsed:.0f} s")
-    if options.json:
-        report.write_json(rows, options.json, versions)
+    files.write(options, rows, versions, elapsed)
     return report.status(rows, missing_by_name=any(name in missing for name in named))
 
 
@@ -148,33 +148,5 @@ def _stages(options: argparse.Namespace, stack: ExitStack) -> list[Job]:
 
     work: list[Job] = []
     for checkpoint in options.checkpoint:
-        work += stack.enter_context(
-            stages.checkpoint_jobs(checkpoint, image=options.image, quick=options.quick)
-        )
+        work += stack.enter_context(stages.checkpoint_jobs(checkpoint, image=options.image))
     return work
-
-
-class _Progress:
-    """A counter on a terminal's last line; silent where there is no terminal."""
-
-    def __init__(self, total: int, stream: TextIO) -> None:
-        self._total, self._stream, self._done = total, stream, 0
-        self._failed = 0
-        self._shown = stream.isatty()
-
-    def __enter__(self) -> "_Progress":
-        return self
-
-    def advance(self, job: Job, rows: Sequence[Row]) -> None:
-        """One more job is done."""
-        self._done += 1
-        self._failed += any(row.comparison.verdict.failed for row in rows)
-        if self._shown:
-            line = f"{self._done}/{self._total}  {self._failed} failed  {job.case.id}"
-            self._stream.write(f"\r\x1b[K{line[: report.terminal_width() - 1]}")
-            self._stream.flush()
-
-    def __exit__(self, *exc: object) -> None:
-        if self._shown:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()

@@ -1,0 +1,107 @@
+"""What `parity run` writes beside its table: a page, JSON, JUnit, SARIF, and annotations on GitHub."""
+
+import argparse
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from parity import annotations, html, junit, report, sarif
+from parity.errors import UsageError
+from parity.extras import need_plots
+from parity.killed import matrix
+from parity.runner import Row
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    group = parser.add_argument_group("reports")
+    group.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON")
+    group.add_argument(
+        "--html", type=Path, metavar="FILE", help="write it as one page, with maps of where the errors sit"
+    )
+    group.add_argument(
+        "--mutants", type=Path, metavar="FILE", help="with --html: add what `parity mutants --json` wrote"
+    )
+    group.add_argument("--junit", type=Path, metavar="FILE", help="write it as JUnit XML")
+    group.add_argument("--sarif", type=Path, metavar="FILE", help="write what did not hold as SARIF")
+    group.add_argument(
+        "--github",
+        action="store_true",
+        help="print what did not hold as GitHub annotations (by itself in a GitHub workflow)",
+    )
+
+
+def check(options: argparse.Namespace) -> None:
+    """Complain before the run, which may take long, about what would fail after it.
+
+    Raises:
+        UsageError: an extra is missing, a folder cannot be written to, or the file of mutants is none.
+    """
+    if options.html is not None:
+        need_plots("--html")
+    elif options.mutants is not None:
+        raise UsageError("--mutants adds to the page that --html writes, which was not asked for")
+    if options.mutants is not None:
+        _mutants(options.mutants)
+    for file in (options.json, options.html, options.junit, options.sarif):
+        if file is not None and file.is_dir():
+            raise UsageError(f"{file} is a folder, not a file that a report could be written to")
+        if file is not None and not os.access(_existing(file.absolute().parent), os.W_OK):
+            raise UsageError(f"{file} cannot be written: its folder is not writable")
+
+
+def write(
+    options: argparse.Namespace,
+    rows: Sequence[Row],
+    versions: Mapping[str, Mapping[str, str]],
+    seconds: float,
+) -> None:
+    """Write what was asked for.
+
+    Args:
+        options: with those that `add` added.
+        rows: what the run yielded.
+        versions: of each reference's packages.
+        seconds: how long the run took.
+    """
+    for file in filter(None, (options.json, options.html, options.junit, options.sarif)):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    if options.json is not None:
+        report.write_json(rows, options.json, versions)
+    if options.junit is not None:
+        junit.write(rows, options.junit, versions, seconds)
+    if options.sarif is not None:
+        sarif.write(rows, options.sarif, html.version())
+    if options.html is not None:
+        page = html.page(
+            [_heated(row) for row in rows],
+            report.environment(versions),
+            title="samblocks against its references",
+            mutants=_mutants(options.mutants) if options.mutants is not None else None,
+        )
+        report.write_text(options.html, page)
+    if options.github or os.environ.get("GITHUB_ACTIONS") == "true":
+        for line in annotations.lines(rows):
+            print(line)
+
+
+def _heated(row: Row) -> dict[str, Any]:
+    heat = row.comparison.heat
+    return report.record(row) | ({"heat": heat.record()} if heat is not None else {})
+
+
+def _mutants(file: Path) -> Mapping[str, Any]:
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        matrix(document)
+    except (ValueError, TypeError, AttributeError) as damage:
+        raise UsageError(f"{file} is not what `parity mutants --json` writes: {damage}") from None
+    return document if isinstance(document, dict) else {"mutants": document}
+
+
+def _existing(folder: Path) -> Path:
+    while not folder.exists():
+        folder = folder.parent
+    return folder
