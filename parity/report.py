@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from parity.compare import Verdict
+from parity.impact import as_json, together
 from parity.runner import Row
 
 SCHEMA = 1
@@ -97,9 +98,22 @@ def text(rows: Sequence[Row], *, everything: bool = True) -> Iterator[str]:
         figures = f"{_figure(line.ratio, '.3f'):>9} {_figure(line.double, '.1e'):>10} {_figure(line.max_abs, '.1e'):>9}"
         if everything or line.verdict.failed:
             yield f"{line.verdict:14} {line.id:{width}} {line.reference:12} {figures}  {remark}".rstrip()
+            if effect := _effect(rows, line):
+                yield f"{'':14} {effect}"
     yield ""
     yield from distribution(rows)
     yield ", ".join(f"{count} {verdict}" for verdict, count in counts(rows).items()) or "nothing ran"
+
+
+def _effect(rows: Sequence[Row], line: Line) -> str:
+    """What the differences of a whole model do to masks, choices and objects, in one line."""
+    return together(
+        [
+            row.impact
+            for row in rows
+            if (row.id, row.reference) == (line.id, line.reference) and row.impact is not None
+        ]
+    )
 
 
 def distribution(rows: Iterable[Row]) -> Iterator[str]:
@@ -168,7 +182,7 @@ def record(row: Row) -> dict[str, Any]:
         "max_abs": _finite(row.comparison.max_abs),
         "index": list(row.comparison.index) if row.comparison.index is not None else None,
         "cause": row.comparison.cause,
-    }
+    } | ({"impact": as_json(row.impact)} if row.impact is not None else {})
 
 
 def write_text(path: Path, text: str) -> None:

@@ -15,6 +15,7 @@ from parity.case import Case
 from parity.compare import Comparison, Verdict, compare, compare_double
 from parity.execute import Outcome, execute
 from parity.heat import grid
+from parity.impact import Impact, impact
 from parity.outlier import Outlier
 from parity.own import library as own_library
 from parity.references.reply import Answering, Reply
@@ -41,13 +42,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Row:
-    """The comparison of one output of one case with one reference in one precision."""
+    """The comparison of one output of one case with one reference in one precision.
+
+    For masks, qualities and scores of whole models, also what the difference does.
+    """
 
     id: str
     reference: str
     dtype: str
     output: str
     comparison: Comparison
+    impact: Impact | None = None
 
 
 @dataclass(frozen=True)
@@ -204,7 +209,10 @@ def _outputs(
             result = compare_double(ours[path], theirs[path], bound=0.0 if case.exact else case.bound64)
         else:
             result = compare(ours[path], theirs[path], truth.get(path), bound=case.bound, exact=case.exact)
-        yield Row(case.id, reference, dtype, path, result)
+        effect = None
+        if case.variant is not None and not double and path in ours and path in theirs:
+            effect = impact(path, ours[path], theirs[path], truth.get(path))
+        yield Row(case.id, reference, dtype, path, result, effect)
 
 
 def _heated(row: Row, ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> Row:
