@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from parity import diverge
+from parity import diverge, pictures
 from parity.case import Case
 from parity.commands.run import start_clients
 from parity.diverge import subjects, text
@@ -27,6 +27,8 @@ from parity.execute import call, prepare
 from parity.own import library as own_library
 from parity.references import REFERENCES
 from parity.references.client import Client
+from samblocks import VARIANTS
+from samblocks.checkpoints import load
 
 Change = Callable[[nn.Module], object] | None
 """What is done to our module before it runs, where a mistake is planted to see that it is found."""
@@ -166,8 +168,6 @@ def _subject(
         variant, weights = stack.enter_context(_canonical_weights(options.checkpoint, options.size))
     else:
         variant = options.variant
-        from samblocks import VARIANTS
-
         if variant not in VARIANTS:
             raise UsageError(f"no variant is called {variant!r}; there are {', '.join(VARIANTS)}")
     what = "encoder" if options.image_only else "variant"
@@ -181,32 +181,24 @@ def _subject(
 @contextmanager
 def _canonical_weights(file: str, size: int | None) -> Iterator[tuple[str, Path]]:
     """The variant that a checkpoint holds, and its weights in Meta's names, in a file of their own."""
-    import samblocks
-
-    _, report = samblocks.load(file, strict="explain")
-    variant = report.variant
-    model = samblocks.load(file, image_size=size or subjects.default_size(variant))
+    _, report = load(file, strict="explain")
+    if not report.complete:
+        load(file)  # raises, with all that is missing or misshapen
+    if report.component is not None:
+        raise UsageError(f"{file} holds {report.component} of {report.variant} alone: it needs a whole model")
+    model = load(file, image_size=size or subjects.default_size(report.variant))
     with tempfile.TemporaryDirectory(prefix="parity-") as folder:
         path = Path(folder) / "weights.safetensors"
         tensors = {name: value.contiguous().clone() for name, value in model.state_dict().items()}
         safetensors.torch.save_file(tensors, path)
-        yield variant, path
+        yield report.variant, path
 
 
 def _photograph(file: Path, like: Tensor) -> Tensor:
-    """The photograph, squeezed to the frames' size and normalised; the second frame is the first, shifted."""
-    try:
-        import numpy as np
-        from PIL import Image
-    except ImportError:
-        raise UsageError("reading a photograph needs Pillow: pip install 'samblocks[images]'") from None
-    size = like.shape[-1]
-    with Image.open(file) as opened:
-        pixels = np.asarray(opened.convert("RGB").resize((size, size), Image.Resampling.BILINEAR), np.float32)
-    image = torch.from_numpy(pixels.transpose(2, 0, 1).copy()) / 255.0
-    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    image = (image - mean[:, None, None]) / std[:, None, None]
-    return torch.stack([image.roll(8 * index, dims=-1) for index in range(len(like))])
+    """The photograph as SAM 2 wants it, or as SAM does; the second frame is the first, moved sideways."""
+    picture, size = pictures.read(file), like.shape[-1]
+    image = pictures.for_sam2([picture], size) if len(like) > 1 else pictures.for_sam(picture, size)
+    return torch.cat([image.roll(8 * index, dims=-1) for index in range(len(like))])
 
 
 def _plant(judge: Callable[[Change], Report], wanted: str) -> int:

@@ -61,6 +61,8 @@ def _model(variant: str, size: int, only_image: bool) -> Case:
         name=f"{variant}@{size}",
         why="a released model, from the image to the mask, and for SAM 2 to the next frame",
         variant=variant,
+        # Against Ultralytics too, 2.0 is run as its weights were trained.
+        kwargs={"add_tpos_enc_to_obj_ptrs": False} if variant.startswith("sam2_") else {},
         image_size=size,
         inputs=inputs,
         call=_encode if only_image else call,
