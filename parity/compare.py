@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from parity.heat import Heat
+from parity.metrics import Metrics, measure
 
 
 class Verdict(StrEnum):
@@ -44,6 +45,7 @@ class Comparison:
         index: where that difference is.
         cause: what is wrong, or why a difference is accepted.
         heat: where the difference sits, if that was asked for.
+        metrics: how far ours is from upstream's in other measures; None where bits are equal or nothing compares.
     """
 
     verdict: Verdict
@@ -52,6 +54,7 @@ class Comparison:
     index: tuple[int, ...] | None = None
     cause: str = ""
     heat: Heat | None = field(default=None, repr=False, compare=False)
+    metrics: Metrics | None = field(default=None, repr=False, compare=False)
 
 
 def compare(
@@ -92,9 +95,12 @@ def compare(
     floor = torch.finfo(ours.dtype).eps / 2 * rms(wide)
     scale = max(upstream_error, floor)
     ratio = ours_error / scale if scale > 0 else (0.0 if ours_error == 0 else float("inf"))
+    metrics = measure(ours, upstream)
     if not ratio <= bound:
-        return Comparison(Verdict.DIVERGED, ratio, max_abs, index, f"R is above {bound:g}")
-    return Comparison(Verdict.NOISE if upstream_error < floor else Verdict.WITHIN, ratio, max_abs, index)
+        cause = f"R is above {bound:g}"
+        return Comparison(Verdict.DIVERGED, ratio, max_abs, index, cause, metrics=metrics)
+    verdict = Verdict.NOISE if upstream_error < floor else Verdict.WITHIN
+    return Comparison(verdict, ratio, max_abs, index, metrics=metrics)
 
 
 def compare_double(ours: Tensor, truth: Tensor, *, bound: float) -> Comparison:
