@@ -8,11 +8,22 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from parity.commands import calibrate, cases, diverge, mutants, record, run, synthesize, truth_check, where
+from parity.commands import (
+    calibrate,
+    cases,
+    diverge,
+    layouts,
+    mutants,
+    record,
+    run,
+    synthesize,
+    truth_check,
+    where,
+)
 from parity.errors import UsageError
 from samblocks.errors import SamblocksError
 
-_COMMANDS = (run, diverge, record, mutants, calibrate, synthesize, cases, where, truth_check)
+_COMMANDS = (run, diverge, record, mutants, calibrate, layouts, synthesize, cases, where, truth_check)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

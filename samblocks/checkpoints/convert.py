@@ -90,7 +90,9 @@ def convert_file(
     file = read(src)
     given = Named(Content(file.tensors, file.get), "the file")
     try:
-        content, conversion = prepare(given, to, drop=drop, base=_base(base), model_class=model_class)
+        content, conversion = prepare(
+            given, to, drop=drop, base=_base(base), model_class=model_class, file=True
+        )
         write(target, content.cast(dtype))
     except LayoutError as error:
         raise CheckpointError(f"{file.path} is not converted: {error}.") from None

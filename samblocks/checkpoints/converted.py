@@ -11,7 +11,7 @@ from torch import Tensor
 from samblocks.checkpoints.content import Content
 from samblocks.checkpoints.dtypes import WEIGHT_DTYPES, item_size
 from samblocks.errors import LayoutError
-from samblocks.layouts import Detection, Plan, Step, TensorInfo, detect, expected, plan
+from samblocks.layouts import Detection, Plan, Step, TensorInfo, detect, expected, plan, tied_keys
 from samblocks.layouts.apply import apply
 from samblocks.models.variants import VARIANTS
 
@@ -76,7 +76,13 @@ class StepTensors:
 
 
 def prepare(
-    given: Named, to: str, *, drop: bool, base: Named | None, model_class: str | None
+    given: Named,
+    to: str,
+    *,
+    drop: bool,
+    base: Named | None,
+    model_class: str | None,
+    file: bool = False,
 ) -> tuple[Content, Conversion]:
     """Work a conversion out.
 
@@ -86,6 +92,7 @@ def prepare(
         drop: whether tensors may be dropped.
         base: a whole checkpoint for what is missing.
         model_class: the class of transformers that is wanted.
+        file: it is for a file, where libraries leave out the second name of a tensor that has two.
 
     Raises:
         LayoutError: a tensor is not understood, would be dropped, or is missing.
@@ -112,7 +119,10 @@ def prepare(
             else "give a whole checkpoint as base (--base)"
         )
         raise LayoutError(f"{given.where} lacks {len(missing)} tensors of {to} ({_listed(missing)}); {hint}")
-    order = [name for name in expected(to, variant, ways[0].model_class) if name in givers]
+    again = tied_keys(to, variant) if file else ()
+    order = [
+        name for name in expected(to, variant, ways[0].model_class) if name in givers and name not in again
+    ]
     infos = {name: ways[givers[name]].infos[name] for name in order}
     sources = [
         StepTensors(way, named.content.get) for way, named in zip(ways, (given, base), strict=False) if named

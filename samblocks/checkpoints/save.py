@@ -60,4 +60,5 @@ def _in_layout(own: Content, layout: str) -> Content:
     if layout in ("meta", "ultralytics"):
         found = detect(own.tensors)
         return own if found.component else replace(own, envelope=envelope_of(layout, found.candidates[0]))
-    return prepare(Named(own, "the model"), layout, drop=False, base=None, model_class=None)[0]
+    named = Named(own, "the model")
+    return prepare(named, layout, drop=False, base=None, model_class=None, file=True)[0]

@@ -251,6 +251,15 @@ def test_a_tied_matrix_may_be_left_out():
     assert describe(convert(weightless(tensors), "meta")) == dict(meta_tensors("sam_vit_b"))
 
 
+def test_a_written_file_leaves_the_tied_copy_out(tmp_path):
+    """As transformers does: 314 tensors, and the size that transformers' own files have."""
+    source = sparse(tmp_path / "a.safetensors", meta_tensors("sam_vit_b"))
+    done = convert_file(source, tmp_path / "b.safetensors", to="transformers")
+    assert (done.tensors, len(read(tmp_path / "b.safetensors").tensors)) == (314, 314)
+    assert (tmp_path / "b.safetensors").stat().st_size == 374979376
+    assert len(convert(weightless(meta_tensors("sam_vit_b")), "transformers")) == 315  # what a module holds
+
+
 def test_arguments_are_checked(tmp_path):
     state = weightless(meta_tensors("sam_vit_b"))
     with pytest.raises(ValueError, match="'keras' is unknown"):

@@ -1,0 +1,67 @@
+"""`parity layouts`: every layout of every variant, there and back, in one table.
+
+Files are made up (names, shapes and envelopes are the official ones, values follow from the names). With --live
+the upstream packages load what we wrote, strictly, and we load what they wrote; outputs are compared too.
+"""
+
+import argparse
+import platform
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+from parity.errors import UsageError
+from parity.layouts_proof import row as rows_of
+from parity.layouts_proof.row import Row
+from samblocks.models.variants import VARIANTS
+
+QUICK = ("mobile_sam", "sam2_hiera_tiny", "sam2.1_hiera_tiny", "sam_vit_b")
+
+
+def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "layouts",
+        help="convert every variant to every layout and back",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--variant", action="append", metavar="NAME", help="only this one; may be given again"
+    )
+    parser.add_argument("--quick", action="store_true", help=f"only {', '.join(QUICK)}")
+    parser.add_argument("--live", action="store_true", help="cross with the upstream packages themselves")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the table as JSON")
+    parser.add_argument("--folder", type=Path, help="where temporary files go (up to 8 GB for sam_vit_h)")
+    parser.add_argument(
+        "--references", type=Path, metavar="FOLDER", help="the references' environment (default: .references)"
+    )
+    parser.set_defaults(action=_layouts)
+
+
+def _layouts(options: argparse.Namespace) -> int:
+    for name in options.variant or ():
+        if name not in VARIANTS:
+            raise UsageError(f"no variant is called {name!r}; there are {', '.join(VARIANTS)}")
+    variants = options.variant or (QUICK if options.quick or options.live else tuple(VARIANTS))
+    environment: dict[str, object] = {"python": platform.python_version(), "torch": torch.__version__}
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="parity-layouts-", dir=options.folder) as folder:
+        for number, variant in enumerate(variants, 1):
+            if sys.stderr.isatty():
+                print(f"{number}/{len(variants)} {variant}", file=sys.stderr)
+            if options.live:
+                from parity.layouts_proof import crossings
+
+                rows += crossings.prove(variant, Path(folder), options.references, environment)
+            else:
+                from parity.layouts_proof import routes
+
+                rows += routes.prove(variant, Path(folder))
+    for line in rows_of.text(rows):
+        print(line)
+    if options.json:
+        rows_of.write_json(rows, options.json, environment)
+    return rows_of.status(rows)
