@@ -16,9 +16,10 @@ SCRATCH := .parity
 INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
 INSTALL_REFERENCES := $(REFERENCES)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) \
 	-c parity/references/constraints.txt
+MAIN_JOB := $(PY) -m parity run --quick --reference meta --reference ultralytics
 
 .DEFAULT_GOAL := help
-.PHONY: help parity test check format references bench lock-check clean
+.PHONY: help parity test check format references goldens mutants bench lock-check clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
@@ -28,10 +29,10 @@ ifeq ($(strip $(CHECKPOINT)),)
 	@mkdir -p $(SCRATCH)/checkpoints
 	$(PY) -m parity synthesize sam2.1_hiera_tiny --out $(SCRATCH)/checkpoints/sam2.1_hiera_tiny.pt
 	$(PY) -m parity synthesize sam_vit_b --out $(SCRATCH)/checkpoints/sam_vit_b.pth
-	$(PY) -m parity run --quick --checkpoint $(SCRATCH)/checkpoints/sam2.1_hiera_tiny.pt \
+	$(MAIN_JOB) --checkpoint $(SCRATCH)/checkpoints/sam2.1_hiera_tiny.pt \
 		--checkpoint $(SCRATCH)/checkpoints/sam_vit_b.pth $(if $(IMAGE),--image "$(IMAGE)")
 else
-	$(PY) -m parity run --quick --checkpoint "$(CHECKPOINT)" $(if $(IMAGE),--image "$(IMAGE)")
+	$(MAIN_JOB) --checkpoint "$(CHECKPOINT)" $(if $(IMAGE),--image "$(IMAGE)")
 endif
 
 test: $(MADE)  ## the tests: no network, no upstream package
@@ -48,6 +49,15 @@ format: $(MADE)  ## put every file into the house's format
 	$(VENV)/bin/ruff format .
 
 references: $(REFERENCES_MADE)  ## the environment of the upstream packages that parity compares with
+
+goldens: $(MADE) $(REFERENCES_MADE)  ## record upstream's outputs, by which `make test` judges every block
+	$(PY) -m parity record --reference meta --reference ultralytics
+
+mutants: $(MADE) $(REFERENCES_MADE)  ## plant bugs in our own code: each must be seen
+	$(PY) -m parity mutants
+
+bench: $(MADE) $(REFERENCES_MADE)  ## time and memory beside upstream's, interleaved
+	$(PY) -m parity bench
 
 lock-check: $(MADE)  ## re-verify checkpoints.lock online
 	$(PY) -m samblocks lock-check
