@@ -57,6 +57,7 @@ def page(
     *,
     title: str = "parity",
     mutants: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
 ) -> str:
     """The page as text.
 
@@ -65,6 +66,7 @@ def page(
         environment: where the figures come from, as in the JSON report.
         title: what was held against what.
         mutants: what `parity mutants --json` wrote, for the kill matrix.
+        notes: sentences on libraries that stand apart.
 
     Raises:
         UsageError: when the extra `plots` is not installed.
@@ -107,6 +109,8 @@ def page(
         known=_known(rows),
         matrix=matrix(mutants) if mutants is not None else Matrix((), ()),
         usual=USUAL,
+        notes=list(notes),
+        doubles=any(line.double is not None for line in lines),
         environment={name: value for name, value in environment.items() if name != "references"},
     )
 

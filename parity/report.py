@@ -76,7 +76,7 @@ def summarize(rows: Sequence[Row]) -> list[Line]:
                 max(ratios, default=None),
                 max(doubles, default=None),
                 max(largest, default=None),
-                f"{worst.output} ({worst.dtype})" if worst.comparison.verdict.failed else "",
+                _named(worst) if worst.comparison.verdict.failed else "",
                 worst.comparison.cause,
             )
         )
@@ -215,6 +215,10 @@ def terminal_width() -> int:
 def badness(row: Row) -> tuple[int, float]:
     """What rows are sorted by, worst first."""
     return _ORDER.index(row.comparison.verdict), -(row.comparison.ratio or 0.0)
+
+
+def _named(row: Row) -> str:
+    return f"{row.output} ({row.dtype})" if row.dtype else row.output
 
 
 def _figure(value: float | None, form: str) -> str:

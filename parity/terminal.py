@@ -60,8 +60,9 @@ def show(rows: Sequence[Row], stream: TextIO, *, everything: bool = True) -> Non
                 remark,
             )
             table.add_row(Text(line.verdict, style=_STYLES[line.verdict]), *map(Text, cells))
-    console.print(table)
-    console.print()
+    if table.row_count:
+        console.print(table)
+        console.print()
     for text in report.distribution(rows):
         console.print(Text(text))
     counts = report.counts(rows)

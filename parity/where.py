@@ -81,7 +81,7 @@ def find(name: str) -> Subject:
     if name not in members:
         known = [*members, *(all_cases() if "/" in name else ())]
         folded = {entry.lower(): entry for entry in reversed(known)}
-        close = [folded[entry] for entry in difflib.get_close_matches(name.lower(), folded, 3, 0.5)]
+        close = [folded[entry] for entry in difflib.get_close_matches(name.lower(), folded, 3, 0.7)]
         hint = f"did you mean {' or '.join(close)}?" if close else "`parity cases` lists what there is"
         raise UsageError(f"nothing is called {name!r}; {hint}")
     return Subject(name, members[name], tuple(case for case in all_cases().values() if case.block == name))

@@ -57,6 +57,7 @@ def write(
     rows: Sequence[Row],
     versions: Mapping[str, Mapping[str, str]],
     seconds: float,
+    notes: Sequence[str] = (),
 ) -> None:
     """Write what was asked for.
 
@@ -65,6 +66,7 @@ def write(
         rows: what the run yielded.
         versions: of each reference's packages.
         seconds: how long the run took.
+        notes: sentences on libraries that stand apart.
     """
     for file in filter(None, (options.json, options.html, options.junit, options.sarif)):
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -80,6 +82,7 @@ def write(
             report.environment(versions),
             title="samblocks against its references",
             mutants=_mutants(options.mutants) if options.mutants is not None else None,
+            notes=notes,
         )
         report.write_text(options.html, page)
     if options.github or os.environ.get("GITHUB_ACTIONS") == "true":
