@@ -105,7 +105,7 @@ class Parity:
     def _settle(self, result: "Result", key: str | None) -> None:
         for finding in result.findings:
             comparison = finding.comparison
-            record = {
+            record: dict[str, Any] = {
                 "id": f"{self._request.node.nodeid}#{self._count}",
                 "output": finding.output,
                 "verdict": str(comparison.verdict),

@@ -33,8 +33,8 @@ def show(rows: Sequence[Row], stream: TextIO, *, everything: bool = True) -> Non
         everything: also the lines that hold without remark.
     """
     if not _rich(stream):
-        for line in report.text(rows, everything=everything):
-            print(line, file=stream)
+        for plain in report.text(rows, everything=everything):
+            print(plain, file=stream)
         return
     from rich.console import Console
     from rich.table import Table

@@ -54,7 +54,9 @@ def test_a_case_is_found_by_its_id() -> None:
 
 def test_an_unknown_name_is_one_sentence_with_the_closest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["where", "cxblok"]) == 2
-    assert capsys.readouterr().err == "parity: nothing is called 'cxblok'; did you mean CXBlock?\n"
+    error = capsys.readouterr().err
+    assert error.startswith("parity: nothing is called 'cxblok'; did you mean CXBlock or ")
+    assert error.count("\n") == 1
     assert main(["where", "CXBlock/default"]) == 2
     assert "did you mean CXBlock/defaults" in capsys.readouterr().err
     assert main(["where", "zzzzzzzz"]) == 2
