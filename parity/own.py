@@ -38,9 +38,10 @@ class Own:
         return name
 
     def _find(self, name: str) -> Any:
+        from parity import processing
         from samblocks import blocks, models
 
-        for package in (blocks, models):
+        for package in (blocks, models, processing):
             if hasattr(package, name):
                 return getattr(package, name)
         raise NoCounterpart(f"samblocks has no {name}")

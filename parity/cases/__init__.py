@@ -12,6 +12,7 @@ from parity.cases import (
     memory,
     memory_blocks,
     position,
+    processing,
     prompt_encoder,
     pyramids,
     rope,
@@ -43,6 +44,7 @@ _FILES = (
     tracking,
     shared,
     variants,
+    processing,
 )
 
 

@@ -48,5 +48,10 @@ ENTRIES = {
     "do_pool": Entry(f"{_HIERA}:do_pool"),
     "get_1d_sine_pe": Entry(f"{_UTILS}:get_1d_sine_pe"),
     "select_closest_cond_frames": Entry(f"{_UTILS}:select_closest_cond_frames"),
+    # Before and after a model.
+    **{
+        name: Entry(f"parity.references.meta_processing:{name}")
+        for name in ("image_for_sam", "image_for_sam_from_tensor", "image_for_sam2", "masks_for_picture")
+    },
 }
 """The page's blocks and functions → Meta's."""

@@ -47,5 +47,10 @@ ENTRIES = {
             "window_unpartition",
         )
     },
+    # Before and after a model.
+    **{
+        name: Entry(f"parity.references.ultralytics_processing:{name}")
+        for name in ("image_for_sam", "image_for_sam2", "masks_for_picture")
+    },
 }
 """The page's blocks and functions."""
