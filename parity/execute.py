@@ -1,7 +1,7 @@
 """Run one case on one library in one precision; the same code in this process and in the workers."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from parity import fill
 from parity.case import Case, Library, Make, Side, Torch, TorchModule
-from parity.lift import lifted
+from parity.lift import WAYS
 
 SEED = 20240729
 """Seed of the global generator before each call: drop path draws the same masks on both sides."""
@@ -36,7 +36,7 @@ def execute(
     inputs: Mapping[str, Tensor],
     *,
     dtype: torch.dtype = torch.float32,
-    lift: bool = False,
+    lift: bool | str = False,
     weights: Mapping[str, Tensor] | None = None,
 ) -> Outcome:
     """Construct, fill, run and flatten.
@@ -46,7 +46,8 @@ def execute(
         library: on what.
         inputs: the case's inputs in float32, int64 or bool; floating-point ones are converted to `dtype`.
         dtype: precision of weights and inputs.
-        lift: construct and run in float64 throughout, whatever the library's code asks for.
+        lift: construct and run in float64 throughout, whatever the library's code asks for; a name of
+            `parity.lift.WAYS` says in which way.
         weights: tensors by canonical name to load instead of filled ones.
     """
     if lift:
@@ -55,9 +56,20 @@ def execute(
     state: State = ()
     if not case.is_function:
         module, state = prepare(case, library, dtype=dtype, lift=lift, weights=weights)
-    with lifted() if lift else nullcontext(), torch.no_grad():
+    with _way(lift), torch.no_grad():
         result = call(case, library, module, inputs, dtype)
         outputs = {path: value.detach().clone() for path, value in flatten(result)}
+    return Outcome(outputs, state)
+
+
+def execute_on(
+    module: nn.Module, case: Case, library: Library, inputs: Mapping[str, Tensor], dtype: torch.dtype
+) -> Outcome:
+    """Run and flatten on a module that has its weights already, such as one that was loaded from a file."""
+    with torch.no_grad():
+        result = call(case, library, module, inputs, dtype)
+        outputs = {path: value.detach().clone() for path, value in flatten(result)}
+    state = tuple((name, tuple(entry.shape)) for name, entry in module.state_dict().items())
     return Outcome(outputs, state)
 
 
@@ -66,11 +78,11 @@ def prepare(
     library: Library,
     *,
     dtype: torch.dtype = torch.float32,
-    lift: bool = False,
+    lift: bool | str = False,
     weights: Mapping[str, Tensor] | None = None,
 ) -> tuple[nn.Module, State]:
     """The case's module with its weights, and its tensors' canonical names and shapes; see `execute`."""
-    with lifted() if lift else nullcontext(), torch.no_grad():
+    with _way(lift), torch.no_grad():
         module = _construct(case, library)
         state = _load(module, case, library, weights)
         return module.to(torch.float64 if lift else dtype).train(case.train), state
@@ -117,6 +129,12 @@ def resolve(value: Any, library: Library) -> Any:
     return value
 
 
+def _way(lift: bool | str) -> AbstractContextManager[None]:
+    if not lift:
+        return nullcontext()
+    return WAYS["lifted" if lift is True else lift]()
+
+
 def _construct(case: Case, library: Library) -> nn.Module:
     kwargs = {key: resolve(value, library) for key, value in case.kwargs.items()}
     if case.variant is not None:
@@ -124,9 +142,7 @@ def _construct(case: Case, library: Library) -> nn.Module:
     return library.construct(case.block, kwargs)
 
 
-def _load(
-    module: nn.Module, case: Case, library: Library, weights: Mapping[str, Tensor] | None
-) -> State:
+def _load(module: nn.Module, case: Case, library: Library, weights: Mapping[str, Tensor] | None) -> State:
     """Give the module its weights, strictly; returns canonical names and shapes in state-dict order."""
     own = module.state_dict()
     canonical = {name: library.canonical(name) for name in own}

@@ -6,8 +6,9 @@ answered with float64 (complex128), and nothing narrower may come out of any ope
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest import mock
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -86,6 +87,46 @@ def lifted() -> Iterator[None]:
             yield
     finally:
         torch.set_default_dtype(before)
+
+
+# What a name means while names are substituted. torch.float is another name of torch.float32, and so on.
+_NAMES = {
+    "float32": torch.float64,
+    "float": torch.float64,
+    "float16": torch.float64,
+    "half": torch.float64,
+    "bfloat16": torch.float64,
+    "complex64": torch.complex128,
+    "cfloat": torch.complex128,
+    "complex32": torch.complex128,
+    "chalf": torch.complex128,
+}
+
+
+@contextmanager
+def substituted() -> Iterator[None]:
+    """The other way to float64, to check the first by: names of narrow types stand for wide ones.
+
+    No mode watches operators here: `torch.float32` itself is float64 while the context lasts, and `x.float()` is
+    `x.double()`. What the two ways give must be equal up to float64's rounding; where one of them lets float32
+    through, it is not. Types that were bound when a module was imported are not reached by this way.
+    """
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    methods = {cast.__name__: wide for cast, wide in _CASTS.items()}
+    try:
+        with ExitStack() as stack:
+            for name, wide in _NAMES.items():
+                stack.enter_context(mock.patch.object(torch, name, wide))
+            for name, method in methods.items():
+                stack.enter_context(mock.patch.object(torch.Tensor, name, method))
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+WAYS = {"lifted": lifted, "substituted": substituted}
+"""The ways to run unmodified code in float64, by name."""
 
 
 def _widen(argument: Any) -> Any:

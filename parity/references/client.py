@@ -108,7 +108,7 @@ class Client:
         inputs: Mapping[str, Tensor],
         *,
         dtype: torch.dtype = torch.float32,
-        lift: bool = False,
+        lift: bool | str = False,
         weights: Path | None = None,
     ) -> Reply:
         """Run `case` on the reference; see `parity.execute.execute`.

@@ -48,7 +48,7 @@ class Answering(Protocol):
         inputs: Mapping[str, Tensor],
         *,
         dtype: torch.dtype = torch.float32,
-        lift: bool = False,
+        lift: bool | str = False,
         weights: Path | None = None,
     ) -> Reply:
         """Run `case`; see `parity.execute.execute`."""
