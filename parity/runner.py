@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from parity import outlier
 from parity.case import Case
 from parity.compare import Comparison, Verdict, compare, compare_double
-from parity.execute import Outcome, execute
+from parity.execute import Outcome, execute, execute_on
 from parity.heat import grid
 from parity.impact import Impact, impact
 from parity.outlier import Outlier
@@ -33,11 +33,15 @@ class Job:
         case: what to run.
         inputs: input tensors by name.
         weights: file with weights in Meta's names, instead of filled ones.
+        model: a loaded model of ours, run in float32 in place of one that is made for the case.
+        truth_of: the reference whose truth serves for all; by default each is judged by its own.
     """
 
     case: Case
     inputs: Mapping[str, Tensor] = field(repr=False)
     weights: Path | None = None
+    model: nn.Module | None = field(default=None, repr=False)
+    truth_of: str | None = None
 
 
 @dataclass(frozen=True)
@@ -97,13 +101,19 @@ def run(
         upcoming = iter(work)
         while True:
             while len(waiting) < _AHEAD and (job := next(upcoming, None)) is not None:
-                asked = {c: lane.submit(_ask, c, job, dtypes, truths) for c, lane in lanes.items()}
+                teller = _teller(job, clients)
+                asked = {
+                    c: lane.submit(_ask, c, job, dtypes, truths, teller in (None, c))
+                    for c, lane in lanes.items()
+                }
                 waiting.append((job, asked))
             if not waiting:
                 return
             job, asked = waiting.popleft()
             ours = _ours(job, dtypes)
-            answers = {client: future.result() for client, future in asked.items()}
+            answers = _shared(
+                _teller(job, clients), {client: future.result() for client, future in asked.items()}
+            )
             rows = [
                 row for client, answer in answers.items() for row in _judge(job, client, ours, answer, heat)
             ]
@@ -126,19 +136,39 @@ def _ours(job: Job, dtypes: Sequence[torch.dtype]) -> dict[torch.dtype, Outcome 
         if dtype is torch.float64 and not job.case.double:
             continue
         try:
-            outcomes[dtype] = execute(job.case, own_library(), job.inputs, dtype=dtype, weights=weights)
+            if job.model is not None and dtype is torch.float32:
+                outcomes[dtype] = execute_on(job.model, job.case, own_library(), job.inputs, dtype)
+            else:
+                outcomes[dtype] = execute(job.case, own_library(), job.inputs, dtype=dtype, weights=weights)
         except Exception as error:  # a block that raises is a finding to report, not the end of the run
             outcomes[dtype] = f"ours raised {type(error).__name__}: {error}"
     return outcomes
 
 
-def _ask(client: Answering, job: Job, dtypes: Sequence[torch.dtype], truths: TruthCache) -> _Answers:
+def _teller(job: Job, clients: Sequence[Answering]) -> Answering | None:
+    """Who computes the truth for all; None where each computes its own."""
+    return next((client for client in clients if client.reference.name == job.truth_of), None)
+
+
+def _shared(teller: Answering | None, answers: dict[Answering, _Answers]) -> dict[Answering, _Answers]:
+    """The answers, with the truth that one gave for all."""
+    if teller is None:
+        return answers
+    return {client: replace(answer, truth=answers[teller].truth) for client, answer in answers.items()}
+
+
+def _ask(
+    client: Answering, job: Job, dtypes: Sequence[torch.dtype], truths: TruthCache, with_truth: bool
+) -> _Answers:
     replies: dict[torch.dtype, Reply] = {}
     for dtype in dtypes:
         if dtype is not torch.float64:
             replies[dtype] = client.execute(job.case, job.inputs, dtype=dtype, weights=job.weights)
             if replies[dtype].status != "ok":
                 return _Answers(replies, None)
+
+    if not with_truth:
+        return _Answers(replies, None)
 
     def compute() -> Reply:
         return client.execute(job.case, job.inputs, lift=True, weights=job.weights)

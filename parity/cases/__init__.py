@@ -4,6 +4,7 @@ from functools import cache
 
 from parity.case import Case
 from parity.cases import (
+    checkpoint,
     common,
     functions,
     hiera,
@@ -20,6 +21,7 @@ from parity.cases import (
     sam2_settings,
     shared,
     tracking,
+    training,
     two_way,
     variants,
     vit,
@@ -43,7 +45,9 @@ _FILES = (
     sam2_settings,
     tracking,
     shared,
+    training,
     variants,
+    checkpoint,
     processing,
 )
 
@@ -62,7 +66,8 @@ def all_cases() -> dict[str, Case]:
 
 def find(case_id: str) -> Case:
     """The case with this id; raises KeyError naming it."""
+    asked_for = {case.id: case for case in checkpoint.STAGES.values()}
     try:
-        return all_cases()[case_id]
+        return (asked_for | all_cases())[case_id]
     except KeyError:
         raise KeyError(f"no case is called {case_id!r}") from None
