@@ -73,17 +73,6 @@ def execute_on(
     return Outcome(outputs, state)
 
 
-def execute_on(
-    module: nn.Module, case: Case, library: Library, inputs: Mapping[str, Tensor], dtype: torch.dtype
-) -> Outcome:
-    """Run and flatten on a module that has its weights already, such as one that was loaded from a file."""
-    with torch.no_grad():
-        result = call(case, library, module, inputs, dtype)
-        outputs = {path: value.detach().clone() for path, value in flatten(result)}
-    state = tuple((name, tuple(entry.shape)) for name, entry in module.state_dict().items())
-    return Outcome(outputs, state)
-
-
 def prepare(
     case: Case,
     library: Library,
