@@ -64,7 +64,13 @@ def matrix(document: Mapping[str, Any] | Sequence[Any]) -> Matrix:
     if not isinstance(entries, Sequence) or isinstance(entries, str):
         raise ValueError("a file of mutants has a list called 'mutants'")
     kills = [_kill(entry) for entry in entries if isinstance(entry, Mapping)]
-    gates = dict.fromkeys(gate for kill in kills for gate in kill.gates)
+    seen = dict.fromkeys(gate for kill in kills for gate in kill.gates)
+    order = document.get("gates") if isinstance(document, Mapping) else None
+    # In the order of the document, coarsest first, and without those that saw nothing.
+    gates = [
+        *(gate for gate in order or () if gate in seen),
+        *(gate for gate in seen if gate not in (order or ())),
+    ]
     return Matrix(tuple(gates), tuple(sorted(kills, key=lambda k: (_STATES.index(k.state), k.block, k.name))))
 
 
