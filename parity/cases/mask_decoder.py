@@ -129,12 +129,17 @@ def _without_levels(side: Side) -> Any:
 
 
 def _stretch(amount: float) -> Callable[[dict[str, Tensor]], None]:
-    """Multiply the single mask's logits, so that some of them are stable and some are not."""
+    """Multiply the single mask's logits, so that some of them are stable and some are not.
+
+    Its predicted IoU is made the highest of all: it must not count where its replacement is chosen.
+    """
 
     def adjust(tensors: dict[str, Tensor]) -> None:
         for kind in ("weight", "bias"):
             name = f"output_hypernetworks_mlps.0.layers.2.{kind}"
             tensors[name] = tensors[name] * amount
+        name = "iou_prediction_head.layers.2.bias"
+        tensors[name] = tensors[name] + 4.0 * torch.eye(len(tensors[name]), dtype=tensors[name].dtype)[0]
 
     return adjust
 

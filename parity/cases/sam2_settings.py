@@ -149,6 +149,13 @@ CASES = (
         adjust=adjusted(-0.092),
     ),
     _case(
+        "mask_of_one_twice",
+        "that an object is not there is added to its pointer twice: by its score, and by the empty mask",
+        {"fixed_no_obj_ptr": False},
+        (Step(0, "one_mask"), Step(1), Step(2, "box"), Step(3)),
+        adjust=adjusted(-0.092),
+    ),
+    _case(
         "few_prompted_frames",
         "of four frames with prompts, the two closest are attended to; of the others only pointers may remain",
         {"max_cond_frames_in_attn": 2, "max_obj_ptrs_in_encoder": 4},
@@ -218,8 +225,8 @@ CASES = (
     ),
     _case(
         "masks_through_decoder",
-        "masks that come as prompts go through the decoder like any other prompt",
-        {"use_mask_input_as_output_without_sam": False},
+        "masks that come as prompts go through the decoder like any other prompt; no point is too few for doubt",
+        {"use_mask_input_as_output_without_sam": False, "multimask_min_pt_num": 1},
         (Step(0, "mask"), Step(1), Step(2, "box"), Step(3)),
         adjust=adjusted(-0.11),
         check=_SEEN,
