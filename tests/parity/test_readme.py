@@ -1,0 +1,65 @@
+"""What the README tells others to do works as it stands there."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+import parity
+from parity.__main__ import main
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+BLOCK = "import torch\n\n\nclass Block(torch.nn.Linear):\n    def __init__(self, d):\n        super().__init__(d, d)\n"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _everything_is_imported() -> None:
+    # A session inside this process forgets what it imported; parts of torch cannot be imported twice.
+    assert parity.check(torch.square, torch.square, torch.ones(2), gradients=True)
+
+
+def section(title: str, language: str) -> str:
+    after = README.partition(f"# {title}\n")[2]
+    found = re.search(rf"```{language}\n(.*?)```", after, re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def test_the_example_records_and_passes(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.syspath_prepend(pytester.path)
+    (pytester.path / "mine.py").write_text(BLOCK)
+    (pytester.path / "theirs.py").write_text(BLOCK)
+    (pytester.path / "test_block.py").write_text(section("parity for your own code", "python"))
+    for options in (["--parity-record"], []):
+        done = pytester.runpytest_inprocess("-q", "-p", "parity.pytest_plugin", *options)
+        done.assert_outcomes(passed=1)
+    (pytester.path / "mine.py").write_text(
+        BLOCK + "    def forward(self, x):\n        return super().forward(x) + 1e-5\n"
+    )
+    done = pytester.runpytest_inprocess("-q", "-p", "parity.pytest_plugin")
+    done.assert_outcomes(failed=1)
+
+
+def test_the_workflow_uses_options_that_exist(pytester: pytest.Pytester) -> None:
+    command = re.search(r"run: pytest (.*)", section("Put this into your CI", "yaml"))
+    assert command is not None
+    offered = (Path(parity.__file__).parent / "pytest_plugin.py").read_text()
+    for option in re.findall(r"--parity-\w+", command[1] + README):
+        assert f'"{option}"' in offered
+
+
+def test_the_options_of_parity_run_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    out = capsys.readouterr().out
+    named = re.search(
+        r"`python -m parity run` takes (.*?),\s+and",
+        README.replace(" and `--sarif`", ", `--sarif`"),
+        re.DOTALL,
+    )
+    assert named is not None
+    options = re.findall(r"`(--\w+)`", named[1])
+    assert len(options) >= 4
+    assert all(option in out for option in options)
