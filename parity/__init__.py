@@ -13,6 +13,8 @@ For other projects: `parity.check(candidate, reference, inputs)`, and the pytest
     goldens     upstream's outputs in files, with provenance
     checking    any two callables, not only our cases
     report      the table for people, the JSON for machines
+    html        one page for people; junit, annotations and sarif for CI
+    where       from a name to its code, cases, goldens, key rules and tests
 
 `python -m parity --help` shows the commands.
 """

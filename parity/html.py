@@ -58,6 +58,7 @@ def page(
     title: str = "parity",
     mutants: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
+    status: int | None = None,
 ) -> str:
     """The page as text.
 
@@ -67,6 +68,7 @@ def page(
         title: what was held against what.
         mutants: what `parity mutants --json` wrote, for the kill matrix.
         notes: sentences on libraries that stand apart.
+        status: the run's exit status, where it does not follow from the records alone.
 
     Raises:
         UsageError: when the extra `plots` is not installed.
@@ -96,7 +98,8 @@ def page(
         counts=counts,
         outputs=sum(row.output != "-" for row in rows),
         failed=sum(number for verdict, number in counts.items() if verdict.failed),
-        status=report.status(rows),
+        status=report.status(rows) if status is None else status,
+        ran=any(verdict not in (Verdict.NOT_RUN, Verdict.NO_COUNTERPART) for verdict in counts),
         meanings=MEANINGS,
         references=sorted({line.reference for line in lines} - {""}),
         versions=environment.get("references") or {},

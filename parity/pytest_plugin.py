@@ -58,7 +58,6 @@ class Parity:
         self._request = request
         self._folder = request.path.parent / "goldens"
         self._count = 0
-        # Maps of where errors sit are for the page alone: small, but not small enough for a JUnit file.
         self._heat = bool(request.config.getoption("--parity-html"))
 
     def check(
@@ -143,15 +142,20 @@ class _Gathering:
         self._records: list[dict[str, Any]] = []
         self._held: list[str] = []
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take a test's findings from its report."""
-        if report.when != "call":
-            return
+        """Take a test's findings from its report, and leave there what a JUnit file should say of them."""
+        properties: list[tuple[str, object]] = []
         for name, value in report.user_properties:
             if name == _PROPERTY:
-                self._records.append(json.loads(str(value)))
-            elif name == _CACHE:
+                record = json.loads(str(value))
+                if report.when == "call":
+                    self._records.append(record)
+                value = json.dumps({key: entry for key, entry in record.items() if key != "heat"})
+            elif name == _CACHE and report.when == "call":
                 self._held.append(str(value))
+            properties.append((name, value))
+        report.user_properties = properties
 
     def pytest_sessionfinish(self) -> None:
         """Write the reports, and remember what held."""

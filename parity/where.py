@@ -186,6 +186,8 @@ def tests_of(name: str) -> list[Place]:
     """Where tests first mention a name, one place for each file; none where tests are not installed."""
     word = re.compile(rf"\b{re.escape(name)}\b")
     places = []
+    if not (_ROOT / "pyproject.toml").exists():  # installed: another package may have left a folder `tests`
+        return []
     for file in sorted((_ROOT / "tests").rglob("*.py")):
         for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
             if word.search(line) and not line.lstrip().startswith(("import ", "from ")):

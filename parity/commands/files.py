@@ -58,6 +58,7 @@ def write(
     versions: Mapping[str, Mapping[str, str]],
     seconds: float,
     notes: Sequence[str] = (),
+    status: int | None = None,
 ) -> None:
     """Write what was asked for.
 
@@ -67,6 +68,7 @@ def write(
         versions: of each reference's packages.
         seconds: how long the run took.
         notes: sentences on libraries that stand apart.
+        status: the run's exit status.
     """
     for file in filter(None, (options.json, options.html, options.junit, options.sarif)):
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -83,6 +85,7 @@ def write(
             title="samblocks against its references",
             mutants=_mutants(options.mutants) if options.mutants is not None else None,
             notes=notes,
+            status=status,
         )
         report.write_text(options.html, page)
     if options.github or os.environ.get("GITHUB_ACTIONS") == "true":

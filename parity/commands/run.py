@@ -110,8 +110,9 @@ def _run(options: argparse.Namespace) -> int:
     for line in outlier.lines(strangers):
         print(line)
     print(f"{len(work)} cases in {elapsed:.0f} s")
-    files.write(options, rows, versions, elapsed, [str(stranger) for stranger in strangers])
-    return report.status(rows, missing_by_name=any(name in missing for name in named))
+    status = report.status(rows, missing_by_name=any(name in missing for name in named))
+    files.write(options, rows, versions, elapsed, [str(stranger) for stranger in strangers], status)
+    return status
 
 
 def _chosen(options: argparse.Namespace) -> list[Case]:

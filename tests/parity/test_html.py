@@ -81,6 +81,8 @@ def test_all_held_and_nothing_ran_are_said_so() -> None:
     nothing = html.page([record("B/c", "NOT RUN", output="-", dtype="-")], ENVIRONMENT)
     assert "Nothing was compared." in nothing
     assert "Nothing was compared." in html.page([], ENVIRONMENT)
+    missing = html.page([record("B/c", "EXACT"), record("B/d", "NOT RUN")], ENVIRONMENT, status=3)
+    assert "A reference that was asked for is missing." in missing
 
 
 def test_the_page_loads_nothing() -> None:

@@ -67,6 +67,18 @@ def test_a_stranger_records_once_and_is_judged_from_then_on(project: Path, sessi
     assert "R is above 2" in planted.stdout.str()
 
 
+def test_the_page_has_maps_and_the_junit_file_has_none(project: Path, session: Session) -> None:
+    plant_a_bug(project)
+    session("--parity-record", "--parity-html=p.html", "--junitxml=j.xml", "--parity-json=p.json")
+    page = (project / "p.html").read_text()
+    assert page.count('<img src="data:image/png') == 2
+    assert "2 of 2 comparisons did not hold" in page
+    for file in ("j.xml", "p.json"):
+        text = (project / file).read_text()
+        assert "ratio" in text
+        assert "levels" not in text
+
+
 def test_an_interrupted_run_goes_on(project: Path, session: Session) -> None:
     first = session("-k", "side", "-p", "cacheprovider")
     first.assert_outcomes(passed=1)
