@@ -19,19 +19,34 @@ def canonical_paths(module: nn.Module, canonical: Canonical) -> dict[str, str]:
         module: the tree.
         canonical: the name in Meta's layout of a tensor of the state dict.
     """
-    tensors = {name: _or_none(canonical, name) for name in module.state_dict()}
+    tensors = _names_of_tensors(module, canonical)
     paths = {"": ""}
     for path, _ in module.named_modules(remove_duplicate=False):
         if not path:
             continue
         parent, _, last = path.rpartition(".")
         below = [
-            (name[len(path) + 1 :], target)
-            for name, target in tensors.items()
-            if target is not None and name.startswith(f"{path}.")
+            (name[len(path) + 1 :], target) for name, target in tensors.items() if name.startswith(f"{path}.")
         ]
-        paths[path] = _stem(below) or ".".join(part for part in (paths[parent], last) if part)
+        stem = _stem(below)
+        inherited = ".".join(part for part in (paths[parent], last) if part)
+        paths[path] = inherited if stem is None else stem
     return paths
+
+
+def _names_of_tensors(module: nn.Module, canonical: Canonical) -> dict[str, str]:
+    """Where each tensor is in the tree → its canonical name; a state dict may call it otherwise."""
+    state = module.state_dict()
+    homes = {(value.data_ptr(), value.shape): name for name, value in state.items()}
+    found = {}
+    for path, part in module.named_modules(remove_duplicate=False):
+        for name, value in (*part._parameters.items(), *part._buffers.items()):
+            full = f"{path}.{name}" if path else name
+            key = full if full in state or value is None else homes.get((value.data_ptr(), value.shape))
+            target = _or_none(canonical, key) if key in state else None
+            if target is not None:
+                found[full] = target
+    return found
 
 
 def attributes(module: nn.Module) -> dict[str, Any]:
@@ -58,15 +73,19 @@ def differing(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     ]
 
 
-def _stem(below: Iterable[tuple[str, str]]) -> str:
-    """The path under which most tensors have kept the rest of their names; "" if none has."""
-    stems = Counter(target.removesuffix(f".{rest}") for rest, target in below if target.endswith(f".{rest}"))
-    return stems.most_common(1)[0][0] if stems else ""
+def _stem(below: Iterable[tuple[str, str]]) -> str | None:
+    """The path under which most tensors have kept the rest of their names; None if none has."""
+    stems = Counter(
+        target.removesuffix(rest).removesuffix(".")
+        for rest, target in below
+        if target == rest or target.endswith(f".{rest}")
+    )
+    return stems.most_common(1)[0][0] if stems else None
 
 
-def _or_none(canonical: Canonical, name: str) -> str | None:
+def _or_none(canonical: Canonical, name: str | None) -> str | None:
     try:
-        return canonical(name)
+        return None if name is None else canonical(name)
     except (KeyError, ValueError):  # a tensor that Meta's layout does not have
         return None
 

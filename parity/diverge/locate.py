@@ -125,7 +125,7 @@ class Comparer:
         self._store, self._bound = store, bound
         self._paths = {name: path for path, name in reversed(canonical_paths(ours, str).items())}
         parts = theirs.parts
-        self._names = {path: part.canonical for path, part in parts.items()}
+        self._names = _unshared({path: part.canonical for path, part in parts.items()})
         modules = {name: ours.get_submodule(path) for name, path in self._paths.items()}
         self._sides = Sides(theirs, modules, store, within, bound)
         self._own_calls = {(call.path, call.method, call.occurrence): call for call in own.calls}
@@ -136,6 +136,8 @@ class Comparer:
         skipped: dict[str, str] = {}
         for call in self._theirs.calls:
             found = self._replayed(call)
+            if isinstance(found, Tap) and self._only_unlike(call, found):
+                found = f"called otherwise there: {found.introduced.cause}"
             if isinstance(found, str):
                 skipped.setdefault(self._name(call), found)
             else:
@@ -154,6 +156,11 @@ class Comparer:
             self._theirs.note,
             self._bound,
         )
+
+    def _only_unlike(self, call: Call, tap: Tap) -> bool:
+        """A part of a tree with other names is also called otherwise, which is no mistake of ours."""
+        renamed = call.path != self._names[call.path]
+        return renamed and tap.introduced.verdict is Verdict.INCOMPARABLE
 
     def _name(self, call: Call) -> str:
         return call_name(self._names[call.path], call.method)
@@ -247,6 +254,21 @@ class Comparer:
             elif ours[name] != theirs[name]:
                 found.append(f"{name}: the values differ")
         return found
+
+
+def _unshared(names: dict[str, str]) -> dict[str, str]:
+    """Names of modules; one that wraps another and has nothing beside it keeps the name, the inner one gets its own."""
+    outermost: dict[str, str] = {}
+    for path, name in names.items():
+        outermost.setdefault(name, path)
+    return {
+        path: name if outermost[name] == path or not _inside(path, outermost[name]) else path
+        for path, name in names.items()
+    }
+
+
+def _inside(path: str, other: str) -> bool:
+    return path.startswith(f"{other}.") if other else True
 
 
 def innermost(taps: list[Tap]) -> list[Tap]:
