@@ -70,7 +70,7 @@ def case(variant: str, size: int = SIZE) -> Case:
     return Case(
         block="SAM2Model" if sam2 else "SAMModel",
         name=f"stages_{variant}",
-        why="the whole way from a photograph to masks at full size, with the weights of a checkpoint",
+        why=f"{variant}: the whole way from a photograph to masks, at full size, with a checkpoint's weights",
         variant=variant,
         # Against Ultralytics too, 2.0 is run as its weights were trained: see the cases of tracking.
         kwargs={"add_tpos_enc_to_obj_ptrs": False} if variant.startswith("sam2_") else {},

@@ -25,7 +25,7 @@ _SAM = tuple(
     Case(
         block="SAMModel",
         name=variant,
-        why="the released model on one image, with clicks, boxes and a click on earlier logits",
+        why=f"{variant} as released, on one image, with clicks, boxes and clicks on earlier logits",
         variant=variant,
         image_size=512,
         inputs=images.inputs(512),
@@ -41,7 +41,7 @@ _SAM2 = tuple(
     Case(
         block="SAM2Model",
         name=f"{version}_hiera_{size}",
-        why="the released model on one image, with clicks, boxes and clicks on earlier logits",
+        why=f"{version}_hiera_{size} as released, on one image, with clicks, boxes and clicks on earlier logits",
         variant=f"{version}_hiera_{size}",
         image_size=256,
         inputs=images.inputs(256),
