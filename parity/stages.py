@@ -6,7 +6,7 @@ wherever the file has Meta's names.
 """
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def checkpoint_jobs(checkpoint: str, *, image: Path | None = None) -> Iterator[l
         yield [Job(case, tensors, weights, model=model, truth_of=truth_of(report.variant))]
 
 
-def reference_weights(model: nn.Module, report: LoadReport) -> Mapping[str, Tensor]:
+def reference_weights(model: nn.Module, report: LoadReport) -> dict[str, Tensor]:
     """What the references load, by Meta's names: the file's own tensors, where it has those names."""
     own = model.state_dict()
     file = read(report.path)

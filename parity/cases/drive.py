@@ -150,7 +150,7 @@ def tracked(side: Side, script: Sequence[Step], objects: int = 2) -> dict[str, T
                 found.add_levels(features[step.frame])
             maps, codes, sizes = prepared(net, features[step.frame], objects)
             points, mask = prompt(side.inputs, step.prompt)
-            earlier = _forget(known, step) if step.prompt else None
+            earlier = _take_back(known, step)
             calls.results.clear()
             result = net.track_step(
                 frame_idx=step.frame,
@@ -164,7 +164,7 @@ def tracked(side: Side, script: Sequence[Step], objects: int = 2) -> dict[str, T
                 num_frames=len(frames),
                 track_in_reverse=step.reverse,
                 run_mem_encoder=step.remember,
-                prev_sam_mask_logits=earlier["pred_masks"].clamp(-32, 32) if step.correct else None,
+                prev_sam_mask_logits=earlier,
             )
             kept = {name: result.get(name) for name in _KEPT}
             known["cond_frame_outputs" if step.prompt else "non_cond_frame_outputs"][step.frame] = kept
@@ -222,10 +222,16 @@ def prompt(inputs: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor] |
     return {"point_coords": inputs[name], "point_labels": labels}, None
 
 
-def _forget(known: dict[str, dict[int, Any]], step: Step) -> Any:
-    """Take what was tracked on a frame out of memory: from now on its prompt says what is there."""
+def _take_back(known: dict[str, dict[int, Any]], step: Step) -> Tensor | None:
+    """Take what was tracked on a prompted frame out of memory; its logits, where the prompt corrects them."""
+    if not step.prompt:
+        return None
     tracked = known["non_cond_frame_outputs"].pop(step.frame, None)
-    return tracked or known["cond_frame_outputs"].get(step.frame)
+    if not step.correct:
+        return None
+    earlier = tracked or known["cond_frame_outputs"][step.frame]
+    logits: Tensor = earlier["pred_masks"]
+    return logits.clamp(-32, 32)
 
 
 def _add_stages(found: Stacks, net: Any, calls: Calls, dense_varies: bool) -> None:
