@@ -12,6 +12,8 @@ For other projects: `parity.check(candidate, reference, inputs)`, and the pytest
     runner      cases × references × precisions
     goldens     upstream's outputs in files, with provenance
     checking    any two callables, not only our cases
+    diverge/    the module in which two implementations part, each replayed on the other's inputs
+    impact      flipped pixels, other choices: what a difference does
     report      the table for people, the JSON for machines
     html        one page for people; junit, annotations and sarif for CI
     where       from a name to its code, cases, goldens, key rules and tests

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from parity import diverge, pictures
-from parity.case import Case
+from parity.case import Case, NoCounterpart
 from parity.commands.run import start_clients
 from parity.diverge import subjects, text
 from parity.diverge.locate import Comparer, Report
@@ -84,11 +84,17 @@ def _run(options: argparse.Namespace) -> int:
             if not clients:
                 print(f"{options.reference}: NOT RUN: {missing[options.reference]}")
                 return 3
-            case, inputs, weights = _subject(options, stack)
+            cases, inputs, weights = _subject(options, stack)
+            for case in cases:
+                try:
+                    judge = stack.enter_context(
+                        traced(case, clients[0], inputs=inputs, weights=weights, bound=options.bound)
+                    )
+                    break
+                except NoCounterpart as error:
+                    if case is cases[-1]:
+                        raise UsageError(f"{options.reference} on {case.id}: {error}") from None
             subject, against = case.id, options.reference
-            judge = stack.enter_context(
-                traced(case, clients[0], inputs=inputs, weights=weights, bound=options.bound)
-            )
             if options.plant:
                 return _plant(judge, options.plant)
             report = judge(None)
@@ -122,7 +128,8 @@ def traced(
         bound: largest R that a module may introduce.
 
     Raises:
-        UsageError: the reference cannot run the case.
+        NoCounterpart: the reference has no such block, or not with these arguments.
+        UsageError: it raised something else on the case.
     """
     given = case.tensors() if inputs is None else inputs
     loaded = safetensors.torch.load_file(weights) if weights else None
@@ -130,6 +137,8 @@ def traced(
         store = Store(Path(folder))
         file = str(weights) if weights else None
         reply = client.trace({"do": "run", "case": case.id, "folder": folder, "weights": file}, given)
+        if reply["status"] == "no counterpart":
+            raise NoCounterpart(reply["message"])
         if reply["status"] != "ok":
             raise UsageError(f"{client.reference.name} on {case.id}: {reply['message']}")
         theirs = Trace.from_json(reply["trace"])
@@ -155,14 +164,14 @@ def traced(
 
 def _subject(
     options: argparse.Namespace, stack: ExitStack
-) -> tuple[Case, dict[str, Tensor] | None, Path | None]:
+) -> tuple[list[Case], dict[str, Tensor] | None, Path | None]:
     if options.case:
         case = subjects.find(options.case)
         if case.is_function:
             raise UsageError(f"{case.id} is about a function: there are no modules to look into")
-        return case, None, None
+        return [case], None, None
     if options.block:
-        return subjects.of_block(options.block)[0], None, None
+        return subjects.of_block(options.block), None, None
     weights = None
     if options.checkpoint:
         variant, weights = stack.enter_context(_canonical_weights(options.checkpoint, options.size))
@@ -175,7 +184,7 @@ def _subject(
     inputs = case.tensors()
     if options.image:
         inputs["frames"] = _photograph(options.image, inputs["frames"])
-    return case, inputs, weights
+    return [case], inputs, weights
 
 
 @contextmanager
@@ -224,9 +233,10 @@ def _plant(judge: Callable[[Change], Report], wanted: str) -> int:
 def _pair(name: str) -> tuple[nn.Module, nn.Module, Any]:
     package, _, factory = name.partition(":")
     try:
-        made = getattr(importlib.import_module(package), factory)()
-    except (ImportError, AttributeError) as error:
+        make = getattr(importlib.import_module(package), factory)
+    except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(f"--pair {name}: {error}") from None
+    made = make() if callable(make) else None
     if not isinstance(made, tuple) or len(made) != 3:
         raise UsageError(f"--pair {name}: must return (candidate, reference, inputs)")
     return made

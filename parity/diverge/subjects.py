@@ -28,7 +28,7 @@ def find(subject: str) -> Case:
 
 
 def of_block(block: str) -> list[Case]:
-    """The cases of a block that have a module; those of one line in evaluation mode first.
+    """The cases of a block, in their order.
 
     Raises:
         UsageError: no case is about it, or it is a function.

@@ -19,9 +19,10 @@ def lines(report: Report, *, everything: bool = False) -> Iterator[str]:
     yield from verdict(report)
     yield ""
     yield f"{'introduced':>10} {'in all':>10}  point"
+    born = {culprit.tap.index for culprit in report.culprits}
     for tap in report.taps:
         if everything or tap.failed or tap.point:
-            yield _row(tap, report.bound)
+            yield _row(tap, report.bound, tap.index in born)
     yield ""
     ratios = [t.introduced.ratio for t in report.taps if not t.failed and t.introduced.ratio is not None]
     held = sum(not tap.failed for tap in report.taps)
@@ -96,12 +97,14 @@ def verdict(report: Report) -> Iterator[str]:
                 yield f"        {text}"
 
 
-def _row(tap: Tap, bound: float) -> str:
+def _row(tap: Tap, bound: float, born: bool) -> str:
     result = tap.introduced
     own = "bit-equal" if result.ratio is None and not tap.failed else _figure(result.ratio, "unlike")
     name = tap.point or ""
     where = f"{tap.name}{f' (call {tap.occurrence + 1})' if tap.occurrence else ''}"
-    state = "BORN HERE" if tap.failed else "inherited" if tap.total is not None and tap.total > bound else ""
+    state = "inherited" if tap.total is not None and tap.total > bound else ""
+    if tap.failed:
+        state = "BORN HERE" if born else "around it"
     text = f"{own:>10} {_figure(tap.total, ''):>10}  {name:22} {where}"
     return f"{text}  {state}".rstrip()
 
