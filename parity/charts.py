@@ -124,12 +124,13 @@ def _tenths(figures: Sequence[tuple[float, bool]]) -> tuple[Bin, ...]:
             min(count, math.ceil(ratio / _STEP - 1e-9) - 1) if 0 < ratio < math.inf else count * (ratio != 0)
         ] += 1
     most = max(tally, default=0) or 1
+    failed = any(bad and not ratio <= _LAST for ratio, bad in figures)
     bins = []
     for place, number in enumerate(tally):
         beyond = place == count
         label = "above 2" if beyond else f"{place * _STEP:.1f} to {(place + 1) * _STEP:.1f}"
         tick = "> 2" if beyond else (f"{place * _STEP:g}" if place % 5 == 0 else "")
-        bins.append(Bin(label, number, tick, beyond and number > 0, place, 100 * number / most))
+        bins.append(Bin(label, number, tick, beyond and failed, place, 100 * number / most))
     return tuple(bins)
 
 
@@ -139,10 +140,10 @@ def _decades(figures: Sequence[tuple[float, bool]]) -> tuple[Bin, ...]:
     if not finite:
         return ()
     powers = [math.floor(math.log10(value)) for value, _ in finite]
-    low, high = min(powers), max(*powers, min(powers) + 3)
+    low, high = min(powers), max(*powers, min(powers) + 7)
     bins = []
     counts = [powers.count(power) for power in range(low, high + 1)]
-    every = 1 + len(counts) // 8
+    every = 2 + len(counts) // 16
     for place, number in enumerate(counts):
         power = low + place
         bad = any(failed for at, (_, failed) in zip(powers, finite, strict=True) if at == power)

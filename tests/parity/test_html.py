@@ -139,11 +139,14 @@ def row(ratio: float | None, output: str = "out", verdict: Verdict = Verdict.WIT
 
 def test_ratios_are_counted_in_tenths_and_beyond_two_together() -> None:
     ratios = [0.05, 0.1, 0.95, 1.0, 1.01, 2.0, 2.01, 1e9, float("inf"), 0.0]
-    (chart,) = charts.histograms([*map(row, ratios), row(None, verdict=Verdict.EXACT)])
+    worst = row(3.0, verdict=Verdict.DIVERGED)
+    (chart,) = charts.histograms([*map(row, ratios), worst, row(None, verdict=Verdict.EXACT)])
     counts = {bin.label: bin.count for bin in chart.bins if bin.count}
-    assert counts == {"0.0 to 0.1": 3, "0.9 to 1.0": 2, "1.0 to 1.1": 1, "1.9 to 2.0": 1, "above 2": 3}
+    assert counts == {"0.0 to 0.1": 3, "0.9 to 1.0": 2, "1.0 to 1.1": 1, "1.9 to 2.0": 1, "above 2": 4}
     assert chart.equal == 1
     assert [bin.label for bin in chart.bins if bin.bad] == ["above 2"]
+    (looser,) = charts.histograms([row(2.5)])  # within a bound of its own
+    assert not any(bin.bad for bin in looser.bins)
 
 
 def test_relative_differences_are_counted_in_powers_of_ten() -> None:
