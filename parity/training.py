@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -41,15 +42,17 @@ class Injected(TorchFunctionMode):
 
     def uniform(self, like: Tensor) -> Tensor:
         """The next draw, uniform in [0, 1), in the type of `like`."""
-        self.drawn += 1
-        values = fill.uniform(f"draw {self.drawn} of {tuple(like.shape)}", like.shape, 0.0, 1.0)
-        return torch.from_numpy(values).to(like.dtype)
+        return torch.from_numpy(self._draw(like)).to(like.dtype)
 
     def keep(self, like: Tensor, probability: float) -> Tensor:
         """The next mask: 1 with the given probability, else 0, in the type of `like`."""
+        return torch.from_numpy(self._draw(like) < probability).to(like.dtype)
+
+    def _draw(self, like: Tensor) -> np.ndarray:
         self.drawn += 1
-        values = fill.uniform(f"draw {self.drawn} of {tuple(like.shape)}", like.shape, 0.0, 1.0)
-        return torch.from_numpy(values < probability).to(like.dtype)
+        # Axes of length one are no part of the name: some libraries carry one more than others.
+        name = f"draw {self.drawn} of {[size for size in like.shape if size != 1]}"
+        return fill.uniform(name, like.shape, 0.0, 1.0)
 
 
 def _bernoulli_(mode: Injected, x: Tensor, p: float = 0.5, **_: Any) -> Any:
@@ -112,19 +115,28 @@ def loss_of(side: Side, result: Any) -> Tensor:
     return total
 
 
-def gradients(run: Run = plain, *, drops: bool = False, vanishing: tuple[str, ...] = ()) -> Callable[[Side], Any]:
+def gradients(
+    run: Run = plain,
+    *,
+    drops: bool = False,
+    vanishing: tuple[str, ...] = (),
+    fixed: tuple[str, ...] = (),
+) -> Callable[[Side], Any]:
     """Outputs, and the gradients of all inputs and parameters, with injected masks.
 
     Args:
         run: the call.
         drops: something must have been dropped, else the case is blind.
         vanishing: last parts of names of parameters whose gradient is zero in exact arithmetic.
+        fixed: inputs of so few numbers that the rounding of their gradients is luck.
     """
 
     def call(side: Side) -> Any:
         with torch.enable_grad(), Injected() as masks:
             given = {
-                name: value.detach().requires_grad_() if value.is_floating_point() else value
+                name: value.detach().requires_grad_()
+                if value.is_floating_point() and name not in fixed
+                else value
                 for name, value in side.inputs.items()
             }
             result = run(side, given)
@@ -144,15 +156,22 @@ def gradients(run: Run = plain, *, drops: bool = False, vanishing: tuple[str, ..
     return call
 
 
-OPTIMIZERS: dict[str, Callable[[list[nn.Parameter]], torch.optim.Optimizer]] = {
-    "SGD": lambda parameters: torch.optim.SGD(parameters, lr=0.05, momentum=0.9, weight_decay=0.01),
-    # A usual eps of 1e-8 would turn the rounding of a gradient that is zero into a step of full length.
-    "AdamW": lambda parameters: torch.optim.AdamW(parameters, lr=2e-3, eps=1e-5, weight_decay=0.05),
+OPTIMIZERS: dict[str, Callable[[list[nn.Parameter], float], torch.optim.Optimizer]] = {
+    "SGD": lambda parameters, rate: torch.optim.SGD(
+        parameters, lr=0.05 * rate, momentum=0.9, weight_decay=0.01
+    ),
+    # A usual eps of 1e-8 would turn the rounding of a gradient that is zero into a step of full length;
+    # this one is of the size of the gradients here.
+    "AdamW": lambda parameters, rate: torch.optim.AdamW(
+        parameters, lr=2e-3 * rate, eps=1e-3, weight_decay=0.05
+    ),
 }
 """The optimizers that trajectories are followed with."""
 
 
-def steps(optimizer: str, run: Run = plain, *, count: int = 5, drops: bool = False) -> Callable[[Side], Any]:
+def steps(
+    optimizer: str, run: Run = plain, *, count: int = 5, drops: bool = False, rate: float = 1.0
+) -> Callable[[Side], Any]:
     """Losses and final weights of a few steps of training, with injected masks.
 
     Args:
@@ -160,12 +179,13 @@ def steps(optimizer: str, run: Run = plain, *, count: int = 5, drops: bool = Fal
         run: the call.
         count: number of steps.
         drops: something must have been dropped, else the case is blind.
+        rate: multiplies the optimizer's rate: large models with filled weights would be thrown off by it.
     """
 
     def call(side: Side) -> Any:
         parameters = _parameters(side, ())
         before = torch.cat([value.detach().flatten() for value in parameters.values()])
-        stepper = OPTIMIZERS[optimizer](list(parameters.values()))
+        stepper = OPTIMIZERS[optimizer](list(parameters.values()), rate)
         losses = []
         with torch.enable_grad(), Injected() as masks:
             for _ in range(count):
@@ -187,4 +207,6 @@ def _parameters(side: Side, vanishing: tuple[str, ...]) -> dict[str, nn.Paramete
 
 def _seen(masks: Injected, drops: bool) -> None:
     if drops and masks.drawn == 0:
-        raise AssertionError("nothing was dropped: the library draws its masks in a way that is not known here")
+        raise AssertionError(
+            "nothing was dropped: the library draws its masks in a way that is not known here"
+        )

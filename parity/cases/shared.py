@@ -89,7 +89,8 @@ _VIT = (
 _ATTENTION = {"embedding_dim": 16, "num_heads": 1, "feat_sizes": (3, 3)}
 
 
-def _layer(dropout: float) -> dict[str, Any]:
+def small_layer(dropout: float) -> dict[str, Any]:
+    """Arguments of a small layer of memory attention that reads memory of the released width."""
     return {
         "d_model": 16,
         "dim_feedforward": 24,
@@ -116,7 +117,7 @@ _MEMORY_ATTENTION = (
         block="MemoryAttentionLayer",
         name="released_memory_width",
         why="two frames of memory and four pointers, 64 wide as released",
-        kwargs=_layer(0.0),
+        kwargs=small_layer(0.0),
         inputs=_MEMORY,
         call=_with_pointers,
     ),
@@ -124,7 +125,7 @@ _MEMORY_ATTENTION = (
         block="MemoryAttentionLayer",
         name="released_memory_width_train",
         why="in training the three parts drop what they add in the same order",
-        kwargs=_layer(0.3),
+        kwargs=small_layer(0.3),
         inputs=_MEMORY,
         call=_with_pointers,
         train=True,
@@ -136,7 +137,7 @@ _MEMORY_ATTENTION = (
         kwargs={
             "d_model": 16,
             "pos_enc_at_input": True,
-            "layer": make("MemoryAttentionLayer", **_layer(0.0)),
+            "layer": make("MemoryAttentionLayer", **small_layer(0.0)),
             "num_layers": 3,
         },
         inputs={
