@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from samblocks.blocks.common import MLP, drop_path_or_nothing
 from samblocks.ops.attend import attend
+from samblocks.ops.attend_in_steps import Form
 from samblocks.ops.linear import linear
 from samblocks.ops.norm import layer_norm
 from samblocks.ops.windows import window_partition, window_unpartition
@@ -62,6 +63,9 @@ class MultiScaleAttention(nn.Module):
     Upstream: facebookresearch/sam2 sam2/modeling/backbones/hieradet.py
     """
 
+    form: Form = "fused"
+    """The order of operations: the fused kernel's, or that of the library whose attention it stands for."""
+
     def __init__(self, dim: int, dim_out: int, num_heads: int, q_pool: nn.Module | None = None) -> None:
         super().__init__()
         if num_heads < 1 or dim_out % num_heads:
@@ -91,7 +95,7 @@ class MultiScaleAttention(nn.Module):
             q = do_pool(q.reshape(batch, height, width, self.dim_out), self.q_pool)
             height, width = q.shape[1:3]
             q = q.reshape(batch, height * width, self.num_heads, head_dim)
-        out = attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+        out = attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), form=self.form)
         return linear(self.proj, out.transpose(1, 2).reshape(batch, height, width, self.dim_out))
 
 

@@ -79,18 +79,17 @@ class REAttention(nn.Module):
             batch, height * width, 3, self.num_heads, channels // self.num_heads
         )
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        bias: Tensor | tuple[Tensor, ...] | None = None
-        if self.use_rel_pos:
-            size = (height, width)
-            # The bias is that of the plain queries: only the dot products are scaled.
-            tables = (q.flatten(0, 1), self.rel_pos_h, self.rel_pos_w, size, size)
-            if self.form == "fused":
-                bias = rel_pos_bias(*tables).reshape(batch, self.num_heads, height * width, height * width)
-            else:
-                terms = rel_pos_terms(*tables)
-                bias = tuple(term.reshape(batch, self.num_heads, *term.shape[1:]) for term in terms)
+        bias = self._bias(q, (height, width)) if self.use_rel_pos else None
         out = merge_heads(attend(q, k, v, bias=bias, scale=self.scale, form=self.form))
         return linear(self.proj, out.reshape(batch, height, width, channels))
+
+    def _bias(self, q: Tensor, size: tuple[int, int]) -> Tensor | tuple[Tensor, ...]:
+        """What relative positions add to the scores [B, h, N, N], or the two terms that are added in turn."""
+        # The bias is that of the plain queries: only the dot products are scaled.
+        tables = (q.flatten(0, 1), self.rel_pos_h, self.rel_pos_w, size, size)
+        if self.form == "fused":
+            return rel_pos_bias(*tables).reshape(*q.shape[:3], q.shape[2])
+        return tuple(term.reshape(*q.shape[:2], *term.shape[1:]) for term in rel_pos_terms(*tables))
 
 
 class Block(nn.Module):

@@ -34,6 +34,8 @@ class Slot:
         host_kind: the same on the host's side, where a buffer may be a parameter.
         host: the host's module that holds it.
         host_name: its name there.
+        our_path: all of its name in our module.
+        host_path: all of its name in the host's.
     """
 
     kind: str
@@ -42,6 +44,8 @@ class Slot:
     host_kind: str
     host: nn.Module
     host_name: str
+    our_path: str
+    host_path: str
 
     def give_back(self) -> None:
         """Let the host's module hold what ours holds by now."""
@@ -70,11 +74,27 @@ def adopt(ours: nn.Module, host: nn.Module, names: Names = same) -> list[Slot]:
     Raises:
         SwapError: the host lacks something that ours needs, or holds something that ours has no place for.
     """
+    pairs = counterparts(ours, host, names)
     slots = [*_leaves(ours, host, names), *_tensors(ours, host, names)]
-    _flags(ours, host)
-    _attributes(ours, host)
-    _check(ours, host, names)
+    _flags(ours, host, pairs)
+    for module, found in pairs if names is same else pairs[:1]:
+        _attributes(module, found)
+    _check(ours, host)
     return slots
+
+
+def counterparts(ours: nn.Module, host: nn.Module, names: Names = same) -> list[tuple[nn.Module, nn.Module]]:
+    """Our modules and the host's that they stand for: by path, or by the tensors they hold where names differ."""
+    found = []
+    for path, module in ours.named_modules():
+        theirs: str | None = path
+        if names is not same and path:
+            tensors = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+            theirs = parent(names(f"{path}.{tensors[0][0]}"))[0] if tensors else None
+        other = None if theirs is None else at(host, theirs)
+        if other is not None and other is not module:
+            found.append((module, other))
+    return found
 
 
 def is_leaf(module: nn.Module) -> bool:
@@ -105,11 +125,11 @@ def _leaves(ours: nn.Module, host: nn.Module, names: Names) -> Iterator[Slot]:
             continue
         tensors = [name for name, _ in (*leaf.named_parameters(), *leaf.named_buffers())]
         theirs = parent(names(f"{path}.{tensors[0]}"))[0] if tensors else path
-        found = at(host, theirs)
+        found = at(host, theirs) if tensors or names is same else None
         if found is None:
             if tensors:
                 raise SwapError(f"it has no module {theirs}")
-            continue  # an activation that the host applies as a function
+            continue  # an activation that the host applies as a function, or has elsewhere
         if counterpart(found) is not None or isinstance(found, CONTAINERS):
             raise SwapError(f"{theirs} is a {qualified(type(found))}, not a single layer")
         (before, last), (host_before, host_last) = parent(path), parent(theirs)
@@ -117,7 +137,7 @@ def _leaves(ours: nn.Module, host: nn.Module, names: Names) -> Iterator[Slot]:
         if holder is None or host_holder is None:
             raise SwapError(f"it has no module {host_before}")
         holder._modules[last] = found
-        yield Slot("_modules", holder, last, "_modules", host_holder, host_last)
+        yield Slot("_modules", holder, last, "_modules", host_holder, host_last, path, theirs)
 
 
 def _tensors(ours: nn.Module, host: nn.Module, names: Names) -> Iterator[Slot]:
@@ -130,15 +150,17 @@ def _tensors(ours: nn.Module, host: nn.Module, names: Names) -> Iterator[Slot]:
                 if held is None:
                     continue
                 full = f"{path}.{name}" if path else name
-                host_path, host_name = parent(names(full))
+                theirs = names(full)
+                host_path, host_name = parent(theirs)
                 holder = at(host, host_path)
                 for host_kind in ("_parameters", "_buffers"):
                     tensor = getattr(holder, host_kind, {}).get(host_name)
                     if holder is not None and tensor is not None:
-                        yield _enter(Slot(host_kind, module, name, host_kind, holder, host_name), kind)
+                        slot = Slot(host_kind, module, name, host_kind, holder, host_name, full, theirs)
+                        yield _enter(slot, kind)
                         break
                 else:
-                    raise SwapError(f"it has no tensor {names(full)}")
+                    raise SwapError(f"it has no tensor {theirs}")
 
 
 def _enter(slot: Slot, kind: str) -> Slot:
@@ -155,15 +177,13 @@ def _enter(slot: Slot, kind: str) -> Slot:
     return slot
 
 
-def _flags(ours: nn.Module, host: nn.Module) -> None:
-    """The training flag of each module is that of its counterpart, or of the module around it."""
-    for path, module in ours.named_modules():
-        found: nn.Module | None = None
-        while found is None:
-            found = at(host, path)
-            path = parent(path)[0]
-        if found is not module:
-            module.training = found.training
+def _flags(ours: nn.Module, host: nn.Module, pairs: list[tuple[nn.Module, nn.Module]]) -> None:
+    """The training flag of each module is that of its counterpart, or else of the whole."""
+    theirs = {id(module) for module in host.modules()}
+    known = {id(module): found.training for module, found in pairs}
+    for module in ours.modules():
+        if id(module) not in theirs:
+            module.training = known.get(id(module), host.training)
 
 
 _PLAIN = (int, float, bool, str, type(None), torch.dtype, torch.Size)
@@ -172,19 +192,15 @@ _BASE = frozenset(vars(nn.Module())) | {"training"}
 
 def _attributes(ours: nn.Module, host: nn.Module) -> None:
     """Plain attributes: those of the same name take the host's value, those that ours lacks are added."""
-    for path, module in ours.named_modules():
-        found = at(host, path)
-        if found is None or found is module:
+    own = vars(ours)
+    for name, value in vars(host).items():
+        if name in _BASE or name in ours._modules:
             continue
-        for name, value in vars(found).items():
-            if name in _BASE or name.startswith("_") or name in module._modules:
-                continue
-            own = vars(module)
-            if name in own:
-                if _plain(value) and _plain(own[name]):
-                    own[name] = value
-            elif not hasattr(module, name) or (_plain(value) and _plain(getattr(type(module), name, ...))):
+        if name in own:
+            if _plain(value) and _plain(own[name]):
                 own[name] = value
+        elif not hasattr(ours, name) or (_plain(value) and _plain(getattr(type(ours), name, ...))):
+            own[name] = value
 
 
 def _plain(value: Any) -> bool:
@@ -195,7 +211,7 @@ def _plain(value: Any) -> bool:
     return isinstance(value, _PLAIN)
 
 
-def _check(ours: nn.Module, host: nn.Module, names: Names) -> None:
+def _check(ours: nn.Module, host: nn.Module) -> None:
     """Every tensor of the host is held by ours, as the same object, and nothing else is."""
     held = {id(tensor) for tensor in _all(ours)}
     theirs = {id(tensor): name for name, tensor in _named(host)}

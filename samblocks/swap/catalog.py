@@ -22,6 +22,10 @@ class Counterpart:
     target: str
 
 
+def _prefixed(prefix: str, names: str) -> dict[str, str]:
+    return {prefix + name: name for name in names.split()}
+
+
 _ULTRALYTICS = {
     "ultralytics.models.sam.modules.blocks": {
         name: name
@@ -112,6 +116,32 @@ _SAM2 = {
     "sam2.modeling.sam.mask_decoder": {"MaskDecoder": "SAM2MaskDecoder"},
 }
 
+_TRANSFORMERS = {
+    "transformers.models.sam.modeling_sam": {
+        "SamVisionEncoder": "VisionEncoder",
+        "SamVisionLayer": "VisionLayer",
+        "SamVisionAttention": "VisionAttention",
+        "SamVisionSdpaAttention": "VisionAttention",
+        "SamMLPBlock": "MLPBlock",
+        **_prefixed("Sam", "PatchEmbeddings LayerNorm PositionalEmbedding PromptEncoder MaskDecoder"),
+        **_prefixed("Sam", "TwoWayTransformer TwoWayAttentionBlock Attention FeedForward"),
+    },
+    "transformers.models.sam2.modeling_sam2": {
+        **_prefixed("Sam2", "VisionModel HieraDetModel VisionNeck MultiScaleBlock MultiScaleAttention"),
+        **_prefixed("Sam2", "SinePositionEmbedding PatchEmbeddings LayerNorm PositionalEmbedding"),
+        **_prefixed("Sam2", "PromptEncoder MaskDecoder TwoWayTransformer TwoWayAttentionBlock Attention"),
+        **_prefixed("Sam2", "FeedForward"),
+    },
+    "transformers.models.sam2_video.modeling_sam2_video": {
+        **_prefixed("Sam2Video", "LayerNorm PositionalEmbedding PromptEncoder MaskDecoder FeedForward"),
+        **_prefixed("Sam2Video", "TwoWayTransformer TwoWayAttentionBlock Attention RoPEAttention"),
+        **_prefixed("Sam2Video", "MemoryAttention MemoryAttentionLayer MemoryEncoder MaskDownSampler"),
+        "Sam2VideoMemoryFuser": "MemoryFuser",
+        "Sam2VideoMemoryFuserCXBlock": "CXBlock",
+        "Sam2VideoPositionEmbeddingSine": "SinePositionEmbedding",
+    },
+}
+
 
 def _entries() -> Iterator[tuple[str, Counterpart]]:
     libraries = (("Ultralytics", _ULTRALYTICS), ("segment_anything", _SEGMENT_ANYTHING), ("sam2", _SAM2))
@@ -119,6 +149,9 @@ def _entries() -> Iterator[tuple[str, Counterpart]]:
         for module, classes in modules.items():
             for name, target in classes.items():
                 yield f"{module}.{name}", Counterpart(library, target)
+    for module, classes in _TRANSFORMERS.items():
+        for name, target in classes.items():
+            yield f"{module}.{name}", Counterpart("transformers", f"transformers.{target}")
 
 
 CATALOG: Mapping[str, Counterpart] = MappingProxyType(dict(_entries()))

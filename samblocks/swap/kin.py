@@ -1,8 +1,9 @@
-"""Rotary attention that its host still recognizes.
+"""Modules of ours that pass for the host's.
 
-Hosts ask whether an attention is their own `RoPEAttention` before they tell it how many keys have no place in the
-image. Where ours stands inside a module that stays the host's, its class therefore derives from the host's too: ours
-comes first, so that every method is ours. The host's class itself is not touched.
+Some hosts ask for their own class: Meta and Ultralytics, whether an attention is their `RoPEAttention`, before they
+tell it how many keys have no place in the image; transformers, which modules can be configured and recorded. There
+the class of ours derives from the host's too. Ours comes first, so that what runs is ours; the host's class itself is
+not touched.
 """
 
 from __future__ import annotations
@@ -17,30 +18,39 @@ from samblocks.swap.adopt import at
 
 
 def as_kin(ours: nn.Module, host: nn.Module) -> None:
-    """Let rotary attention within our module pass for the host's.
+    """Let our module, or the rotary attention within it, pass for the host's where hosts ask.
 
     Args:
         ours: the module that was filled from the host's, changed in place.
         host: the host's module.
     """
+    if type(host).__module__.startswith("transformers."):
+        ours.__class__ = kin(type(ours), type(host))
+        return
     for path, module in ours.named_modules():
         found = at(host, path)
         if type(module) is RoPEAttention and found is not None:
-            module.__class__ = _kin(RoPEAttention, type(found))
+            module.__class__ = kin(RoPEAttention, type(found))
 
 
 _made: dict[tuple[type, type], Any] = {}
 
 
-def _kin(ours: type, host: type) -> Any:
+def kin(ours: type, host: type) -> Any:
+    """The class that derives from both."""
     if (ours, host) not in _made:
-        _made[ours, host] = _joint(ours, host)
+        members = {"__doc__": ours.__doc__, "__reduce_ex__": _reduce, "__module__": ours.__module__}
+        _made[ours, host] = type(ours.__name__, (ours, host), members)
     return _made[ours, host]
 
 
-def _joint(ours: type, host: type) -> type:
-    members = {"__doc__": ours.__doc__, "__reduce_ex__": _reduce, "__module__": ours.__module__}
-    return type(ours.__name__, (ours, host), members)
+def our_name(kind: type) -> str:
+    """The class of ours that a module is, as one imports it from blocks or models."""
+    for base in kind.__mro__:
+        package = ".".join(base.__module__.split(".")[:2])
+        if package in ("samblocks.blocks", "samblocks.models"):
+            return f"{package}.{base.__name__}"
+    return kind.__name__
 
 
 def _reduce(self: Any, protocol: object) -> tuple[Any, ...]:
@@ -54,6 +64,6 @@ def _revive(ours: type, module: str, name: str) -> object:
     host: Any = sys.modules[module]
     for part in name.split("."):
         host = getattr(host, part)
-    kind = _kin(ours, host)
+    kind = kin(ours, host)
     made: object = kind.__new__(kind)
     return made

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import zip_longest
 
 from torch import nn
 
-from samblocks.errors import SwapError
+from samblocks.errors import LayoutError, SwapError
 from samblocks.swap import numerics
-from samblocks.swap.adopt import adopt, at
+from samblocks.swap.adopt import adopt, counterparts, same
 from samblocks.swap.catalog import catalogued_base, counterpart, qualified
-from samblocks.swap.hosts import read
-from samblocks.swap.kin import as_kin
+from samblocks.swap.hosts import names_of, read
+from samblocks.swap.kin import as_kin, our_name
 from samblocks.swap.obstacles import changed, sealed, within
 from samblocks.swap.report import Exchange, SwapRow
+from samblocks.swap.state_names import Renaming
 
 Where = Callable[[nn.Module, str], bool]
 
@@ -53,8 +55,8 @@ class _Walk:
         if reason:
             self._keep(path, module, reason)
             return
-        if catalogued_base(module) is not None:
-            reason = "it is the model that was given" if not path else changed(module)
+        if path and catalogued_base(module) is not None:
+            reason = changed(module)
             if reason:
                 self._keep(path, module, reason)
             elif self._wanted(path, module) and self._swap(path, module):
@@ -80,8 +82,7 @@ class _Walk:
             self._keep(path, module, str(error))
             return False
         self.exchanges[id(module)] = exchange
-        ours = type(exchange.ours)
-        self.rows.append(SwapRow(path, qualified(type(module)), f"{_home(ours)}.{ours.__name__}", "swapped"))
+        self.rows.append(SwapRow(path, qualified(type(module)), our_name(type(exchange.ours)), "swapped"))
         for inner, part, note in staying:
             self._keep(f"{path}.{inner}", part, note)
         return True
@@ -96,21 +97,25 @@ def _make(path: str, host: nn.Module) -> Exchange:
     Raises:
         SwapError: that is not possible, with the reason.
     """
+    names = names_of(host)
     ours = read(host)
-    slots = adopt(ours, host)
-    before, after = list(host.state_dict(keep_vars=True)), list(ours.state_dict(keep_vars=True))
+    try:
+        slots = adopt(ours, host, names or same)
+    except LayoutError as error:
+        raise SwapError(str(error)) from error
+    numerics.follow(counterparts(ours, host, names or same))
+    before = list(host.state_dict(keep_vars=True))
+    if names is not None:
+        rank = {name: place for place, name in enumerate(before)}
+        pairs = [(slot.our_path, slot.host_path) for slot in slots]
+        first = {
+            theirs: min((rank[name] for name in before if f"{name}.".startswith(f"{theirs}.")), default=0)
+            for _, theirs in pairs
+        }
+        Renaming(sorted(pairs, key=lambda pair: first[pair[1]])).register(ours)
+    after = list(ours.state_dict(keep_vars=True))
     if before != after:
-        odd = next((a, b) for a, b in zip([*before, ""], [*after, ""], strict=False) if a != b)
-        raise SwapError(f"its state dict has {odd[0] or 'nothing'} where ours has {odd[1] or 'nothing'}")
-    numerics.follow(
-        (module, found)
-        for name, module in ours.named_modules()
-        if (found := at(host, name)) is not None and found is not module
-    )
+        odd = next((a, b) for a, b in zip_longest(before, after, fillvalue="nothing") if a != b)
+        raise SwapError(f"its state dict has {odd[0]} where ours has {odd[1]}")
     as_kin(ours, host)
     return Exchange((path,), host, ours, slots)
-
-
-def _home(kind: type) -> str:
-    """The package that a class of ours is found in."""
-    return ".".join(kind.__module__.split(".")[:2])

@@ -7,7 +7,7 @@ takes the form that gives the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Any
 
@@ -35,7 +35,7 @@ _ASSUMED: dict[tuple[str, str], object] = {
 """What the pinned versions do, for where asking gives no answer: no values yet, or someone listens."""
 
 
-def follow(pairs: Iterator[tuple[nn.Module, nn.Module]]) -> None:
+def follow(pairs: Iterable[tuple[nn.Module, nn.Module]]) -> None:
     """Let our modules compute in the order of operations of the host's.
 
     Args:
@@ -44,8 +44,8 @@ def follow(pairs: Iterator[tuple[nn.Module, nn.Module]]) -> None:
     for module, host in pairs:
         if isinstance(module, LayerNorm2d):
             _settle(module, host, "in_steps", (False, True), _map_probe)
-        elif isinstance(module, RoPEAttention):
-            continue  # every library uses the fused kernel there
+        elif isinstance(module, RoPEAttention) or type(host).__module__.startswith("transformers."):
+            continue  # every library uses the fused kernel there; transformers says what it does elsewhere
         elif isinstance(module, Attention):
             _settle(module, host, "form", ("fused", "divide", "scale_scores"), _token_probe)
         elif isinstance(module, REAttention):

@@ -61,8 +61,14 @@ def changed(module: nn.Module) -> str:
 
 
 def hooks(module: nn.Module) -> str:
-    """Which hooks a module has, as words; empty where it has none."""
-    return ", ".join(dict.fromkeys(what for name, what in _HOOKS.items() if getattr(module, name, None)))
+    """Which hooks a module has that others put there, as words; empty where it has none."""
+    found = (what for name, what in _HOOKS.items() if any(map(_counts, getattr(module, name, {}).values())))
+    return ", ".join(dict.fromkeys(found))
+
+
+def _counts(hook: object) -> bool:
+    # transformers leaves hooks behind when it was once asked for hidden states; they do nothing by themselves.
+    return getattr(hook, "__module__", None) != "transformers.utils.output_capturing"
 
 
 def within(module: nn.Module) -> tuple[list[tuple[str, nn.Module, str]], list[tuple[str, nn.Module, str]]]:
@@ -74,11 +80,13 @@ def within(module: nn.Module) -> tuple[list[tuple[str, nn.Module, str]], list[tu
     obstacles: list[tuple[str, nn.Module, str]] = []
     staying: list[tuple[str, nn.Module, str]] = []
 
+    library = type(module).__module__.partition(".")[0]
+
     def visit(path: str, part: nn.Module) -> None:
         reason = sealed(part)
         if reason:
             obstacles.append((path, part, reason))
-        elif is_leaf(part) or (path and foreign(part)):
+        elif is_leaf(part) or foreign(part, library):
             note = _note(part)
             if note:
                 staying.append((path, part, note))
@@ -95,9 +103,10 @@ def within(module: nn.Module) -> tuple[list[tuple[str, nn.Module, str]], list[tu
     return obstacles, staying
 
 
-def foreign(module: nn.Module) -> bool:
-    """Whether a module is neither torch's nor of a class in the catalogue."""
-    known = is_leaf(module) or isinstance(module, CONTAINERS) or counterpart(module) is not None
+def foreign(module: nn.Module, library: str) -> bool:
+    """Whether a module is neither torch's nor of a class that a library defines."""
+    home = type(module).__module__.partition(".")[0]
+    known = is_leaf(module) or isinstance(module, CONTAINERS) or home == library
     return not known and catalogued_base(module) is None
 
 
