@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from parity.commands import (
+    bench,
     calibrate,
     cases,
     diverge,
@@ -23,7 +24,7 @@ from parity.commands import (
 from parity.errors import UsageError
 from samblocks.errors import SamblocksError
 
-_COMMANDS = (run, diverge, record, mutants, calibrate, layouts, synthesize, cases, where, truth_check)
+_COMMANDS = (run, diverge, record, mutants, calibrate, layouts, bench, synthesize, cases, where, truth_check)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

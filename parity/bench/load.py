@@ -1,22 +1,21 @@
 """How fast and how lean whole checkpoints are loaded, beside segment_anything's own build-and-load.
 
-`python -m parity.bench.load` writes a `sam_vit_h` file of filled weights and then, alternately and each in a
-fresh process, has both sides build the model and load it, until every page of every parameter was read once. The
-file is in the page cache by then. Conversion and `inspect` of the same file are measured too.
+A `sam_vit_h` file of made-up weights is written; then, in turn and each in a fresh process, both sides build the
+model and load it, until one number of every page of every parameter was read. The file is in the page cache by
+then. Conversion and `inspect` of the same file are measured too.
 """
 
-import argparse
 import json
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
 VARIANT = "sam_vit_h"
 PAGE = 1024
 """Floats on a page of memory."""
@@ -24,24 +23,83 @@ PAGE = 1024
 GOALS = {"speed": 8.0, "memory": 1.1, "inspect": 1.0}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark and print the ratios; 1 if a goal is missed, 3 without the references."""
-    parser = argparse.ArgumentParser(prog="python -m parity.bench.load", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="times each side is measured (default 3)")
-    parser.add_argument("--threads", type=int, default=1, help="threads of each side (default 1)")
-    parser.add_argument("--references", type=Path, default=ROOT / ".references" / "bin" / "python")
-    parser.add_argument("--side", choices=sorted(SIDES), help=argparse.SUPPRESS)
-    parser.add_argument("--file", type=Path, help="a sam_vit_h checkpoint to use instead of a made-up one")
-    chosen = parser.parse_args(arguments)
-    if chosen.side:
-        print(json.dumps(_measure(chosen.side, chosen.file, chosen.threads)))
-        return 0
-    if not chosen.references.exists():
-        print(f"{chosen.references} is missing: make the references first (make references)", file=sys.stderr)
-        return 3
-    with tempfile.TemporaryDirectory(prefix="parity-bench-") as folder:
-        file = chosen.file or _write(Path(folder) / f"{VARIANT}.pth")
-        return _report(file, chosen.rounds, chosen.threads, chosen.references)
+@dataclass(frozen=True)
+class Loading:
+    """What was measured; memory as multiples of the file's size.
+
+    Attributes:
+        file_bytes: size of the file.
+        upstream: median seconds of segment_anything's build and load.
+        ours: median seconds of `samblocks.load`.
+        ratio: median over the rounds of upstream's time by ours.
+        upstream_peak: highest memory of upstream's process beyond what it had before, mapped pages counted.
+        peak: ours.
+        private: of ours, the part that no file backs.
+        convert: seconds that the conversion to transformers' layout took.
+        convert_peak: its memory.
+        inspect: seconds that `inspect` took.
+    """
+
+    file_bytes: int
+    upstream: float
+    ours: float
+    ratio: float
+    upstream_peak: float
+    peak: float
+    private: float
+    convert: float
+    convert_peak: float
+    inspect: float
+
+    @property
+    def missed(self) -> list[str]:
+        """The goals that were not reached."""
+        return [
+            name
+            for name, good in (
+                ("speed", self.ratio >= GOALS["speed"]),
+                ("memory", max(self.peak, self.convert_peak) <= GOALS["memory"]),
+                ("inspect", self.inspect <= GOALS["inspect"]),
+            )
+            if not good
+        ]
+
+
+def compare(python: Path, rounds: int, threads: int, file: Path | None, folder: Path | None) -> Loading:
+    """Measure both sides in turn.
+
+    Args:
+        python: the interpreter of the references' environment.
+        rounds: times that each side loads.
+        threads: threads of each side; the sides never run at once.
+        file: a sam_vit_h checkpoint; None makes one up.
+        folder: where the made-up file and the converted one go, 5 GB together; None takes the usual place.
+    """
+    from parity.references.oneshot import ask
+
+    with tempfile.TemporaryDirectory(prefix="parity-bench-", dir=folder) as scratch:
+        chosen = file or _write(Path(scratch) / f"{VARIANT}.pth")
+        size = chosen.stat().st_size
+        _read_once(chosen)
+        theirs, ours = [], []
+        for _ in range(rounds):
+            request = {"file": str(chosen), "threads": threads}
+            theirs.append(ask(python, "parity.references.load_whole", request, {})[0])
+            ours.append(_own("load", chosen, threads, scratch))
+        convert = _own("convert", chosen, threads, scratch)
+        inspect = _own("inspect", chosen, threads, scratch)
+    return Loading(
+        file_bytes=size,
+        upstream=median(row["seconds"] for row in theirs),
+        ours=median(row["seconds"] for row in ours),
+        ratio=median(t["seconds"] / o["seconds"] for t, o in zip(theirs, ours, strict=True)),
+        upstream_peak=max(row["peak"] for row in theirs) / size,
+        peak=max(row["peak"] for row in ours) / size,
+        private=max(row["anonymous"] for row in ours) / size,
+        convert=convert["seconds"],
+        convert_peak=convert["peak"] / size,
+        inspect=inspect["seconds"],
+    )
 
 
 def _write(path: Path) -> Path:
@@ -63,35 +121,6 @@ def _write(path: Path) -> Path:
     return path
 
 
-def _report(file: Path, rounds: int, threads: int, references: Path) -> int:
-    size = file.stat().st_size
-    _read_once(file)
-    ours, theirs = [], []
-    for number in range(rounds):
-        theirs.append(_run([str(references), "-m", "parity.references.load_whole", str(file), str(threads)]))
-        ours.append(_own("load", file, threads))
-        pair = f"upstream {theirs[-1]['seconds']:.2f} s, samblocks {ours[-1]['seconds']:.2f} s"
-        print(f"round {number + 1}: {pair}, {theirs[-1]['seconds'] / ours[-1]['seconds']:.1f} times")
-    speed = median(t["seconds"] / o["seconds"] for t, o in zip(theirs, ours, strict=True))
-    peak, their_peak = (max(row["peak"] for row in rows) / size for rows in (ours, theirs))
-    convert, inspect = _own("convert", file, threads), _own("inspect", file, threads)
-    print(
-        f"load      {speed:.1f} times faster (goal {GOALS['speed']:.0f}); peak {peak:.2f} of the file's size, ",
-        end="",
-    )
-    print(f"upstream's {their_peak:.2f} (goal {GOALS['memory']})")
-    print(f"          of that no file backs {max(row['anonymous'] for row in ours) / 2**20:.0f} MiB")
-    print(
-        f"convert   {convert['seconds']:.1f} s; peak {convert['peak'] / size:.2f} of the file's size", end=""
-    )
-    print(f" (goal {GOALS['memory']})")
-    print(
-        f"inspect   {inspect['seconds']:.2f} s (goal {GOALS['inspect']:.0f} s); peak {inspect['peak'] / 2**20:.0f} MiB"
-    )
-    good = speed >= GOALS["speed"] and max(peak, convert["peak"] / size) <= GOALS["memory"]
-    return 0 if good and inspect["seconds"] <= GOALS["inspect"] else 1
-
-
 def _read_once(file: Path) -> None:
     """Bring the file into the page cache."""
     with file.open("rb", buffering=0) as stream:
@@ -99,16 +128,19 @@ def _read_once(file: Path) -> None:
             pass
 
 
-def _own(side: str, file: Path, threads: int) -> dict[str, float]:
-    options = ["--side", side, "--file", str(file), "--threads", str(threads)]
-    return _run([sys.executable, "-m", "parity.bench.load", *options])
-
-
-def _run(command: list[str]) -> dict[str, float]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+def _own(side: str, file: Path, threads: int, scratch: str) -> dict[str, float]:
+    """Measure one of `SIDES` in a fresh process of this environment."""
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-m", "parity.bench.load", side, str(file), str(threads), scratch],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
-        raise SystemExit(f"{' '.join(command[:3])} failed: {done.stderr.strip().splitlines()[-1:]}")
+        words = done.stderr.strip().splitlines()
+        raise RuntimeError(f"{side} failed: {words[-1] if words else 'it said nothing'}")
     result: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
     return result
 
@@ -118,7 +150,7 @@ def touch(parameters: Iterator[Any]) -> float:
     return sum(float(parameter.detach().reshape(-1)[::PAGE].sum()) for parameter in parameters)
 
 
-def _load(file: Path) -> object:
+def _load(file: Path, scratch: Path) -> object:
     from samblocks.checkpoints import load
 
     model = load(file)
@@ -126,30 +158,35 @@ def _load(file: Path) -> object:
     return model
 
 
-def _convert(file: Path) -> object:
+def _convert(file: Path, scratch: Path) -> object:
     from samblocks.checkpoints import convert_file
 
-    return convert_file(file, file.with_name("converted.safetensors"), to="transformers")
+    return convert_file(file, scratch / "converted.safetensors", to="transformers")
 
 
-def _inspect(file: Path) -> object:
+def _inspect(file: Path, scratch: Path) -> object:
     from samblocks.checkpoints import inspect
 
     return inspect(file)
 
 
-SIDES: dict[str, Callable[[Path], object]] = {"load": _load, "convert": _convert, "inspect": _inspect}
+SIDES: dict[str, Callable[[Path, Path], object]] = {
+    "load": _load,
+    "convert": _convert,
+    "inspect": _inspect,
+}
 
 
-def _measure(side: str, file: Path, threads: int) -> dict[str, float]:
+def _measure(side: str, file: Path, threads: int, scratch: Path) -> dict[str, float]:
     import torch
 
     from parity.bench.memory import measured
     from samblocks.checkpoints import convert_file, inspect, load  # noqa: F401 - importing is not measured
 
     torch.set_num_threads(threads)
-    return measured(lambda: SIDES[side](file))
+    return measured(lambda: SIDES[side](file, scratch))
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    _side, _file, _threads, _scratch = sys.argv[1:]
+    print(json.dumps(_measure(_side, Path(_file), int(_threads), Path(_scratch))))

@@ -155,7 +155,7 @@ def _held(tensors: Mapping[str, TensorInfo], layout: str, model_class: str | Non
 
 def _sum(tensor: Tensor) -> int:
     """A checksum of shape and bits."""
-    raw = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
+    raw = tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
     return crc32(raw, crc32(repr(tuple(tensor.shape)).encode()))
 
 

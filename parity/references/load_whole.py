@@ -1,34 +1,28 @@
-"""segment_anything's own way from a checkpoint to a model, measured; runs in the references' environment.
+"""segment_anything's own way from a checkpoint to a model, measured; runs in the references' environment."""
 
-`python -m parity.references.load_whole FILE THREADS` prints seconds and memory as JSON.
-"""
-
-import json
-import sys
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from parity.bench.load import touch
 from parity.bench.memory import measured
 from parity.references import torchvision_operators
 
 
-def main(file: Path, threads: int) -> None:
-    """Build and load once, and read every page of every parameter."""
+def respond(
+    request: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> tuple[dict[str, float], dict[str, Tensor]]:
+    """Build and load once, and read every page of every parameter; answers seconds and memory."""
     torchvision_operators.declare_missing()
     from segment_anything import sam_model_registry
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(request["threads"])
 
     def load() -> nn.Module:
-        model: nn.Module = sam_model_registry["vit_h"](checkpoint=str(file))
+        model: nn.Module = sam_model_registry["vit_h"](checkpoint=request["file"])
         touch(model.parameters())
         return model
 
-    print(json.dumps(measured(load)))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    return measured(load), {}

@@ -20,6 +20,11 @@ _SAM2_CONFIGS = {
 }
 
 
+def config(variant: str) -> str:
+    """The name of Meta's configuration of a SAM 2 variant."""
+    return _SAM2_CONFIGS[variant]
+
+
 def model(variant: str, image_size: int, options: Mapping[str, Any]) -> nn.Module:
     """A whole model as Meta's own builder makes it, in eval mode, without weights of its own.
 

@@ -1,0 +1,116 @@
+"""What is timed: parts of the models at their released widths, made by either library from the same description.
+
+Nothing here imports an implementation; both sides run these very functions, each in a process of its own.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from parity import fill
+from parity.case import Library
+from parity.cases.drive import encoded, prepared
+
+Run = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Component:
+    """One thing that is timed.
+
+    Attributes:
+        name: what the table calls it.
+        make: makes it, filled, and returns a call of it; that call alone is timed.
+    """
+
+    name: str
+    make: Callable[[Library], Run]
+
+
+def random(name: str, *shape: int) -> Tensor:
+    """An input of mean 0 and variance 1."""
+    return torch.from_numpy(fill.uniform(f"bench:{name}", shape).astype("float32"))
+
+
+def _parts(library: Library, variant: str, side: int, *names: str) -> list[Any]:
+    """Parts of a model, filled."""
+    model = library.model(variant, side, {}).eval()
+    return [fill.fill_(model.get_submodule(name)) for name in names]
+
+
+def _vit(library: Library) -> Run:
+    [encoder] = _parts(library, "sam_vit_b", 512, "image_encoder")
+    image = random("image", 1, 3, 512, 512)
+    return lambda: encoder(image)
+
+
+def _hiera(library: Library) -> Run:
+    [encoder] = _parts(library, "sam2.1_hiera_tiny", 512, "image_encoder")
+    image = random("image", 1, 3, 512, 512)
+    return lambda: encoder(image)
+
+
+def _decoder(library: Library) -> Run:
+    encoder, decoder = _parts(library, "sam_vit_b", 1024, "prompt_encoder", "mask_decoder")
+    points = (torch.tensor([[[300.0, 620.0]]]), torch.tensor([[1]]))
+    embedding = random("embedding", 1, 256, 64, 64)
+
+    def run() -> object:
+        sparse, dense = encoder(points=points, boxes=None, masks=None)
+        return decoder(
+            image_embeddings=embedding,
+            image_pe=encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=True,
+        )
+
+    return run
+
+
+def _memory_attention(library: Library) -> Run:
+    [attention] = _parts(library, "sam2.1_hiera_tiny", 512, "memory_attention")
+    current, code = random("current", 1024, 1, 256), random("code", 1024, 1, 256)
+    tokens = 7 * 1024 + 64
+    memory, memory_code = random("memory", tokens, 1, 64), random("memory_code", tokens, 1, 64)
+    return lambda: attention(
+        curr=current, memory=memory, curr_pos=code, memory_pos=memory_code, num_obj_ptr_tokens=64
+    )
+
+
+def _track_step(library: Library) -> Run:
+    """The second frame of a video: encode the image, attend to one memory, decode, encode a memory."""
+    [model] = _parts(library, "sam2.1_hiera_tiny", 512, "")
+    frames = random("frames", 2, 3, 512, 512)
+    known: dict[str, dict[int, Any]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
+    click = {"point_coords": torch.tensor([[[200.0, 260.0]]]), "point_labels": torch.tensor([[1]])}
+
+    def step(index: int) -> Any:
+        maps, codes, sizes = prepared(model, encoded(model, frames[index : index + 1], torch.float32), 1)
+        return model.track_step(
+            frame_idx=index,
+            is_init_cond_frame=index == 0,
+            current_vision_feats=maps,
+            current_vision_pos_embeds=codes,
+            feat_sizes=sizes,
+            point_inputs=click if index == 0 else None,
+            mask_inputs=None,
+            output_dict=known,
+            num_frames=2,
+        )
+
+    with torch.no_grad():
+        known["cond_frame_outputs"][0] = step(0)
+    return lambda: step(1)
+
+
+COMPONENTS = (
+    Component("ViT-B image encoder, image of 512", _vit),
+    Component("Hiera-T and neck, image of 512", _hiera),
+    Component("SAM prompts and decoder, one click", _decoder),
+    Component("memory attention, 7 memories of 32x32", _memory_attention),
+    Component("tracked frame, image of 512", _track_step),
+)

@@ -1,0 +1,130 @@
+"""Our forward passes beside upstream's: the same calls in turn, each side in a process of its own.
+
+Only the ratio says something: the machine's other work slows both sides alike, because they take turns.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from types import TracebackType
+from typing import Self
+
+import parity
+from parity.bench.components import COMPONENTS
+from parity.references.client import WorkerError
+
+_BOOT = """
+import importlib.util, json, sys
+folders, module, threads = json.loads(sys.argv[1])
+for name, folder in folders.items():
+    spec = importlib.util.spec_from_file_location(name, folder + "/__init__.py", submodule_search_locations=[folder])
+    sys.modules[name] = made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+from parity.bench.serve import serve
+serve(module, threads)
+"""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One component's result.
+
+    Attributes:
+        name: the component.
+        upstream: median seconds of upstream's calls.
+        ours: median seconds of ours.
+        ratio: median over the rounds of upstream's time by ours: above 1, ours is faster.
+        low: smallest ratio of a round.
+        high: largest.
+    """
+
+    name: str
+    upstream: float
+    ours: float
+    ratio: float
+    low: float
+    high: float
+
+
+class Side:
+    """One library's process; a context manager."""
+
+    def __init__(self, python: Path, module: str, threads: int) -> None:
+        folder = Path(parity.__file__).parent
+        folders = {"parity": str(folder)}
+        if module == "parity.own":
+            folders["samblocks"] = str(folder.parent / "samblocks")
+        self._process = subprocess.Popen(
+            [str(python), "-I", "-c", _BOOT, json.dumps([folders, module, threads])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "YOLO_OFFLINE": "1", "HF_HUB_OFFLINE": "1"},
+        )
+
+    def tell(self, word: str) -> float:
+        """Send a line and wait for the seconds that come back."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(f"{word}\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass
+        line = self._process.stdout.readline()
+        if not line:
+            raise WorkerError("a process of the forward benchmark ended early")
+        return float(line)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+        self._process.wait(timeout=30)
+
+
+def compare(python: Path, rounds: int, threads: int) -> list[Timing]:
+    """Time every component.
+
+    Args:
+        python: the interpreter of the references' environment.
+        rounds: calls of each side that are timed.
+        threads: threads of each side; the sides never run at once.
+
+    Raises:
+        WorkerError: a side ended early.
+    """
+    found = []
+    with (
+        Side(python, "parity.references.meta", threads) as theirs,
+        Side(Path(sys.executable), "parity.own", threads) as ours,
+    ):
+        for number, component in enumerate(COMPONENTS):
+            for side in (theirs, ours):
+                side.tell(str(number))
+            pairs = [(theirs.tell("run"), ours.tell("run")) for _ in range(rounds)]
+            found.append(summary(component.name, pairs))
+    return found
+
+
+def summary(name: str, pairs: list[tuple[float, float]]) -> Timing:
+    """What pairs of seconds, upstream's and ours, come to."""
+    ratios = [upstream / own for upstream, own in pairs]
+    return Timing(
+        name,
+        median(upstream for upstream, _ in pairs),
+        median(own for _, own in pairs),
+        median(ratios),
+        min(ratios),
+        max(ratios),
+    )
