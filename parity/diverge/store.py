@@ -86,13 +86,21 @@ class Store:
         is_complex = plain.is_complex()
         if is_complex:
             plain = torch.view_as_real(plain.resolve_conj())
-        body = safetensors.torch.save({"t": plain.contiguous().clone()})
-        name = blake2b(body, digest_size=16).hexdigest() + ("-complex" if is_complex else "")
-        file = self.folder / name
+        # The order in memory is kept: a convolution rounds otherwise on a map whose channels lie last.
+        strides = plain.stride()
+        order = sorted(range(plain.ndim), key=lambda axis: -strides[axis])
+        if not plain.permute(order).is_contiguous():
+            order = list(range(plain.ndim))
+        body = safetensors.torch.save({"t": plain.permute(order).contiguous().clone()})
+        content = blake2b(body, digest_size=16).hexdigest()
+        file = self.folder / content
         if not file.exists():
             file.write_bytes(body)
-        return name
+        return " ".join([content, "complex" if is_complex else "real", *map(str, order)])
 
     def _get(self, name: str) -> Tensor:
-        tensor = safetensors.torch.load((self.folder / name).read_bytes())["t"]
-        return torch.view_as_complex(tensor) if name.endswith("-complex") else tensor
+        content, kind, *axes = name.split()
+        order = [int(axis) for axis in axes]
+        stored = safetensors.torch.load((self.folder / content).read_bytes())["t"]
+        tensor = stored.permute([order.index(axis) for axis in range(len(order))])
+        return torch.view_as_complex(tensor) if kind == "complex" else tensor

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from parity.compare import Verdict
 from parity.diverge.locate import Culprit, Report, Tap
 
 SCHEMA = 1
@@ -28,6 +29,9 @@ def lines(report: Report, *, everything: bool = False) -> Iterator[str]:
     held = sum(not tap.failed for tap in report.taps)
     largest = f", R at most {max(ratios):.2f}" if ratios else ", all bit-equal"
     yield f"{len(report.taps)} calls replayed on upstream's input, {held} hold{largest}"
+    for tap in report.taps:
+        if tap.introduced.verdict is Verdict.NOISE and tap.introduced.cause:
+            yield f"{tap.name}: R {_figure(tap.introduced.ratio, '')}, but {tap.introduced.cause}"
     if report.note:
         yield f"no float64 run of the whole, so no figures 'in all': {report.note}"
     yield from _lists(report, everything)

@@ -263,3 +263,33 @@ def test_building_anew_gives_totals_where_tables_stay_narrow() -> None:
     assert "LeakError" in narrow.note
     assert set(narrow.skipped) == {"(model)"}
     assert diverge(copy.deepcopy(reference), reference, x, build=make).note == ""
+
+
+class _Sum(nn.Module):
+    """A sum of many numbers, at once, or one after the other, or at less precision."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.weight = nn.Parameter(torch.zeros(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.how == "narrow" and x.dtype is torch.float32:
+            x = x.bfloat16().float()
+        if self.how == "one by one":
+            total = torch.zeros_like(x[0])
+            for row in x:
+                total = total + row
+            return total * self.weight
+        return x.sum(0) * self.weight
+
+
+@pytest.mark.parametrize(("how", "failed"), [("one by one", False), ("narrow", True)])
+def test_another_order_of_a_sum_is_no_mistake_but_lost_precision_is(how: str, failed: bool) -> None:
+    x = torch.rand(256, 4, generator=torch.Generator().manual_seed(2))
+    report = diverge(fill_(_Sum(how)), fill_(_Sum("at once")), x)
+    (tap,) = report.taps
+    assert tap.introduced.ratio is not None
+    assert tap.introduced.ratio > 2
+    assert tap.failed is failed
+    assert ("it rounds otherwise" in "\n".join(text.lines(report))) is not failed
