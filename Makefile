@@ -19,7 +19,7 @@ INSTALL_REFERENCES := $(REFERENCES)/bin/python -m pip install --quiet --disable-
 MAIN_JOB := $(PY) -m parity run --quick --reference meta --reference ultralytics
 
 .DEFAULT_GOAL := help
-.PHONY: help parity test check format references goldens mutants bench lock-check clean
+.PHONY: help parity test check format references goldens mutants calibrate bench lock-check clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
@@ -55,6 +55,9 @@ goldens: $(MADE) $(REFERENCES_MADE)  ## record upstream's outputs, by which `mak
 
 mutants: $(MADE) $(REFERENCES_MADE)  ## plant bugs in our own code: each must be seen
 	$(PY) -m parity mutants
+
+calibrate: $(MADE) $(REFERENCES_MADE)  ## honest variations of our own runs: none may raise an alarm
+	$(PY) -m parity calibrate
 
 bench: $(MADE) $(REFERENCES_MADE)  ## time and memory beside upstream's, interleaved
 	$(PY) -m parity bench

@@ -58,7 +58,13 @@ class Comparison:
 
 
 def compare(
-    ours: Tensor, upstream: Tensor, truth: Tensor | None, *, bound: float = 2.0, exact: bool = False
+    ours: Tensor,
+    upstream: Tensor,
+    truth: Tensor | None,
+    *,
+    bound: float = 2.0,
+    exact: bool = False,
+    envelope: float = 0.0,
 ) -> Comparison:
     """Judge our output in a working precision.
 
@@ -68,6 +74,7 @@ def compare(
         truth: upstream's output in float64, lifted; needed for floating-point outputs that are not `exact`.
         bound: largest R that holds.
         exact: demand equal bits.
+        envelope: upstream's usual rms error over the rms of the truth, where it was measured.
     """
     unlike = _unlike(ours, upstream)
     if unlike:
@@ -92,7 +99,7 @@ def compare(
         )
     wide = truth.double()
     ours_error, upstream_error = rms(ours.double() - wide), rms(upstream.double() - wide)
-    floor = torch.finfo(ours.dtype).eps / 2 * rms(wide)
+    floor = max(torch.finfo(ours.dtype).eps / 2, envelope) * rms(wide)
     scale = max(upstream_error, floor)
     ratio = ours_error / scale if scale > 0 else (0.0 if ours_error == 0 else float("inf"))
     metrics = measure(ours, upstream)

@@ -7,7 +7,7 @@ import shutil
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -172,17 +172,29 @@ def write_json(rows: Sequence[Row], path: Path, versions: Mapping[str, Mapping[s
 
 def record(row: Row) -> dict[str, Any]:
     """One row for machines."""
-    return {
-        "id": row.id,
-        "reference": row.reference,
-        "dtype": row.dtype,
-        "output": row.output,
-        "verdict": str(row.comparison.verdict),
-        "ratio": _finite(row.comparison.ratio),
-        "max_abs": _finite(row.comparison.max_abs),
-        "index": list(row.comparison.index) if row.comparison.index is not None else None,
-        "cause": row.comparison.cause,
-    } | ({"impact": as_json(row.impact)} if row.impact is not None else {})
+    return (
+        {
+            "id": row.id,
+            "reference": row.reference,
+            "dtype": row.dtype,
+            "output": row.output,
+            "verdict": str(row.comparison.verdict),
+            "ratio": _finite(row.comparison.ratio),
+            "max_abs": _finite(row.comparison.max_abs),
+            "index": list(row.comparison.index) if row.comparison.index is not None else None,
+            "cause": row.comparison.cause,
+        }
+        | _metrics(row)
+        | ({"impact": as_json(row.impact)} if row.impact is not None else {})
+    )
+
+
+def _metrics(row: Row) -> dict[str, Any]:
+    """Distances between ours and upstream's; nothing where bits are equal or nothing could be measured."""
+    metrics = row.comparison.metrics
+    if metrics is None:
+        return {}
+    return {"metrics": {name: _finite(value) for name, value in asdict(metrics).items()}}
 
 
 def write_text(path: Path, text: str) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from parity import outlier
 from parity.case import Case
 from parity.compare import Comparison, Verdict, compare, compare_double
+from parity.envelopes import envelope
 from parity.execute import Outcome, execute, execute_on
 from parity.heat import grid
 from parity.impact import Impact, impact
@@ -238,7 +239,14 @@ def _outputs(
         elif double:
             result = compare_double(ours[path], theirs[path], bound=0.0 if case.exact else case.bound64)
         else:
-            result = compare(ours[path], theirs[path], truth.get(path), bound=case.bound, exact=case.exact)
+            result = compare(
+                ours[path],
+                theirs[path],
+                truth.get(path),
+                bound=case.bound,
+                exact=case.exact,
+                envelope=envelope(reference, case.id, path) if dtype == "float32" else 0.0,
+            )
         effect = None
         if case.variant is not None and not double and path in ours and path in theirs:
             effect = impact(path, ours[path], theirs[path], truth.get(path))

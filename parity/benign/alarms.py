@@ -1,19 +1,17 @@
 """Our outputs under honest variations, judged as ever: how large R gets, and whether an alarm is raised."""
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
-from parity import fill
+from parity.benign.seeds import salted_inputs, salted_weights
 from parity.benign.variations import VARIATIONS
 from parity.case import Case
 from parity.compare import Comparison, Verdict, compare
-from parity.execute import execute, prepare
+from parity.envelopes import envelope
+from parity.execute import execute
 from parity.goldens import Golden
 from parity.mutants.kept import Kept
 from parity.own import library
@@ -61,36 +59,20 @@ def reseeded(cases: Sequence[Case], clients: Sequence[Client], salts: Sequence[s
         clients: the references' workers.
         salts: what is put before every name that values follow from.
     """
-    with tempfile.TemporaryDirectory(prefix="parity-") as folder:
-        for case in cases:
-            for salt in salts:
-                inputs = {name: spec.tensor(f"{salt}:{case.id}:{name}") for name, spec in case.inputs.items()}
-                weights = _salted(case, inputs, salt)
-                file = Path(folder) / "weights.safetensors"
-                if weights:
-                    safetensors.torch.save_file(weights, file)
-                ours = execute(case, library(), inputs, weights=weights or None)
+    for case in cases:
+        for salt in salts:
+            inputs = salted_inputs(case, salt)
+            with salted_weights(case, salt) as (weights, file):
+                ours = execute(case, library(), inputs, weights=weights)
                 for client in clients:
                     name = client.reference.name
                     if name in case.known:
                         continue
-                    given = file if weights else None
-                    theirs = client.execute(case, inputs, weights=given)
-                    truth = client.execute(case, inputs, lift=True, weights=given)
+                    theirs = client.execute(case, inputs, weights=file)
+                    truth = client.execute(case, inputs, lift=True, weights=file)
                     if theirs.status == truth.status == "ok":
                         golden = Golden(theirs.outputs, truth.outputs, {})
-                        yield from _samples("other seeds", case, name, golden, ours.outputs, {})
-
-
-def _salted(case: Case, inputs: Mapping[str, Tensor], salt: str) -> dict[str, Tensor]:
-    """Weights whose values follow from salted names; integers stay."""
-    if case.is_function:
-        return {}
-    module, _ = prepare(case, library())
-    return {
-        name: fill.tensor(f"{salt}.{name}", value.shape) if value.is_floating_point() else value.clone()
-        for name, value in module.state_dict().items()
-    }
+                        yield from _samples(salt, case, name, golden, ours.outputs, {})
 
 
 def _samples(
@@ -103,7 +85,14 @@ def _samples(
 ) -> Iterator[Sample]:
     for path, theirs in golden.upstream.items():
         result = (
-            compare(ours[path], theirs, golden.truth.get(path), bound=case.bound, exact=case.exact)
+            compare(
+                ours[path],
+                theirs,
+                golden.truth.get(path),
+                bound=case.bound,
+                exact=case.exact,
+                envelope=envelope(reference, case.id, path),
+            )
             if path in ours
             else Comparison(Verdict.INCOMPARABLE, cause="this output is gone")
         )

@@ -69,7 +69,8 @@ def _backwards(x: Tensor) -> Tensor:
     return x.permute(axes).contiguous().permute(axes)
 
 
-def _channels_last(x: Tensor) -> Tensor:
+def channels_last(x: Tensor) -> Tensor:
+    """The same values; a map [B, C, H, W] with its channels running fastest in memory."""
     return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
 
 
@@ -109,7 +110,7 @@ VARIATIONS = (
     Variation("attention by its formula", _attends, _under(lambda: sdpa_kernel(SDPBackend.MATH))),
     Variation("inputs with gaps", _has(1), _laid_out(_with_gaps)),
     Variation("inputs stored backwards", _has(2), _laid_out(_backwards)),
-    Variation("inputs channels last", _has(4), _laid_out(_channels_last)),
+    Variation("inputs channels last", _has(4), _laid_out(channels_last)),
     Variation("items one by one", _splits, _split),
 )
 """What can be varied without upstream; other weights and inputs need upstream to run again."""

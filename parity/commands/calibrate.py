@@ -10,9 +10,10 @@ from pathlib import Path
 
 import torch
 
-from parity import compare
+from parity import compare, envelopes
 from parity.benign import spread
 from parity.benign.alarms import Sample, reseeded, varied
+from parity.benign.measure import measure
 from parity.case import Case
 from parity.cases import all_cases
 from parity.commands.run import start_clients
@@ -29,6 +30,11 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     )
     parser.add_argument("--block", action="append", metavar="NAME", help="only this block's cases")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="other weights and inputs, N times")
+    parser.add_argument(
+        "--measure",
+        action="store_true",
+        help="measure upstream's usual error in small outputs anew, and keep it",
+    )
     parser.add_argument("--references", type=Path, metavar="FOLDER", help="the references' environment")
     parser.set_defaults(action=_calibrate)
 
@@ -47,11 +53,14 @@ def _calibrate(options: argparse.Namespace) -> int:
     torch.set_num_threads(1)
     cases = block_cases(options.block)
     upstream, missing = kept.collect(cases, options.references)
-    samples: list[Sample] = list(varied(cases, upstream))
     with ExitStack() as stack:
-        clients, absent = start_clients(kept.FOLLOWED if options.seeds else (), options.references, stack)
+        wanted = kept.FOLLOWED if options.seeds or options.measure else ()
+        clients, absent = start_clients(wanted, options.references, stack)
         missing = missing or "; ".join(f"{name}: {why}" for name, why in absent.items())
         torch.set_num_threads(1)
+        if options.measure and not absent:
+            envelopes.write(measure(cases, upstream, clients))
+        samples: list[Sample] = list(varied(cases, upstream))
         # Adjusted weights are tuned to one set of numbers, exact ones have no R.
         free = [case for case in cases if case.adjust is None]
         samples += reseeded(free, clients, [f"seed{number}" for number in range(1, options.seeds + 1)])

@@ -67,19 +67,16 @@ def _run(options: argparse.Namespace) -> int:
         (mutant, plan(mutant, cases, [b for b in dependents(mutant.module, blocks) if b != mutant.block]))
         for mutant in chosen
     ]
-    # Of dependents' cases upstream's outputs are asked for only where goldens hold them.
-    own = {case.id: case for mutant, rounds in work for case in cases.values() if case.block == mutant.block}
-    upstream, missing = kept.collect(list(own.values()), options.references)
-    if missing:
-        print(f"NOT RUN {missing}")
-    upstream |= kept.at_hand([case for case in cases.values() if case.id not in own])
-    sound = _sound([case for case in own.values() if upstream[case.id]], upstream, options)
-    results: list[Result] = []
-    for result in hunt(work, upstream, at_once=options.at_once, timeout=options.timeout):
-        results.append(result)
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r\x1b[K{len(results)}/{len(work)}")
-            sys.stderr.flush()
+    first, held = _hunted([(mutant, rounds[:1]) for mutant, rounds in work], options)
+    unseen = {
+        result.mutant.id
+        for result in first
+        if result.mutant is not None and not (result.killed or result.broken)
+    }
+    rest = [(mutant, rounds[1:]) for mutant, rounds in work if mutant.id in unseen and rounds[1:]]
+    again, held_again = _hunted(rest, options) if rest else ([], True)
+    tried = {result.mutant.id for result in again if result.mutant is not None}
+    results = [result for result in first if result.mutant is None or result.mutant.id not in tried] + again
     if sys.stderr.isatty():
         sys.stderr.write("\r\x1b[K")
     for line in matrix.text(results):
@@ -89,7 +86,25 @@ def _run(options: argparse.Namespace) -> int:
         matrix.write_json(results, options.json)
     if not any(result.cases for result in results):
         return 3
-    return 1 if not sound or any(matrix.failed(result) for result in results) else 0
+    return 1 if not (held and held_again) or any(matrix.failed(result) for result in results) else 0
+
+
+def _hunted(
+    work: Sequence[tuple[Mutant, list[list[Case]]]], options: argparse.Namespace
+) -> tuple[list[Result], bool]:
+    """Hunt the mutants of one pass; and whether the code as it is holds in the pass's cases."""
+    wanted = {case.id: case for _, rounds in work for cases in rounds for case in cases}
+    upstream, missing = kept.collect(list(wanted.values()), options.references)
+    if missing:
+        print(f"NOT RUN {missing}")
+    held = _sound([case for case in wanted.values() if upstream[case.id]], upstream, options)
+    results: list[Result] = []
+    for result in hunt(work, upstream, at_once=options.at_once, timeout=options.timeout):
+        results.append(result)
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r\x1b[K{len(results)}/{len(work)}")
+            sys.stderr.flush()
+    return results, held
 
 
 def _chosen(only: Sequence[str] | None) -> list[Mutant]:

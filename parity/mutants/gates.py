@@ -8,6 +8,7 @@ from torch import Tensor
 
 from parity.case import Case
 from parity.compare import Comparison, compare, compare_double
+from parity.envelopes import envelope
 from parity.execute import execute
 from parity.goldens import Golden
 from parity.metrics import cosine
@@ -76,7 +77,14 @@ def _single(case: Case, ours: Mapping[str, Tensor], golden: Golden, found: Findi
         found.crash("shape/dtype", f"outputs {sorted(set(ours) ^ set(golden.upstream))[:3]}")
         return
     for path, theirs in golden.upstream.items():
-        result = compare(ours[path], theirs, golden.truth.get(path), bound=case.bound, exact=case.exact)
+        result = compare(
+            ours[path],
+            theirs,
+            golden.truth.get(path),
+            bound=case.bound,
+            exact=case.exact,
+            envelope=envelope(golden.provenance.get("recorded_from", ""), case.id, path),
+        )
         if result.ratio is not None:
             found.ratio = max(found.ratio or 0.0, result.ratio)
         _usual(ours[path], theirs, found)

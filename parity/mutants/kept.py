@@ -65,19 +65,6 @@ def collect(wanted: Sequence[Case], environment: Path | None = None) -> tuple[di
     return dict(found), missing
 
 
-def at_hand(wanted: Sequence[Case]) -> dict[str, Kept]:
-    """Upstream's outputs of each case as far as they have been recorded already."""
-    found: dict[str, Kept] = {}
-    for case in wanted:
-        known = {name: _golden(case, name) or _recorded(case, name) for name in FOLLOWED}
-        found[case.id] = {
-            name: golden
-            for name, golden in known.items()
-            if golden is not None and golden.upstream and name not in case.known
-        }
-    return found
-
-
 def _golden(case: Case, reference: str) -> Golden | None:
     file = goldens.path_of(case, reference)
     if not file.exists():

@@ -121,6 +121,7 @@ class Client:
             "dtype": str(dtype).removeprefix("torch."),
             "lift": lift,
             "weights": str(weights) if weights else None,
+            "channels_last": [name for name, value in inputs.items() if _channels_last(value)],
         }
         try:
             send(self._stdin, request, inputs)
@@ -180,6 +181,11 @@ class Client:
         except OSError:
             lines = []
         return lines[-1] if lines else "it said nothing"
+
+
+def _channels_last(x: Tensor) -> bool:
+    """Whether a tensor lies in memory so: kernels differ by it, and the pipe would forget it."""
+    return x.dim() == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
 
 
 def interpreter(folder: Path | None = None) -> Path | None:

@@ -49,6 +49,8 @@ def _answer(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if request.get("kind") == "trace":
         return tracing.answer(request, inputs, library), {}
+    for name in request.get("channels_last", ()):
+        inputs[name] = inputs[name].contiguous(memory_format=torch.channels_last)
     try:
         weights = safetensors.torch.load_file(request["weights"]) if request.get("weights") else None
         outcome = execute(

@@ -143,7 +143,7 @@ MUTANTS = (
         old="pointer = self._mix_no_object_pointer(pointer, appears)",
         new="pass",
         why="for a mask prompt it is mixed twice: by the heads' score, and by the mask's own verdict",
-        cases=("mask_of_one",),
+        cases=("mask_of_one_twice",),
     ),
     _HEADS(
         name="pointer_kept_in_absence",
@@ -199,7 +199,7 @@ MUTANTS = (
         old="self.multimask_min_pt_num <= num_points",
         new="0 <= num_points",
         why="the released models' minimum is zero",
-        cases=("other_ambiguity",),
+        cases=("masks_through_decoder",),
     ),
     _HEADS(
         name="mask_prompt_half_as_sure",
