@@ -124,6 +124,7 @@ CASES = (
         FORWARD,
         "2.0 as Ultralytics builds it: pointers get a code of their distance, unsigned and not projected",
         kwargs={"add_tpos_enc_to_obj_ptrs": True},
+        quick=False,
         adjust=adjusted(threshold=0.73, single_mask=1.2),
     ),
     _case(

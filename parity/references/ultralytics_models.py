@@ -28,11 +28,11 @@ def model(variant: str, image_size: int, options: Mapping[str, Any]) -> nn.Modul
         image_size: side of the square input in pixels, in place of the released 1024.
         options: for SAM 2, arguments of `SAM2Model` in place of the builder's; SAM 1 has none.
     """
+    if variant in _SAM and options:
+        raise NoCounterpart(f"SAM 1 has no options, this case sets {', '.join(options)}")
     from ultralytics.models.sam import build
 
     if variant in _SAM:
-        if options:
-            raise NoCounterpart(f"SAM 1 has no options, this case sets {', '.join(options)}")
         with overridden(build, {**sam_sizes(image_size), "TinyViT": {"img_size": image_size}}):
             sam: nn.Module = getattr(build, f"build_{variant}")(None)
         return sam
