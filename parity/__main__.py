@@ -12,6 +12,7 @@ from parity.commands import (
     bench,
     calibrate,
     cases,
+    contracts,
     diverge,
     layouts,
     mutants,
@@ -24,7 +25,20 @@ from parity.commands import (
 from parity.errors import UsageError
 from samblocks.errors import SamblocksError
 
-_COMMANDS = (run, diverge, record, mutants, calibrate, layouts, bench, synthesize, cases, where, truth_check)
+_COMMANDS = (
+    run,
+    diverge,
+    record,
+    mutants,
+    calibrate,
+    layouts,
+    bench,
+    synthesize,
+    contracts,
+    cases,
+    where,
+    truth_check,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

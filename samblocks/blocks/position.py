@@ -59,8 +59,8 @@ class PositionEmbeddingSine(nn.Module):
             x: [B, C, H, W]
 
         Returns:
-            The rows' channels, then the columns': [B, num_pos_feats, H, W], float64 for float64 input,
-            else float32.
+            The rows' channels, then the columns', `num_pos_feats` in all: [B, D, H, W], float64 for
+            float64 input, else float32.
 
         Raises:
             ValueError: if `x` is not 4-D.

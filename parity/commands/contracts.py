@@ -1,0 +1,52 @@
+"""`parity contracts`: what every module must keep whatever its numbers: repeats, copies, threads, shapes and more."""
+
+import argparse
+from collections.abc import Iterator, Sequence
+
+from parity.case import Case
+from parity.cases import all_cases
+from parity.contracts import CONTRACTS, Contract, NotApplicable, modules
+from parity.errors import UsageError
+
+
+def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the command."""
+    parser = subparsers.add_parser("contracts", help="check manners on all cases", description=__doc__)
+    parser.add_argument("--block", action="append", metavar="NAME", help="only this block's cases")
+    parser.add_argument("--contract", action="append", choices=sorted(CONTRACTS), help="only this one")
+    parser.set_defaults(action=_check)
+
+
+def violations(contract: Contract, group: Sequence[Case]) -> Iterator[str]:
+    """A contract's violations on the cases of one module; an error counts as one. Raises NotApplicable."""
+    try:
+        yield from contract(group)
+    except NotApplicable:
+        raise
+    except Exception as error:
+        yield f"{group[0].id}: raised {type(error).__name__}: {error}"
+
+
+def _check(options: argparse.Namespace) -> int:
+    cases = [case for case in all_cases().values() if case.quick]
+    if options.block:
+        cases = [case for case in cases if case.block in options.block]
+        if not cases:
+            raise UsageError(f"no case is about {', '.join(options.block)}")
+    groups, failed = modules(cases), 0
+    for name in options.contract or CONTRACTS:
+        contract, held, without, found = CONTRACTS[name], 0, 0, 0
+        for group in groups:
+            try:
+                sentences = list(violations(contract, group))
+            except NotApplicable:
+                without += 1
+                continue
+            held += not sentences
+            found += bool(sentences)
+            for sentence in sentences:
+                print(f"  {name}: {sentence}")
+        failed += found
+        says = (contract.__doc__ or "").strip().splitlines()[0]
+        print(f"{name:14} {held:4} modules hold, {found:3} do not, {without:4} without  {says}", flush=True)
+    return 1 if failed else 0
