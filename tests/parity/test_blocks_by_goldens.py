@@ -1,0 +1,74 @@
+"""Every block, judged by what upstream computed: its outputs and their float64 truth, recorded with provenance."""
+
+from collections import Counter
+
+import pytest
+import torch
+
+from parity import goldens, report
+from parity.case import Case
+from parity.cases import all_cases
+from parity.commands.record import recordable
+from parity.execute import execute
+from parity.goldens import FOLDER, GoldenClient
+from parity.own import library
+from parity.references import REFERENCES
+from parity.runner import jobs, run
+
+PAGE = [
+    "DropPath",
+    "MaskDownSampler",
+    "CXBlock",
+    "Fuser",
+    "SAM2TwoWayAttentionBlock",
+    "SAM2TwoWayTransformer",
+    "RoPEAttention",
+    "MultiScaleAttention",
+    "MultiScaleBlock",
+    "PositionEmbeddingSine",
+    "PositionEmbeddingRandom",
+    "Block",
+    "REAttention",
+    "PatchEmbed",
+    "do_pool",
+]
+
+CLIENTS = {name: GoldenClient(reference) for name, reference in REFERENCES.items()}
+JUDGED = [(name, case) for name, client in CLIENTS.items() for case in client.cases(all_cases().values())]
+
+
+@pytest.mark.parametrize(("reference", "case"), JUDGED, ids=[f"{name}:{case.id}" for name, case in JUDGED])
+def test_block_agrees_with_upstream(reference: str, case: Case) -> None:
+    rows = list(run(list(jobs([case])), [CLIENTS[reference]], dtypes=[torch.float32, torch.float64]))
+    assert rows
+    assert report.status(rows) == 0, "\n".join(report.text(rows, everything=False))
+
+
+@pytest.mark.parametrize(("reference", "case"), JUDGED, ids=[f"{name}:{case.id}" for name, case in JUDGED])
+def test_golden_was_recorded_with_these_weights(reference: str, case: Case) -> None:
+    provenance = goldens.read(goldens.path_of(case, reference)).provenance
+    state = execute(case, library(), case.tensors()).state
+    assert provenance["weights"] == goldens.weights_digest(case, state)
+    assert provenance["case"] == case.id
+    assert provenance["recorded_from"] == reference
+
+
+def test_every_block_of_the_page_has_goldens_from_every_upstream_that_has_it() -> None:
+    count = Counter((name, case.block) for name, case in JUDGED)
+    assert not [(name, block) for name in ("meta", "ultralytics") for block in PAGE if count[name, block] < 3]
+
+
+def test_no_golden_is_without_its_case() -> None:
+    known = {
+        goldens.path_of(case, name)
+        for name in REFERENCES
+        for case in all_cases().values()
+        if recordable(case)
+    }
+    assert not sorted(set(FOLDER.rglob("*.safetensors")) - known)
+
+
+def test_goldens_stay_small() -> None:
+    sizes = [file.stat().st_size for file in FOLDER.rglob("*.safetensors")]
+    assert sum(sizes) <= 8 * 1024 * 1024
+    assert max(sizes) <= 256 * 1024
