@@ -59,6 +59,10 @@ mutants: $(MADE) $(REFERENCES_MADE)  ## plant bugs in our own code: each must be
 calibrate: $(MADE) $(REFERENCES_MADE)  ## honest variations of our own runs: none may raise an alarm
 	$(PY) -m parity calibrate
 
+layouts: $(MADE) $(REFERENCES_MADE)  ## every layout of every variant, there and back; then to and from upstream's own loaders
+	$(PY) -m parity layouts
+	$(PY) -m parity layouts --live
+
 bench: $(MADE) $(REFERENCES_MADE)  ## time and memory beside upstream's, interleaved
 	$(PY) -m parity bench
 

@@ -161,8 +161,13 @@ def _find(path_or_name: str | os.PathLike[str], source: str | None) -> Path:
     named = isinstance(path_or_name, str) and path.suffix not in (".pt", ".pth", ".safetensors")
     if os.path.lexists(path) or not (named or len(path.parts) == 1):
         return path
+    from samblocks.checkpoints import lock
     from samblocks.checkpoints.fetch import fetch
 
+    try:
+        lock.find(str(path_or_name), source)
+    except CheckpointError as error:
+        raise CheckpointError(f"there is no file {path_or_name}, and {error}") from None
     return fetch(str(path_or_name), source=source)
 
 

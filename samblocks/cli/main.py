@@ -61,6 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         what = f"{error.filename}: " if error.filename else ""
         return _fail(f"{what}{error.strerror or error}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "samblocks":
+            raise
+        return _fail(f"{error.name} is not installed, which samblocks needs: pip install samblocks brings it")
     except MemoryError:
         return _fail("out of memory")
     except (SamblocksError, ValueError, TypeError) as error:

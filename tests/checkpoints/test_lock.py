@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from download_server import noise, write_lock
 
-from samblocks.checkpoints import lock, lock_format
+from samblocks.checkpoints import load, lock, lock_format
 from samblocks.errors import CheckpointError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -269,3 +269,10 @@ def test_the_wheel_carries_the_list(tmp_path):
     )
     assert done.stdout.startswith(str(installed))
     assert "sam2.1_hiera_tiny" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["typo.pt", "typo", "sam_b.pt"])
+def test_a_name_that_is_neither_a_file_nor_locked(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match=f"there is no file {name}, and .*(called|not locked)"):
+        load(name)

@@ -90,6 +90,15 @@ def test_a_mistake_of_ours_is_not_hidden(monkeypatch):
         main(["version"])
 
 
+def test_a_package_that_is_missing_is_named(monkeypatch, capsys):
+    def fail(_):
+        raise ModuleNotFoundError("No module named 'safetensors'", name="safetensors")
+
+    monkeypatch.setattr("samblocks.cli.commands.version.run", fail)
+    assert main(["version"]) == 2
+    assert capsys.readouterr().err.startswith("samblocks: safetensors is not installed")
+
+
 def test_names_that_cannot_be_shown_are_escaped():
     done = subprocess.run(
         [*COMMAND, "fetch", "größe\udcff"],
