@@ -291,12 +291,6 @@ _DROPS = (
 )
 
 
-_ADAM: dict[str, Any] = {
-    "bound": 3.0,
-    "reason": "the step is divided by the root of the squared gradient: rounding weighs most where it is smallest",
-}
-
-
 def _trained(block: str, what: str, run: Any = None, **rest: Any) -> tuple[Case, ...]:
     """Five steps of each optimizer."""
     more = {} if run is None else {"run": run}
@@ -308,10 +302,9 @@ def _trained(block: str, what: str, run: Any = None, **rest: Any) -> tuple[Case,
             f"losses and weights of five steps of {optimizer} on {what}",
             call=steps(optimizer, drops=drops, rate=rate, **more),
             train=True,
-            **changes,
             **rest,
         )
-        for optimizer, changes in (("SGD", {}), ("AdamW", _ADAM))
+        for optimizer in ("SGD", "AdamW")
     )
 
 

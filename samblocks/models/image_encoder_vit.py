@@ -103,7 +103,7 @@ class ImageEncoderViT(nn.Module):
         """Encode a batch of normalised images.
 
         Args:
-            x: [B, 3, H, W], mean and deviation already taken out.
+            x: [B, in_chans, H, W], mean and deviation already taken out.
 
         Returns:
             [B, out_chans, H // patch_size, W // patch_size].

@@ -149,7 +149,8 @@ class MemoryEncoder(nn.Module):
 
         Args:
             pix_feat: [B, C, H, W]
-            masks: [B, 1, 16*H, 16*W] logits, or finished values with `skip_mask_sigmoid`.
+            masks: [B, 1, 16*H, 16*W] or [B, 1, h, w], the latter with `interpol_size`; logits, or finished
+                values with `skip_mask_sigmoid`.
             skip_mask_sigmoid: take the mask as it is, not its sigmoid.
 
         Returns:

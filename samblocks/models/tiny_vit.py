@@ -120,7 +120,7 @@ class TinyViT(nn.Module):
         """Encode a batch of normalised images.
 
         Args:
-            x: [B, 3, H, W], of the size that was set.
+            x: [B, in_chans, H, W], of the size that was set.
 
         Returns:
             [B, 256, H / 16, W / 16], rounded up.
