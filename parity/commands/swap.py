@@ -1,0 +1,111 @@
+"""`parity swap`: our blocks inside other libraries' pipelines, which must not notice.
+
+Each driver runs on the host's own modules, on ours and, after undoing, on the host's again. R is our error against
+float64 over the host's, `=` where every bit is equal. Speed and memory are the host's median over ours, measured in
+turn: above 1 ours takes less.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from parity.errors import UsageError
+from parity.references.client import interpreter
+from parity.swap_hosts import HOSTS, drive
+
+
+def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "swap",
+        help="swap our blocks into other libraries' models and run their drivers",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--host", action="append", choices=tuple(HOSTS), help="only this library; repeatable")
+    parser.add_argument("--driver", default="", metavar="TEXT", help="only drivers whose names hold this")
+    parser.add_argument("--size", type=int, default=256, help="side of the models' images (default 256)")
+    parser.add_argument("--repeats", type=int, default=3, help="times each side is measured (default 3)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of the process (default 1)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything as JSON")
+    parser.add_argument(
+        "--references", type=Path, metavar="FOLDER", help="the references' environment (default: .references)"
+    )
+    parser.set_defaults(action=_swap)
+
+
+def _swap(options: argparse.Namespace) -> int:
+    if options.size < 64 or options.size % 64:
+        raise UsageError(f"--size must be a multiple of 64, got {options.size}")
+    if options.repeats < 0 or options.threads < 1:
+        raise UsageError("--repeats must not be negative, --threads at least 1")
+    python = interpreter(options.references)
+    if python is None:
+        print("parity: the references' environment is missing: make references", file=sys.stderr)
+        return 3
+    print(_line("driver", "swapped", "kept", "masks", "front", "flipped", "R", "speed", "memory", "verdict"))
+    rows: list[dict[str, Any]] = []
+    for host in options.host or HOSTS:
+        for row in drive(
+            host,
+            python,
+            size=options.size,
+            repeats=options.repeats,
+            threads=options.threads,
+            only=options.driver,
+        ):
+            rows.append(row)
+            print(_shown(row), flush=True)
+    if options.json:
+        document = {"schema": 1, "size": options.size, "repeats": options.repeats, "drivers": rows}
+        options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    ran = [row for row in rows if "missing" not in row]
+    if not ran or (options.host and len(ran) < len(rows)):
+        print("parity: nothing ran, or a library that was asked for is missing", file=sys.stderr)
+        return 3
+    failed = [row for row in ran if row["failures"]]
+    swapped = sum(len(row.get("swapped", ())) for row in ran)
+    print(f"\n{len(ran)} drivers, {swapped} modules swapped, {len(failed)} failed")
+    return 1 if failed else 0
+
+
+_WIDTHS = (46, 7, 5, 5, 6, 7, 5, 6, 6, 0)
+
+
+def _line(*cells: str) -> str:
+    first, *rest = (
+        cell.ljust(width) if place in (0, len(_WIDTHS) - 1) else cell.rjust(width)
+        for place, (cell, width) in enumerate(zip(cells, _WIDTHS, strict=True))
+    )
+    return "  ".join((first, *rest)).rstrip()
+
+
+def _shown(row: dict[str, Any]) -> str:
+    name = f"{row['library']} {row['driver']}"
+    if "missing" in row:
+        return f"{name.ljust(_WIDTHS[0])}  NOT RUN: {row['missing']}"
+    if "masks" not in row:
+        return f"{name.ljust(_WIDTHS[0])}  FAILED: {'; '.join(row['failures'])}"
+    ratio, verdict = row["ratio"], row["verification"]["verdict"]
+    lines = [
+        _line(
+            name,
+            str(len(row["swapped"])),
+            str(len(row["kept"])),
+            str(row["masks"]),
+            f"{row['foreground']:.0%}",
+            str(row["flipped"]),
+            "=" if ratio is None and verdict == "EXACT" else "-" if ratio is None else f"{ratio:.2f}",
+            _times(row["speed"]),
+            _times(row["memory"]),
+            "FAILED: " + "; ".join(row["failures"]) if row["failures"] else verdict,
+        )
+    ]
+    lines += [f"    kept {entry['path']}: {entry['reason']}" for entry in row["kept"]]
+    return "\n".join(lines)
+
+
+def _times(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.2f}"

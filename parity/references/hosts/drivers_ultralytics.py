@@ -1,0 +1,104 @@
+"""The drivers of Ultralytics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from parity.references import ultralytics_models
+from parity.references.hosts.driver import (
+    OBJECTS,
+    PROMPTS,
+    Driver,
+    Result,
+    Session,
+    clicks,
+    clip,
+    filled,
+    for_probe,
+    photograph,
+    probe_sam,
+    probe_sam2,
+)
+
+
+def _set_up(kind: Any, model: Any, size: int) -> Any:
+    predictor = kind(
+        overrides={
+            "task": "segment",
+            "mode": "predict",
+            "model": "sam2.1_t.pt",
+            "imgsz": size,
+            "conf": 0.0,
+            "device": "cpu",
+            "save": False,
+            "verbose": False,
+        }
+    )
+    predictor.setup_model(model=model, verbose=False)
+    return predictor
+
+
+def _image(class_name: str, variant: str, *, sam2: bool) -> Any:
+    def make(size: int, folder: Path) -> Session:
+        from ultralytics.models import sam
+
+        model = filled(ultralytics_models.model(variant, size, {}))
+        probe = probe_sam2 if sam2 else probe_sam
+        if not sam2:  # with these weights its masks would be full
+            with torch.inference_mode():
+                model.mask_threshold = float(probe(model, *for_probe(size, sam2=False))["masks"].median())
+        predictor = _set_up(getattr(sam, class_name), model, size)
+
+        def run() -> Result:
+            predictor.set_image(photograph()[..., ::-1].copy())  # blue first
+            (found,) = predictor(points=clicks().tolist(), labels=[1] * PROMPTS)
+            predictor.reset_image()
+            return Result(found.masks.data, (found.boxes.conf,))
+
+        return Session(predictor, run, probe, for_probe(size, sam2=sam2))
+
+    return make
+
+
+def _video(version: str) -> Any:
+    def make(size: int, folder: Path) -> Session:
+        import cv2  # type: ignore[import-not-found]
+        from ultralytics.models.sam import SAM2VideoPredictor
+
+        frames = clip()
+        path = str(folder / "clip.avi")
+        height, width = frames[0].shape[:2]
+        writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*"MJPG"), 5, (width, height))
+        for frame in frames:
+            writer.write(frame[..., ::-1].copy())
+        writer.release()
+        model = filled(ultralytics_models.model(f"{version}_hiera_tiny", size, {}))
+
+        def run() -> Result:
+            predictor = _set_up(SAM2VideoPredictor, model, size)  # it keeps what it tracked
+            results = predictor(
+                source=path, points=[list(place) for place in OBJECTS], labels=[1] * len(OBJECTS), stream=True
+            )
+            return Result(torch.cat([found.masks.data for found in results]))
+
+        return Session(model, run, probe_sam2, for_probe(size, sam2=True))
+
+    return make
+
+
+_PACKAGES = ("ultralytics",)
+
+DRIVERS = (
+    Driver(
+        "ultralytics",
+        "SAM2Predictor 2.1 tiny",
+        _PACKAGES,
+        _image("SAM2Predictor", "sam2.1_hiera_tiny", sam2=True),
+    ),
+    Driver("ultralytics", "SAM2VideoPredictor 2.1 tiny", _PACKAGES, _video("sam2.1")),
+    Driver("ultralytics", "SAM2VideoPredictor 2.0 tiny", _PACKAGES, _video("sam2")),
+    Driver("ultralytics", "Predictor mobile_sam", _PACKAGES, _image("Predictor", "mobile_sam", sam2=False)),
+)

@@ -1,0 +1,159 @@
+"""One driver, measured: masks, bits, R, time and memory, before, during and after a swap."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from parity.bench.memory import measured
+from parity.references.hosts.driver import Driver, Result, Session
+from samblocks.swap import SwapReport, swap_blocks
+
+FOREGROUND = (0.05, 0.95)
+MASKS = 10
+
+
+def measure(driver: Driver, size: int, repeats: int) -> dict[str, Any]:
+    """Run a driver on the host's modules, on ours and on the host's again.
+
+    Args:
+        driver: the driver.
+        size: side of the model's images in pixels.
+        repeats: how often each side is timed, in turn.
+
+    Returns:
+        What was found, as plain data; `failures` says in words what did not hold.
+    """
+    with tempfile.TemporaryDirectory(prefix="parity-swap-") as folder, torch.inference_mode():
+        return _measure(driver.make(size, Path(folder)), repeats)
+
+
+def _measure(session: Session, repeats: int) -> dict[str, Any]:
+    failures: list[str] = []
+    model = _module(session.model)
+    before = dict(model.named_modules(remove_duplicate=False))
+    names = _state(model)
+    host = session.run()
+    threshold = None if host.masks.dtype == torch.bool else float(host.masks.median())
+    masks = _masks(host, threshold)
+    foreground = float(masks.float().mean())
+    if len(masks) < MASKS or not FOREGROUND[0] <= foreground <= FOREGROUND[1]:
+        failures.append(f"blind: {len(masks)} masks, foreground {foreground:.0%}")
+
+    report = swap_blocks(session.model)
+    if not report.swapped:
+        failures.append("nothing was swapped")
+    if not _same_state(names, _state(model)):
+        failures.append("the state dict has other names, another order or other tensors")
+    ours = session.run()
+    flips = _flips(host, ours, threshold, failures)
+    with torch.inference_mode(mode=False):
+        verification = report.verify(*session.inputs, run=session.probe)
+    if not verification.holds:
+        failures.append(f"verify: {verification.verdict}")
+
+    seconds, peaks = _in_turn(report, session.run, repeats)
+    report.undo()
+    after = dict(model.named_modules(remove_duplicate=False))
+    if before.keys() != after.keys() or any(after[path] is not module for path, module in before.items()):
+        failures.append("undo did not bring back the same modules")
+    if not _equal(host, session.run()):
+        failures.append("results differ after undo")
+    return {
+        "swapped": [row.as_dict() for row in report.swapped],
+        "kept": [row.as_dict() for row in report.kept],
+        "masks": len(masks),
+        "foreground": foreground,
+        "threshold": threshold,
+        **flips,
+        "verification": verification.to_dict(),
+        "ratio": verification.ratio,
+        "seconds": seconds,
+        "peak": peaks,
+        "speed": _ratio(seconds),
+        "memory": _ratio(peaks),
+        "failures": failures,
+    }
+
+
+def _module(model: Any) -> nn.Module:
+    """The module that a swap finds in a predictor."""
+    found: nn.Module = swap_blocks(model, dry_run=True).model
+    return found
+
+
+def _masks(result: Result, threshold: float | None) -> Tensor:
+    return result.masks if threshold is None else result.masks > threshold
+
+
+def _flips(host: Result, ours: Result, threshold: float | None, failures: list[str]) -> dict[str, Any]:
+    """How many pixels changed sides, and whether each of them lies within the difference of the logits."""
+    if host.masks.shape != ours.masks.shape:
+        failures.append(f"{len(ours.masks)} masks after the swap, {len(host.masks)} before")
+        return {"bits": False, "flipped": None, "difference": None}
+    flipped = _masks(host, threshold) != _masks(ours, threshold)
+    difference = None
+    if threshold is None:
+        if bool(flipped.any()):
+            failures.append("pixels flipped, and the driver gives no logits to judge them by")
+    else:
+        difference = float((host.masks.double() - ours.masks.double()).abs().max())
+        scale = float(host.masks.double().abs().max())
+        distance = (host.masks.double() - threshold).abs()[flipped]
+        if difference > 1e-4 * scale or bool((distance > difference).any()):
+            failures.append(f"logits differ by {difference:.1e} of {scale:.1e}")
+    return {"bits": _equal(host, ours), "flipped": int(flipped.sum()), "difference": difference}
+
+
+def _equal(a: Result, b: Result) -> bool:
+    pairs = zip((a.masks, *a.numbers), (b.masks, *b.numbers), strict=True)
+    return all(torch.equal(x, y) for x, y in pairs)
+
+
+def _in_turn(
+    report: SwapReport, run: Callable[[], object], repeats: int
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Seconds and bytes of both sides, one run each in turn, so that a busy machine slows both alike."""
+    seconds: dict[str, list[float]] = {"host": [], "ours": []}
+    peaks: dict[str, list[float]] = {"host": [], "ours": []}
+    for turn in range(2 * repeats):
+        # The order changes from pair to pair: neither side always comes second.
+        side = ("host", "ours")[(turn + turn // 2) % 2]
+        report.undo() if side == "host" else report.apply()
+        gc.collect()
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)  # what was freed goes back, so that the next peak is its own
+        time.sleep(0.05)
+        found = measured(run)
+        seconds[side].append(found["seconds"])
+        peaks[side].append(found["peak"])
+    report.apply()
+    return seconds, peaks
+
+
+def _ratio(sides: Mapping[str, Sequence[float]]) -> float | None:
+    """The host's median over ours: above 1 where ours takes less."""
+    if not sides["host"]:
+        return None
+    ours = statistics.median(sides["ours"])
+    return statistics.median(sides["host"]) / ours if ours > 0 else None
+
+
+def _state(model: nn.Module) -> list[tuple[str, Tensor]]:
+    return list(model.state_dict(keep_vars=True).items())
+
+
+def _same_state(a: list[tuple[str, Tensor]], b: list[tuple[str, Tensor]]) -> bool:
+    return len(a) == len(b) and all(
+        x == y and tensor is other for (x, tensor), (y, other) in zip(a, b, strict=True)
+    )

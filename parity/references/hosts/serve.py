@@ -1,0 +1,47 @@
+"""The process that drives hosts: one JSON line on standard output for each driver."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+import warnings
+from importlib import import_module, metadata
+
+import torch
+
+from parity.references import torchvision_operators
+from parity.references.hosts.measure import measure
+
+
+def serve(module: str, size: int, repeats: int, threads: int, only: str, prefix: str) -> None:
+    """Measure the drivers of one file.
+
+    Args:
+        module: where `DRIVERS` is.
+        size: side of the models' images in pixels.
+        repeats: how often each side is timed.
+        threads: number of threads that torch may use.
+        only: a part of the drivers' names; all if empty.
+        prefix: how their names begin.
+    """
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever a library prints goes to standard error
+    sys.stdout = sys.stderr
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(threads)
+    torchvision_operators.declare_missing()
+    for driver in import_module(module).DRIVERS:
+        if only.lower() not in driver.name.lower() or not driver.name.startswith(prefix):
+            continue
+        row: dict[str, object] = {"library": driver.library, "driver": driver.name}
+        try:
+            row["versions"] = {name: metadata.version(name) for name in (*driver.packages, "torch")}
+            row |= measure(driver, size, repeats)
+        except metadata.PackageNotFoundError as error:
+            row["missing"] = str(error)
+        except Exception as error:
+            row["failures"] = [f"{type(error).__name__}: {error}"]
+            row["trace"] = traceback.format_exc(limit=-6)
+        print(json.dumps(row), file=answers, flush=True)

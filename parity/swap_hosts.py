@@ -1,0 +1,94 @@
+"""Running other libraries' drivers with our blocks swapped in: each library in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import parity
+import samblocks
+
+HOSTS = {
+    "ultralytics": ("parity.references.hosts.drivers_ultralytics", ""),
+    "sam2": ("parity.references.hosts.drivers_meta", "SAM2"),
+    "segment_anything": ("parity.references.hosts.drivers_meta", "SamPredictor"),
+    "transformers": ("parity.references.hosts.drivers_transformers", ""),
+}
+"""Library → the file with its drivers, and how their names begin in it."""
+
+# Only these two packages are registered, from their folders: nothing else of this environment is found there.
+_BOOT = """
+import importlib.util, json, sys
+folders, arguments = json.loads(sys.argv[1])
+for name, folder in folders.items():
+    spec = importlib.util.spec_from_file_location(name, folder + "/__init__.py", submodule_search_locations=[folder])
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+from parity.references.hosts.serve import serve
+serve(**arguments)
+"""
+
+_QUIET = {
+    "YOLO_AUTOINSTALL": "false",
+    "YOLO_OFFLINE": "1",
+    "YOLO_VERBOSE": "false",
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "TQDM_DISABLE": "1",
+}
+
+
+def drive(
+    host: str, python: Path, *, size: int = 256, repeats: int = 3, threads: int = 1, only: str = ""
+) -> Iterator[dict[str, Any]]:
+    """Measure the drivers of one library.
+
+    Args:
+        host: a key of `HOSTS`.
+        python: the interpreter of the references' environment.
+        size: side of the models' images in pixels.
+        repeats: how often each side is timed.
+        threads: number of threads of the process.
+        only: measure only drivers whose names hold this.
+
+    Yields:
+        What `parity.references.hosts.measure` found, driver by driver. Where the process ends too soon, the last
+        row says so under `failures`.
+    """
+    module, prefix = HOSTS[host]
+    folders = {package.__name__: str(Path(str(package.__file__)).parent) for package in (parity, samblocks)}
+    arguments = {
+        "module": module,
+        "size": size,
+        "repeats": repeats,
+        "threads": threads,
+        "only": only,
+        "prefix": prefix,
+    }
+    with tempfile.TemporaryDirectory(prefix="parity-") as scratch:
+        log = Path(scratch) / "log"
+        with (
+            log.open("wb") as errors,
+            subprocess.Popen(
+                [str(python), "-I", "-c", _BOOT, json.dumps([folders, arguments])],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env={**os.environ, **_QUIET, "YOLO_CONFIG_DIR": scratch, "MPLCONFIGDIR": scratch},
+                text=True,
+                encoding="utf-8",
+            ) as process,
+        ):
+            for line in process.stdout or ():
+                yield json.loads(line)
+        if process.returncode:
+            words = log.read_text(errors="replace").strip().splitlines()
+            yield {
+                "library": host,
+                "driver": "(all)",
+                "failures": [f"its process ended with {process.returncode}: {words[-1] if words else ''}"],
+            }
