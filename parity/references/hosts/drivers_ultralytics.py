@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,6 @@ def _image(class_name: str, variant: str, *, sam2: bool) -> Any:
 
         model = filled(ultralytics_models.model(variant, size, {}))
         probe = probe_sam2 if sam2 else probe_sam
-        if not sam2:  # with these weights its masks would be full
-            with torch.inference_mode():
-                model.mask_threshold = float(probe(model, *for_probe(size, sam2=False))["masks"].median())
         predictor = _set_up(getattr(sam, class_name), model, size)
 
         def run() -> Result:
@@ -58,9 +56,22 @@ def _image(class_name: str, variant: str, *, sam2: bool) -> Any:
             predictor.reset_image()
             return Result(found.masks.data, (found.boxes.conf,))
 
+        if not sam2:
+            _balance(model, run)
         return Session(predictor, run, probe, for_probe(size, sam2=sam2))
 
     return make
+
+
+def _balance(model: Any, run: Callable[[], Result]) -> None:
+    """Set the threshold of a model's masks so that they are neither empty nor full: these weights give either."""
+    low, high = -16.0, 16.0
+    for _ in range(12):
+        model.mask_threshold = (low + high) / 2
+        foreground = float(run().masks.float().mean())
+        if 0.2 <= foreground <= 0.8:
+            return
+        low, high = (model.mask_threshold, high) if foreground > 0.5 else (low, model.mask_threshold)
 
 
 def _video(version: str) -> Any:
