@@ -37,7 +37,9 @@ class Loading:
         private: of ours, the part that no file backs.
         convert: seconds that the conversion to transformers' layout took.
         convert_peak: its memory.
-        inspect: seconds that `inspect` took.
+        inspect: seconds that `inspect` took, by the clock.
+        inspect_processor: seconds of the processor that it took: what the clock says where nothing else runs. The
+            goal is held against these, because it is no ratio, and a busy machine would decide it.
     """
 
     file_bytes: int
@@ -50,6 +52,7 @@ class Loading:
     convert: float
     convert_peak: float
     inspect: float
+    inspect_processor: float
 
     @property
     def missed(self) -> list[str]:
@@ -59,7 +62,7 @@ class Loading:
             for name, good in (
                 ("speed", self.ratio >= GOALS["speed"]),
                 ("memory", max(self.peak, self.convert_peak) <= GOALS["memory"]),
-                ("inspect", self.inspect <= GOALS["inspect"]),
+                ("inspect", self.inspect_processor <= GOALS["inspect"]),
             )
             if not good
         ]
@@ -99,6 +102,7 @@ def compare(python: Path, rounds: int, threads: int, file: Path | None, folder: 
         convert=convert["seconds"],
         convert_peak=convert["peak"] / size,
         inspect=inspect["seconds"],
+        inspect_processor=inspect["processor"],
     )
 
 

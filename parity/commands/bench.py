@@ -112,7 +112,10 @@ def loading(found: "Loading") -> Iterator[str]:
     )
     yield f"| `convert --to transformers` | - | {found.convert:.1f} s | | |"
     yield f"| its peak memory, by the file's size | - | {found.convert_peak:.2f} | | {GOALS['memory']} |"
-    yield f"| `inspect` | - | {found.inspect:.2f} s | | {GOALS['inspect']:.0f} s |"
+    yield (
+        f"| `inspect` | - | {found.inspect:.2f} s ({found.inspect_processor:.2f} s of processor time) | "
+        f"| {GOALS['inspect']:.0f} s |"
+    )
 
 
 def passes(timings: "list[Timing]") -> Iterator[str]:

@@ -15,14 +15,14 @@ from parity.bench.forward import Timing, summary
 from parity.bench.load import Loading
 from parity.commands import bench
 
-FAST = Loading(2 * 10**9, 20.0, 2.0, 10.0, 2.0, 1.02, 0.01, 6.0, 1.01, 0.5)
+FAST = Loading(2 * 10**9, 20.0, 2.0, 10.0, 2.0, 1.02, 0.01, 6.0, 1.01, 3.5, 0.5)
 
 
 def test_a_goal_that_is_missed_is_named():
     assert FAST.missed == []
-    slow = Loading(2 * 10**9, 20.0, 4.0, 5.0, 2.0, 1.2, 0.01, 6.0, 1.01, 1.5)
+    slow = Loading(2 * 10**9, 20.0, 4.0, 5.0, 2.0, 1.2, 0.01, 6.0, 1.01, 1.5, 1.5)
     assert slow.missed == ["speed", "memory", "inspect"]
-    greedy = Loading(2 * 10**9, 20.0, 2.0, 10.0, 2.0, 1.02, 0.01, 6.0, 1.3, 0.5)
+    greedy = Loading(2 * 10**9, 20.0, 2.0, 10.0, 2.0, 1.02, 0.01, 6.0, 1.3, 0.5, 0.5)
     assert greedy.missed == ["memory"]
 
 
