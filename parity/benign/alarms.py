@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from parity.benign.seeds import salted_inputs, salted_weights
+from parity.benign.siblings import errors_of_siblings
 from parity.benign.variations import VARIATIONS
 from parity.case import Case
 from parity.compare import Comparison, Verdict, compare
@@ -48,7 +50,7 @@ def varied(cases: Sequence[Case], kept: Mapping[str, Kept]) -> Iterator[Sample]:
             outputs = variation.run(case, inputs).outputs
             plain = plain or outputs
             for reference, golden in kept[case.id].items():
-                yield from _samples(variation.kind, case, reference, golden, outputs, plain)
+                yield from _samples(variation.kind, case, reference, golden, outputs, plain, {})
 
 
 def reseeded(cases: Sequence[Case], clients: Sequence[Client], salts: Sequence[str]) -> Iterator[Sample]:
@@ -64,15 +66,25 @@ def reseeded(cases: Sequence[Case], clients: Sequence[Client], salts: Sequence[s
             inputs = salted_inputs(case, salt)
             with salted_weights(case, salt) as (weights, file):
                 ours = execute(case, library(), inputs, weights=weights)
-                for client in clients:
-                    name = client.reference.name
-                    if name in case.known:
-                        continue
-                    theirs = client.execute(case, inputs, weights=file)
-                    truth = client.execute(case, inputs, lift=True, weights=file)
-                    if theirs.status == truth.status == "ok":
-                        golden = Golden(theirs.outputs, truth.outputs, {})
-                        yield from _samples(salt, case, name, golden, ours.outputs, {})
+                answers = _answers(case, clients, inputs, file)
+            for name, golden in answers.items():
+                siblings = errors_of_siblings(answers, name)
+                yield from _samples(salt, case, name, golden, ours.outputs, {}, siblings)
+
+
+def _answers(
+    case: Case, clients: Sequence[Client], inputs: Mapping[str, Tensor], weights: Path | None
+) -> dict[str, Golden]:
+    """Outputs and truths of every reference that has the case and is not known to differ."""
+    answers = {}
+    for client in clients:
+        if client.reference.name in case.known:
+            continue
+        theirs = client.execute(case, inputs, weights=weights)
+        truth = client.execute(case, inputs, lift=True, weights=weights)
+        if theirs.status == truth.status == "ok":
+            answers[client.reference.name] = Golden(theirs.outputs, truth.outputs, {})
+    return answers
 
 
 def _samples(
@@ -82,6 +94,7 @@ def _samples(
     golden: Golden,
     ours: Mapping[str, Tensor],
     plain: Mapping[str, Tensor],
+    siblings: Mapping[str, float],
 ) -> Iterator[Sample]:
     for path, theirs in golden.upstream.items():
         result = (
@@ -91,7 +104,7 @@ def _samples(
                 golden.truth.get(path),
                 bound=case.bound,
                 exact=case.exact,
-                envelope=envelope(reference, case.id, path),
+                envelope=max(envelope(reference, case.id, path), siblings.get(path, 0.0)),
             )
             if path in ours
             else Comparison(Verdict.INCOMPARABLE, cause="this output is gone")

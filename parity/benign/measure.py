@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from parity.benign.seeds import salted_inputs, salted_weights
+from parity.benign.siblings import errors_of_siblings
 from parity.benign.variations import channels_last
 from parity.case import Case
 from parity.compare import rms
@@ -36,10 +37,11 @@ def measure(
             if name in kept[case.id]:
                 golden = kept[case.id][name]
                 usual = _over_seeds(case, client, golden)
-                for path, error in _channels_last(case, client, golden).items():
+                layout = _channels_last(case, client, golden)
+                for path, error in [*layout.items(), *errors_of_siblings(kept[case.id], name).items()]:
                     usual[path] = max(usual.get(path, 0.0), error)
                 found[name][case.id] = {path: error for path, error in usual.items() if error > 0.0}
-    return {name: {case: errors for case, errors in of.items() if errors} for name, of in found.items()}
+    return found
 
 
 def _over_seeds(case: Case, client: Client, golden: Golden) -> dict[str, float]:

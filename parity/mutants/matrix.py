@@ -58,7 +58,12 @@ def totals(results: Sequence[Result]) -> Iterator[str]:
         yield f"  {gate:12} sees {seen[gate]:4}, alone {alone[gate]:4}"
     for usual, words in USUAL.items():
         missed = [result for result in killed if result.missed_by(usual)]
-        yield f"  {words} alone would have missed {len(missed)} of {len(killed)}"
+        kills = [found for result in killed for found in result.killers.values()]
+        passed = sum(not getattr(found, usual) for found in kills)
+        yield (
+            f"  {words} alone would have missed {len(missed)} of {len(killed)} mutants, "
+            f"and {passed} of the {len(kills)} cases that saw one"
+        )
 
 
 def failed(result: Result) -> bool:

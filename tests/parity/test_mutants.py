@@ -132,7 +132,9 @@ def test_a_bug_is_planted_seen_and_gone_again() -> None:
     assert judge(case, kept[case.id]).gates == {}
     lines = list(text([r for r in results.values() if r.mutant is not None]))
     assert any("2 killed, 0 equivalent, 2 survived" in line for line in lines)
-    assert any("cosine 0.99 alone would have missed 1 of 2" in line for line in lines)
+    assert any(
+        "cosine 0.99 alone would have missed 1 of 2 mutants, and 1 of the 2 cases" in line for line in lines
+    )
 
 
 @needs_fork
