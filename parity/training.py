@@ -30,7 +30,7 @@ class Injected(TorchFunctionMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.drawn = 0
 
     def __torch_function__(

@@ -119,11 +119,11 @@ class Adapter(nn.Module):
 
     def named_parameters(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Parameter]]:
         """Parameters by Meta's names, in Meta's order."""
-        found = [
-            (*reversed(translate(self._parts, name)), value)
-            for name, value in self.inner.named_parameters(*args, **kwargs)
-            if not name.startswith(self._without)
-        ]
+        found: list[tuple[Order, str, nn.Parameter]] = []
+        for name, value in self.inner.named_parameters(*args, **kwargs):
+            if not name.startswith(self._without):
+                ours, order = translate(self._parts, name)
+                found.append((order, ours, value))
         for _, name, value in sorted(found, key=lambda entry: entry[0]):
             yield name, value
 
