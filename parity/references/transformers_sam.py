@@ -6,9 +6,20 @@ from typing import Any
 from torch import nn
 
 from parity.case import NoCounterpart
-from parity.references import torchvision_operators, transformers_memory, transformers_sam1, transformers_sam2
+from parity.references import (
+    torchvision_operators,
+    transformers_decoder,
+    transformers_memory,
+    transformers_sam1,
+    transformers_sam2,
+)
 
-_BUILDERS = transformers_sam1.BUILDERS | transformers_sam2.BUILDERS | transformers_memory.BUILDERS
+_BUILDERS = (
+    transformers_sam1.BUILDERS
+    | transformers_sam2.BUILDERS
+    | transformers_decoder.BUILDERS
+    | transformers_memory.BUILDERS
+)
 _FUNCTIONS = transformers_sam2.FUNCTIONS | transformers_memory.FUNCTIONS
 
 
