@@ -17,10 +17,9 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 
 def _synthesize(options: argparse.Namespace) -> int:
+    from samblocks.checkpoints import save
     from samblocks.models.build import build
     from samblocks.models.variants import VARIANTS
-
-    from samblocks.checkpoints import save
 
     if not options.out.parent.is_dir():
         raise UsageError(f"{options.out.parent} is not a folder; make it first")
