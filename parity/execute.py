@@ -146,6 +146,13 @@ def _load(module: nn.Module, case: Case, library: Library, weights: Mapping[str,
     """Give the module its weights, strictly; returns canonical names and shapes in state-dict order."""
     own = module.state_dict()
     canonical = {name: library.canonical(name) for name in own}
+    state = tuple((canonical[name], tuple(entry.shape)) for name, entry in own.items())
+    if weights is None and case.adjust is None:
+        # One tensor at a time: the largest models would not fit twice.
+        for name, entry in own.items():
+            if entry.is_floating_point():
+                entry.copy_(fill.widened(canonical[name], entry.shape).to(entry.dtype))
+        return state
     if weights is None:
         tensors = {
             canonical[name]: fill.widened(canonical[name], entry.shape).to(entry.dtype)
@@ -166,7 +173,7 @@ def _load(module: nn.Module, case: Case, library: Library, weights: Mapping[str,
             f"weights and {library.name}'s module differ in {len(differing)} names, e.g. {min(differing)!r}"
         )
     module.load_state_dict({name: tensors[canonical[name]] for name in own}, strict=True)
-    return tuple((canonical[name], tuple(entry.shape)) for name, entry in own.items())
+    return state
 
 
 def _adjusted(
