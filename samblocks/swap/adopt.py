@@ -7,7 +7,7 @@ that a host's class holds itself are entered under our names.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,12 @@ class Slot:
         if now is not None and held.get(self.host_name) is not now:
             held[self.host_name] = now
 
+    def take(self) -> None:
+        """Let ours hold what the host's module holds by now."""
+        now = getattr(self.host, self.host_kind).get(self.host_name)
+        if now is not None:
+            getattr(self.ours, self.kind)[self.name] = now
+
 
 def same(name: str) -> str:
     """The names of both are alike."""
@@ -76,7 +82,7 @@ def adopt(ours: nn.Module, host: nn.Module, names: Names = same) -> list[Slot]:
     """
     pairs = counterparts(ours, host, names)
     slots = [*_leaves(ours, host, names), *_tensors(ours, host, names)]
-    _flags(ours, host, pairs)
+    flag(ours, host, pairs)
     for module, found in pairs if names is same else pairs[:1]:
         _attributes(module, found)
     _check(ours, host)
@@ -177,8 +183,8 @@ def _enter(slot: Slot, kind: str) -> Slot:
     return slot
 
 
-def _flags(ours: nn.Module, host: nn.Module, pairs: list[tuple[nn.Module, nn.Module]]) -> None:
-    """The training flag of each module is that of its counterpart, or else of the whole."""
+def flag(ours: nn.Module, host: nn.Module, pairs: Sequence[tuple[nn.Module, nn.Module]]) -> None:
+    """Set the training flag of each module of ours to that of its counterpart, or else of the whole."""
     theirs = {id(module) for module in host.modules()}
     known = {id(module): found.training for module, found in pairs}
     for module in ours.modules():

@@ -8,7 +8,6 @@ not touched.
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from torch import nn
@@ -54,16 +53,11 @@ def our_name(kind: type) -> str:
 
 
 def _reduce(self: Any, protocol: object) -> tuple[Any, ...]:
-    """Pickle by the two classes: the joint one has no place to be imported from."""
-    ours, host = type(self).__bases__
-    return _revive, (ours, host.__module__, host.__qualname__), vars(self)
+    """Copy and pickle by the two classes: the joint one has no place to be imported from."""
+    return _revive, type(self).__bases__, vars(self)
 
 
-def _revive(ours: type, module: str, name: str) -> object:
-    __import__(module)
-    host: Any = sys.modules[module]
-    for part in name.split("."):
-        host = getattr(host, part)
-    kind = kin(ours, host)
-    made: object = kind.__new__(kind)
+def _revive(ours: type, host: type) -> object:
+    joint = kin(ours, host)
+    made: object = joint.__new__(joint)
     return made

@@ -9,7 +9,7 @@ from torch import nn
 
 from samblocks.errors import LayoutError, SwapError
 from samblocks.swap import numerics
-from samblocks.swap.adopt import adopt, counterparts, same
+from samblocks.swap.adopt import adopt, counterparts, is_leaf, same
 from samblocks.swap.catalog import catalogued_base, counterpart, qualified
 from samblocks.swap.hosts import names_of, read
 from samblocks.swap.kin import as_kin, our_name
@@ -100,22 +100,24 @@ def _make(path: str, host: nn.Module) -> Exchange:
     names = names_of(host)
     ours = read(host)
     try:
+        pairs = counterparts(ours, host, names or same)
         slots = adopt(ours, host, names or same)
     except LayoutError as error:
         raise SwapError(str(error)) from error
-    numerics.follow(counterparts(ours, host, names or same))
+    numerics.follow(pairs)
     before = list(host.state_dict(keep_vars=True))
     if names is not None:
         rank = {name: place for place, name in enumerate(before)}
-        pairs = [(slot.our_path, slot.host_path) for slot in slots]
+        paths = [(slot.our_path, slot.host_path) for slot in slots]
         first = {
             theirs: min((rank[name] for name in before if f"{name}.".startswith(f"{theirs}.")), default=0)
-            for _, theirs in pairs
+            for _, theirs in paths
         }
-        Renaming(sorted(pairs, key=lambda pair: first[pair[1]])).register(ours)
+        Renaming(sorted(paths, key=lambda pair: first[pair[1]])).register(ours)
     after = list(ours.state_dict(keep_vars=True))
     if before != after:
         odd = next((a, b) for a, b in zip_longest(before, after, fillvalue="nothing") if a != b)
         raise SwapError(f"its state dict has {odd[0]} where ours has {odd[1]}")
     as_kin(ours, host)
-    return Exchange((path,), host, ours, slots)
+    inner = [(module, found) for module, found in pairs if not is_leaf(module)]
+    return Exchange((path,), host, ours, slots, inner)

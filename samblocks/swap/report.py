@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from torch import nn
 
 from samblocks.errors import SwapError
-from samblocks.swap.adopt import Slot
+from samblocks.swap.adopt import Slot, flag
 
 if TYPE_CHECKING:
     from samblocks.swap.verify import Verification
@@ -54,6 +54,24 @@ class Exchange:
     host: nn.Module
     ours: nn.Module
     slots: Sequence[Slot] = field(default=(), repr=False)
+    pairs: Sequence[tuple[nn.Module, nn.Module]] = field(default=(), repr=False)
+
+    def take(self) -> None:
+        """Let ours hold what the host's modules hold by now, and be in training or not as they are."""
+        for slot in self.slots:
+            slot.take()
+        flag(self.ours, self.host, self.pairs)
+
+    def give_back(self) -> None:
+        """Let the host's modules hold what ours hold by now, and be in training or not as ours are."""
+        for slot in self.slots:
+            slot.give_back()
+        for ours, host in self.pairs:
+            host.training = ours.training
+            if "ab" in vars(
+                host
+            ):  # TinyViT gathers a table when it is told to evaluate, from weights that may be old
+                host.train(host.training)
 
 
 class SwapReport:
@@ -94,6 +112,7 @@ class SwapReport:
         if self.dry_run:
             raise SwapError("this is a plan only: call swap_blocks without dry_run")
         for exchange in () if self._applied else self._exchanges:
+            exchange.take()
             for path in exchange.paths:
                 _put(self.model, path, exchange.ours, instead_of=exchange.host)
         self._applied = True
@@ -110,10 +129,7 @@ class SwapReport:
         for exchange in self._exchanges if self._applied else ():
             for path in exchange.paths:
                 _put(self.model, path, exchange.host, instead_of=exchange.ours)
-            for slot in exchange.slots:
-                slot.give_back()
-            if exchange.host.training != exchange.ours.training:
-                exchange.host.train(exchange.ours.training)
+            exchange.give_back()
         self._applied = False
 
     def verify(self, *inputs: Any, run: Callable[..., Any] | None = None) -> Verification:
