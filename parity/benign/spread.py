@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from parity.benign.alarms import Sample
+from parity.benign.variations import AS_IT_IS
 from parity.compare import Verdict
 
 _SHARES = (0.5, 0.95, 0.99)
@@ -21,8 +22,8 @@ def table(samples: Sequence[Sample]) -> Iterator[str]:
 
 
 def runs(samples: Sequence[Sample]) -> int:
-    """How many variations there were: pairs of a case and a kind (and a salt's reference counts once)."""
-    return len({(sample.kind, sample.case) for sample in samples})
+    """How many variations there were: pairs of a case and a kind. A case run as it is varies nothing."""
+    return len({(sample.kind, sample.case) for sample in samples if sample.kind != AS_IT_IS.kind})
 
 
 def _line(kind: str, samples: Sequence[Sample]) -> str:
@@ -36,4 +37,5 @@ def _line(kind: str, samples: Sequence[Sample]) -> str:
     cuts = [ratios[min(len(ratios) - 1, int(len(ratios) * share))] if ratios else 0.0 for share in _SHARES]
     figures = " ".join(f"{value:7.3f}" for value in (*cuts, ratios[-1] if ratios else 0.0))
     largest = f"{rated[-1].case} {rated[-1].output} ({rated[-1].reference})" if rated else ""
-    return f"{kind:26} {runs(samples):5} {moved:6} {len(samples):8} {equal:6} {figures}  {largest}"
+    count = len({(sample.kind, sample.case) for sample in samples})
+    return f"{kind:26} {count:5} {moved:6} {len(samples):8} {equal:6} {figures}  {largest}"

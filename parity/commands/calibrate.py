@@ -31,6 +31,10 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.add_argument("--block", action="append", metavar="NAME", help="only this block's cases")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="other weights and inputs, N times")
     parser.add_argument(
+        "--first-seed", type=int, default=1, metavar="N", help="number of the first of them (default: 1)"
+    )
+    parser.add_argument("--seeds-only", action="store_true", help="vary nothing but weights and inputs")
+    parser.add_argument(
         "--measure",
         action="store_true",
         help="measure upstream's usual error in small outputs anew, and keep it",
@@ -60,10 +64,11 @@ def _calibrate(options: argparse.Namespace) -> int:
         torch.set_num_threads(1)
         if options.measure and not absent:
             envelopes.write(measure(cases, upstream, clients))
-        samples: list[Sample] = list(varied(cases, upstream))
+        samples: list[Sample] = [] if options.seeds_only else list(varied(cases, upstream))
         # Adjusted weights are tuned to one set of numbers, exact ones have no R.
         free = [case for case in cases if case.adjust is None]
-        samples += reseeded(free, clients, [f"seed{number}" for number in range(1, options.seeds + 1)])
+        numbers = range(options.first_seed, options.first_seed + options.seeds)
+        samples += reseeded(free, clients, [f"seed{number}" for number in numbers])
     if missing:
         print(f"NOT RUN {missing}")
     if not samples:

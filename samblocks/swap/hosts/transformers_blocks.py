@@ -43,23 +43,29 @@ def form_of(host: Any) -> Form:
     return FORMS[chosen]
 
 
-def check_checkpointing(host: nn.Module) -> None:
-    """Gradient checkpointing inside a module would be lost.
+def check_extras(host: Any) -> None:
+    """What transformers' encoders do beside encoding would be lost.
 
     Raises:
-        SwapError: it is switched on.
+        SwapError: such a thing is switched on.
     """
     if any(getattr(part, "gradient_checkpointing", False) for part in host.modules()):
         raise SwapError("gradient checkpointing is switched on in it, and ours has none")
+    for name in ("output_hidden_states", "output_attentions"):
+        if getattr(host.config, name, False):
+            raise SwapError(f"its configuration sets {name}, and ours gives none")
 
 
 class PositionalEmbedding(blocks.PositionEmbeddingRandom):
     """Random Fourier features, of coordinates in pixels or in 0 to 1."""
 
+    # Held under transformers' name, by which it ties this tensor to another one.
+    positional_embedding: Tensor
+
     @property
-    def positional_embedding(self) -> Tensor:
-        """The random directions under transformers' name."""
-        return self.positional_encoding_gaussian_matrix
+    def positional_encoding_gaussian_matrix(self) -> Tensor:  # type: ignore[override]
+        """The random directions under our name."""
+        return self.positional_embedding
 
     def forward(self, input_coords: Tensor, input_shape: tuple[int, int] | None = None) -> Tensor:  # type: ignore[override]
         """Encode (x, y): [..., 2], in pixels of `input_shape` (height, width) if given."""
@@ -73,7 +79,9 @@ class PositionalEmbedding(blocks.PositionEmbeddingRandom):
 @reader("transformers.PositionalEmbedding")
 def positional_embedding(host: Any) -> nn.Module:
     """The number of directions."""
-    return made(PositionalEmbedding, int(host.positional_embedding.shape[1]))
+    ours = made(PositionalEmbedding, int(host.positional_embedding.shape[1]))
+    ours.register_buffer("positional_embedding", ours._buffers.pop("positional_encoding_gaussian_matrix"))
+    return ours
 
 
 class SinePositionEmbedding(blocks.PositionEmbeddingSine):

@@ -10,7 +10,13 @@ from torch import Tensor, nn
 
 from samblocks import models
 from samblocks.swap.hosts.reading import made, reader, sizes
-from samblocks.swap.hosts.transformers_blocks import images_and_prompts, plain_two_way_transformer, refuse
+from samblocks.swap.hosts.transformers_blocks import (
+    PositionalEmbedding,
+    images_and_prompts,
+    plain_two_way_transformer,
+    positional_embedding,
+    refuse,
+)
 
 
 class PromptEncoder(models.PromptEncoder):
@@ -81,10 +87,12 @@ class PromptEncoder(models.PromptEncoder):
             return super()._point_embedding(label)
         return self.point_embed.weight[label : label + 1]
 
+    shared_embedding: PositionalEmbedding
+
     @property
-    def shared_embedding(self) -> nn.Module:
-        """The position code under transformers' name."""
-        return self.pe_layer
+    def pe_layer(self) -> PositionalEmbedding:  # type: ignore[override]
+        """The position code under our name; it is held under transformers', which ties its tensor by name."""
+        return self.shared_embedding
 
     @property
     def mask_embed(self) -> nn.Module:
@@ -103,6 +111,10 @@ def prompt_encoder(host: Any) -> nn.Module:
         mask_in_chans=host.mask_embed.conv2.out_channels,
         activation=lambda: host.mask_embed.activation,
     )
+    ours._modules = {
+        "shared_embedding" if name == "pe_layer" else name: part for name, part in ours._modules.items()
+    }
+    ours.shared_embedding = positional_embedding(host.shared_embedding)
     ours.point_embed = None
     if isinstance(host.point_embed, nn.Embedding):
         del ours.point_embeddings, ours.point_embed

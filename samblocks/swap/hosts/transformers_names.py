@@ -71,8 +71,9 @@ _SAM2_PLACES = {
     "MemoryFuser": _sam2("memory_encoder.fuser", "memory_encoder.memory_fuser"),
     "MemoryFuserCXBlock": _sam2("memory_encoder.fuser.layers.0", "memory_encoder.memory_fuser.layers.0"),
 }
-_TAKEN_OVER = ("point_embed.", "position_ids", "rotary_emb.")
-"""What ours holds as transformers does: SAM 2's table of points, and what makes the turns of rotary attention."""
+_TAKEN_OVER = ("positional_embedding", "shared_embedding.", "point_embed.", "position_ids", "rotary_emb.")
+"""What ours holds as transformers does: the random directions, which it ties by name; SAM 2's table of points; what
+makes the turns of rotary attention."""
 
 _FEED_FORWARD = {
     2: _sam2(*(f"{place}.layers.0.mlp" for place in _SAM2_DECODER)),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from samblocks import models
 from samblocks.swap.hosts.reading import made, read, reader
-from samblocks.swap.hosts.transformers_blocks import check_checkpointing, plain_sine, refuse
+from samblocks.swap.hosts.transformers_blocks import check_extras, plain_sine, refuse
 
 
 class _Outputs:
@@ -46,7 +46,7 @@ class VisionEncoder(_Outputs, models.ImageEncoderViT):
 @reader("transformers.VisionEncoder")
 def vision_encoder(host: Any) -> nn.Module:
     """Sizes from the tables; its layers are read one by one."""
-    check_checkpointing(host)
+    check_extras(host)
     conv = host.patch_embed.projection
     ours = made(
         VisionEncoder,
@@ -98,7 +98,7 @@ def plain_hiera(host: Any, kind: type[models.Hiera] = models.Hiera) -> nn.Module
 @reader("transformers.HieraDetModel")
 def hiera(host: Any) -> nn.Module:
     """Stages from where they end; every block is read on its own."""
-    check_checkpointing(host)
+    check_extras(host)
     ours: Any = plain_hiera(host, HieraDetModel)
     ours._host_module = type(host).__module__
     trunk: nn.Module = ours
@@ -155,7 +155,7 @@ class VisionModel(_Outputs, models.ImageEncoder):
 @reader("transformers.VisionModel")
 def vision_model(host: Any) -> nn.Module:
     """Trunk and neck, each on its own."""
-    check_checkpointing(host)
+    check_extras(host)
     ours = made(VisionModel, trunk=plain_hiera(host.backbone), neck=plain_neck(host.neck))
     ours._host_module = type(host).__module__
     return ours
