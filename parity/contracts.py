@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from parity.case import Case, Library, call_block
-from parity.execute import call, flatten, prepare
+from parity.cases.drive import unwatched
+from parity.execute import SEED, call, flatten, prepare
 from parity.own import library as own_library
 from parity.shapes import Shapes
 
@@ -32,7 +33,7 @@ def modules(cases: Sequence[Case]) -> list[list[Case]]:
     groups: dict[str, list[Case]] = {}
     for case in cases:
         if "five_steps" not in case.name:
-            key = repr((case.block, case.kwargs, case.variant, case.adjust, case.train))
+            key = repr((case.block, case.kwargs, case.variant, case.image_size, case.adjust, case.train))
             groups.setdefault(key, []).append(case)
     return list(groups.values())
 
@@ -95,15 +96,36 @@ def turns(cases: Sequence[Case]) -> Iterator[str]:
             yield f"{case.id}: after other sizes the module gives another {path}"
 
 
+def dtypes(cases: Sequence[Case]) -> Iterator[str]:
+    """A module that was used in another dtype before gives what a fresh one gives, in float32 and in float64."""
+    _needs(not cases[0].is_function and not cases[0].train)
+    for case in cases:
+        inputs = case.tensors()
+        wanted = (torch.float32, torch.float64) if case.double else (torch.float32,)
+        fresh = {dtype: _run(case, _prepared(case, dtype), inputs, dtype) for dtype in wanted}
+        module = _prepared(case)
+        assert module is not None
+        for dtype in (*wanted, *wanted):
+            for path in _differences(fresh[dtype], _run(case, module.to(dtype), inputs, dtype)):
+                yield f"{case.id}: after another dtype the module gives another {path} in {dtype}"
+
+
 def threads(cases: Sequence[Case]) -> Iterator[str]:
     """A module that several threads share gives each what it gives alone."""
     _needs(not cases[0].is_function and not cases[0].train)
-    module = _prepared(cases[0])
-    work = [case for case in cases for _ in range(4 if len(cases) == 1 else 2)]
-    alone = {case.id: _run(case, module, case.tensors(), torch.float32) for case in cases}
-    shared = _prepared(cases[0])
-    with ThreadPoolExecutor(4) as pool:
-        results = list(pool.map(lambda case: _run(case, shared, case.tensors(), torch.float32), work))
+    module, shared = _prepared(cases[0]), _prepared(cases[0])
+    alone = {}
+    with unwatched():
+        for case in cases:
+            torch.manual_seed(SEED)
+            before = torch.get_rng_state()
+            outputs = _run(case, module, case.tensors(), torch.float32)
+            if torch.equal(torch.get_rng_state(), before):  # which thread draws which numbers is not settled
+                alone[case.id] = outputs
+        _needs(bool(alone))
+        work = [case for case in cases if case.id in alone for _ in range(4 if len(alone) == 1 else 2)]
+        with ThreadPoolExecutor(4) as pool:
+            results = list(pool.map(lambda case: _run(case, shared, case.tensors(), torch.float32), work))
     for case, result in zip(work, results, strict=True):
         for path in _differences(alone[case.id], result):
             yield f"{case.id}: among threads {path} differs"
@@ -239,6 +261,6 @@ def _needs(condition: bool) -> None:
 
 CONTRACTS: dict[str, Contract] = {
     contract.__name__: contract
-    for contract in (repeats, turns, threads, copies, deterministic, half, meta, batches, shapes)
+    for contract in (repeats, turns, dtypes, threads, copies, deterministic, half, meta, batches, shapes)
 }
 """All contracts by name; the first line of each one's docstring says what it demands."""

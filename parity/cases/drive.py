@@ -74,10 +74,27 @@ class Calls:
     results: dict[str, Any] = field(default_factory=dict)
 
 
+_watching = True
+
+
+@contextmanager
+def unwatched() -> Iterator[None]:
+    """Record nothing meanwhile: hooks that several threads set on one model get into each other's way."""
+    global _watching
+    before, _watching = _watching, False
+    try:
+        yield
+    finally:
+        _watching = before
+
+
 @contextmanager
 def recorded(model: nn.Module, parts: Sequence[str] = PARTS) -> Iterator[Calls]:
     """Record the last call of each part, by forward hooks."""
     calls = Calls()
+    if not _watching:
+        yield calls
+        return
 
     def hook(name: str) -> Any:
         def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:

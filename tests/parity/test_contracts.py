@@ -1,5 +1,6 @@
 """Contracts on a sample of the cases, one module a block; `python -m parity contracts` takes them all."""
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -51,7 +52,8 @@ class Faulty(nn.Module):
 
     def __init__(self, fault: str) -> None:
         super().__init__()
-        self.fault, self.kept = fault, None
+        self.fault = fault
+        self.kept: Any = None
         self.weight = nn.Parameter(torch.ones(4))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -67,13 +69,20 @@ class Faulty(nn.Module):
             x.mul_(2.0)
         if self.fault == "remembers" and self.kept is None:
             self.kept = x.clone()
+        if self.fault == "keeps a table of the dtype that it saw first":
+            self.kept = torch.full((4,), 1 / 3, dtype=x.dtype) if self.kept is None else self.kept
+            x = (x * self.kept).to(x.dtype)
+        if self.fault == "keeps its input while it works":
+            self.kept = x
+            time.sleep(0.01)
+            x = self.kept
         if self.fault == "mixes the batch":
             x = x + x.mean(dim=0)
         if self.fault == "has a lambda":
             self.kept = lambda: None
         y = x * self.weight
         if self.fault == "remembers":
-            y = y + self.kept.mean()  # type: ignore[attr-defined]
+            y = y + self.kept.mean()
         return y.T if self.fault == "turns its output" else y
 
 
@@ -101,6 +110,8 @@ def _broken(fault: str, names: Sequence[str] = ("one", "two")) -> Iterator[Case]
     [
         ("repeats", "writes into its input"),
         ("turns", "remembers"),
+        ("dtypes", "keeps a table of the dtype that it saw first"),
+        ("threads", "keeps its input while it works"),
         ("batches", "mixes the batch"),
         ("copies", "has a lambda"),
     ],
