@@ -13,8 +13,8 @@ MADE := $(VENV)/.made
 REFERENCES_MADE := $(REFERENCES)/.made
 PY := $(VENV)/bin/python
 SCRATCH := .parity
-INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
-INSTALL_REFERENCES := $(REFERENCES)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) \
+INSTALL := $(PY) -m pip install -qq --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
+INSTALL_REFERENCES := $(REFERENCES)/bin/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) \
 	-c parity/references/constraints.txt
 MAIN_JOB := $(PY) -m parity run --quick --reference meta --reference ultralytics
 
