@@ -8,6 +8,8 @@ from torch import Tensor
 
 from parity import fill
 from samblocks.ops.rope import (
+    _product,
+    _product_in_reals,
     _tables,
     _turns,
     apply_rotary_enc,
@@ -49,15 +51,35 @@ def test_real_and_complex_arithmetic_agree_to_the_last_bit(dim: int, width: int,
     assert torch.equal(rotate_pairs(bf16, cos, sin), complex_form(bf16, table))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(2, 1, 2, 8), (1, 3, 12, 4), (2, 2, 49, 16), (1, 1, 1024, 256)])
+def test_the_product_in_reals_has_the_same_bits(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    pairs = fill.tensor("x", (*shape[:-1], shape[-1] // 2, 2), dtype)
+    angles = fill.tensor("angles", (shape[-2], shape[-1] // 2), dtype)
+    cos, sin = angles.cos(), angles.sin()
+    assert torch.equal(_product(pairs, cos, sin), _product_in_reals(pairs, cos, sin))
+
+
 def test_pairs_that_fill_no_register_agree_to_one_unit_in_the_last_place() -> None:
     """15 tokens of 4 pairs: 56 pairs fill registers of 8; the last 4 the complex product rounds otherwise."""
     table = complex_table(8, 3, 5)
-    q = fill.tensor("q", (4, 1, 15, 8))
-    found, expected = (
-        out.reshape(4, 120) for out in (rotate_pairs(q, table.real, table.imag), complex_form(q, table))
+    q = fill.tensor("q", (4, 1, 15, 4, 2))
+    expected, found = (
+        product(q, table.real, table.imag).reshape(4, 120) for product in (_product, _product_in_reals)
     )
     assert torch.equal(found[:, :112], expected[:, :112])
     torch.testing.assert_close(found[:, 112:], expected[:, 112:], rtol=0, atol=2**-23)
+
+
+def test_numbers_may_lie_anywhere_in_memory() -> None:
+    x = fill.tensor("x", (2, 3, 12, 8))
+    cos, sin = axial_tables(8, (4, 3), like=x)
+    expected = rotate_pairs(x, cos, sin)
+    shifted = torch.cat((torch.zeros(1), x.flatten()))[1:].view(x.shape)
+    odd_rows = torch.cat((x, torch.zeros(2, 3, 12, 1)), dim=-1)[..., :8]
+    backwards = x.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)
+    for same in (shifted, odd_rows, backwards):
+        assert torch.equal(rotate_pairs(same, cos, sin), expected)
 
 
 def test_angles_by_hand() -> None:

@@ -256,18 +256,17 @@ MUTANTS = (
         block="apply_rotary_enc",
         name="halves_as_pairs",
         family="pairs of rotation",
-        old="real, imaginary = pairs.unbind(-1)\n"
-        "    turned = torch.stack((real * cos - imaginary * sin, real * sin + imaginary * cos), dim=-1)",
-        new="real, imaginary = pairs.flatten(-2).chunk(2, dim=-1)\n"
-        "    turned = torch.cat((real * cos - imaginary * sin, real * sin + imaginary * cos), dim=-1)",
+        old="return torch.view_as_real(torch.view_as_complex(pairs) * torch.complex(cos, sin))",
+        new="pairs = pairs.flatten(-2).unflatten(-1, (2, -1)).mT.contiguous()\n"
+        "    return torch.view_as_real(torch.view_as_complex(pairs) * torch.complex(cos, sin)).mT",
         why="language models pair the first half of the channels with the second, SAM 2 neighbours",
     ),
     _TURNS(
         block="apply_rotary_enc",
         name="turns_backwards",
         family="pairs of rotation",
-        old="(real * cos - imaginary * sin, real * sin + imaginary * cos)",
-        new="(real * cos + imaginary * sin, imaginary * cos - real * sin)",
+        old="torch.view_as_complex(pairs) * torch.complex(cos, sin)",
+        new="torch.view_as_complex(pairs) * torch.complex(cos, -sin)",
         why="the sign of the sine",
     ),
     _TURNS(
