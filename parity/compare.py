@@ -1,9 +1,11 @@
 """The verdict on one output: our error against upstream's own error, both against the float64 truth.
 
-R = rms(ours − truth) / max(rms(upstream − truth), floor), floor = ε/2 · rms(truth).
+R = rms(ours − truth) / max(rms(upstream − truth), floor), floor = max(ε/2, envelope) · rms(truth).
 
 A fixed tolerance passes a LayerNorm epsilon ten times too large; R does not (it is near 30 there), and it stays
-near 1 for honest variations of the same arithmetic. The floor keeps 0/0 out where upstream happens to be exact.
+near 1 for honest variations of the same arithmetic. The floor keeps 0/0 out where upstream happens to be exact:
+ε/2 is half a unit in the last place, the envelope how far upstream's own results move when upstream is varied
+honestly, measured where that matters (`parity.envelopes`).
 """
 
 from dataclasses import dataclass, field
@@ -74,7 +76,7 @@ def compare(
         truth: upstream's output in float64, lifted; needed for floating-point outputs that are not `exact`.
         bound: largest R that holds.
         exact: demand equal bits.
-        envelope: upstream's usual rms error over the rms of the truth, where it was measured.
+        envelope: upstream's rms error over the rms of the truth, varied honestly, where it was measured.
     """
     unlike = _unlike(ours, upstream)
     if unlike:

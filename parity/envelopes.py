@@ -4,7 +4,7 @@ The error of three numbers is a matter of luck: upstream's may happen to be a te
 honest error of the usual size then has R = 10. And a kernel for another memory layout may round twice as much, in
 upstream's code as in ours. So upstream is varied:
 
-- outputs of few numbers: the rms of its error over runs with other weights and inputs;
+- outputs of few numbers: its largest error over runs with other weights and inputs;
 - outputs of any size whose case takes maps: its error with these in channels-last memory;
 - where two upstreams compute the same in exact arithmetic: the error of the other one.
 

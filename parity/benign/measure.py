@@ -1,4 +1,4 @@
-"""Measure envelopes: upstream's usual error in outputs of a few numbers; see `parity.envelopes`."""
+"""Measure envelopes: how large upstream's own error gets when it is varied honestly; see `parity.envelopes`."""
 
 from collections.abc import Mapping, Sequence
 
@@ -36,16 +36,16 @@ def measure(
             name = client.reference.name
             if name in kept[case.id]:
                 golden = kept[case.id][name]
-                usual = _over_seeds(case, client, golden)
+                largest = _over_seeds(case, client, golden)
                 layout = _channels_last(case, client, golden)
                 for path, error in [*layout.items(), *errors_of_siblings(kept[case.id], name).items()]:
-                    usual[path] = max(usual.get(path, 0.0), error)
-                found[name][case.id] = {path: error for path, error in usual.items() if error > 0.0}
+                    largest[path] = max(largest.get(path, 0.0), error)
+                found[name][case.id] = {path: error for path, error in largest.items() if error > 0.0}
     return found
 
 
 def _over_seeds(case: Case, client: Client, golden: Golden) -> dict[str, float]:
-    """The rms over other weights and inputs of the relative error of each output of few numbers."""
+    """The largest relative error of each output of few numbers over other weights and inputs."""
     small = [
         path
         for path, value in golden.upstream.items()
@@ -60,7 +60,10 @@ def _over_seeds(case: Case, client: Client, golden: Golden) -> dict[str, float]:
         if single.status == truth.status == "ok":
             for path in small:
                 errors[path].append(_relative(single.outputs[path], truth.outputs[path]))
-    return {path: _usual(values) for path, values in errors.items()}
+    return {
+        path: max((error for error in values if error < _FLIPPED), default=0.0)
+        for path, values in errors.items()
+    }
 
 
 def _channels_last(case: Case, client: Client, golden: Golden) -> dict[str, float]:
@@ -85,8 +88,3 @@ def _channels_last(case: Case, client: Client, golden: Golden) -> dict[str, floa
 
 def _relative(single: Tensor, truth: Tensor) -> float:
     return rms(single.double() - truth.double()) / max(rms(truth), 1e-300)
-
-
-def _usual(errors: Sequence[float]) -> float:
-    rounding = [error for error in errors if error < _FLIPPED]
-    return (sum(error**2 for error in rounding) / len(rounding)) ** 0.5 if rounding else 0.0

@@ -37,7 +37,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.add_argument(
         "--measure",
         action="store_true",
-        help="measure upstream's usual error in small outputs anew, and keep it",
+        help="measure anew how far upstream's own results move, and keep it",
     )
     parser.add_argument("--references", type=Path, metavar="FOLDER", help="the references' environment")
     parser.set_defaults(action=_calibrate)
