@@ -84,9 +84,31 @@ def repeats(cases: Sequence[Case]) -> Iterator[str]:
             yield f"{case.id}: a second call gives another {path}"
 
 
+def _resettles(case: Case) -> bool:
+    """Whether the case's call changes a setting of its module, as `set_imgsz` does: others cannot follow it."""
+    module = _prepared(case)
+    if module is None:
+        return False
+    before = _settings(module)
+    _run(case, module, case.tensors(), torch.float32)
+    return _settings(module) != before
+
+
+def _settings(module: nn.Module) -> dict[str, str]:
+    """All plain values among the attributes of a module and of those in it."""
+    return {
+        f"{path}.{name}": repr(value)
+        for path, part in module.named_modules()
+        for name, value in vars(part).items()
+        if isinstance(value, bool | int | float | str | tuple | list) and not name.startswith("_")
+    }
+
+
 def turns(cases: Sequence[Case]) -> Iterator[str]:
     """One module on several sizes and numbers of prompts in turn gives what a fresh one gives on each."""
     _needs(len(cases) > 1 and not cases[0].is_function and not cases[0].train)
+    cases = [case for case in cases if not _resettles(case)]
+    _needs(len(cases) > 1)
     fresh = [_run(case, _prepared(case), case.tensors(), torch.float32) for case in cases]
     module = _prepared(cases[0])
     places = [*range(len(cases)), *reversed(range(len(cases)))]
@@ -113,14 +135,14 @@ def dtypes(cases: Sequence[Case]) -> Iterator[str]:
 def threads(cases: Sequence[Case]) -> Iterator[str]:
     """A module that several threads share gives each what it gives alone."""
     _needs(not cases[0].is_function and not cases[0].train)
-    module, shared = _prepared(cases[0]), _prepared(cases[0])
-    alone = {}
+    shared, alone = _prepared(cases[0]), {}
     with unwatched():
         for case in cases:
             torch.manual_seed(SEED)
             before = torch.get_rng_state()
-            outputs = _run(case, module, case.tensors(), torch.float32)
-            if torch.equal(torch.get_rng_state(), before):  # which thread draws which numbers is not settled
+            outputs = _run(case, _prepared(case), case.tensors(), torch.float32)
+            # Which thread draws which numbers is not settled.
+            if torch.equal(torch.get_rng_state(), before) and not _resettles(case):
                 alone[case.id] = outputs
         _needs(bool(alone))
         work = [case for case in cases if case.id in alone for _ in range(4 if len(alone) == 1 else 2)]
