@@ -4,7 +4,7 @@ The error of three numbers is a matter of luck: upstream's may happen to be a te
 honest error of the usual size then has R = 10. And a kernel for another memory layout may round twice as much, in
 upstream's code as in ours. So upstream is varied:
 
-- outputs of few numbers: its largest error over runs with other weights and inputs;
+- outputs of few numbers, and gradients of inputs: its largest error over runs with other weights and inputs;
 - outputs of any size whose case takes maps: its error with these in channels-last memory;
 - where two upstreams compute the same in exact arithmetic: the error of the other one.
 
@@ -23,6 +23,10 @@ FEW = 128
 """Outputs of fewer numbers are measured over other weights and inputs. The rms of n equal errors varies by
 1 / √(2 n), but errors are not equal: a norm over few channels magnifies one token's, and 72 numbers were seen to
 count like a handful."""
+
+OF_INPUTS = "input/"
+"""How the names of gradients of inputs begin. They count as few however many they are: through a softmax a gradient
+is a difference of nearly equal numbers, and most of the error of 768 sits in the tokens where they are most equal."""
 
 Envelopes = Mapping[str, Mapping[str, Mapping[str, float]]]
 """Relative error by reference, case and output."""
