@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from parity import report
+from parity.judging import Row
 from parity.junit import describe
-from parity.runner import Row
 from parity.where import location
 
 MOST = 10

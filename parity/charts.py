@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from parity.compare import Verdict
+from parity.judging import Row
 from parity.report import badness
-from parity.runner import Row
 
 _STEP = 0.1
 _LAST = 2.0

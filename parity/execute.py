@@ -36,6 +36,7 @@ def execute(
     inputs: Mapping[str, Tensor],
     *,
     dtype: torch.dtype = torch.float32,
+    autocast: torch.dtype | None = None,
     lift: bool | str = False,
     weights: Mapping[str, Tensor] | None = None,
 ) -> Outcome:
@@ -46,6 +47,7 @@ def execute(
         library: on what.
         inputs: the case's inputs in float32, int64 or bool; floating-point ones are converted to `dtype`.
         dtype: precision of weights and inputs.
+        autocast: run under `torch.autocast` of this dtype.
         lift: construct and run in float64 throughout, whatever the library's code asks for; a name of
             `parity.lift.WAYS` says in which way.
         weights: tensors by canonical name to load instead of filled ones.
@@ -56,7 +58,8 @@ def execute(
     state: State = ()
     if not case.is_function:
         module, state = prepare(case, library, dtype=dtype, lift=lift, weights=weights)
-    with _way(lift), torch.no_grad():
+    mixed = nullcontext() if autocast is None else torch.autocast("cpu", autocast)
+    with _way(lift), torch.no_grad(), mixed:
         result = call(case, library, module, inputs, dtype)
         outputs = {path: value.detach().clone() for path, value in flatten(result)}
     return Outcome(outputs, state)

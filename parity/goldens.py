@@ -168,12 +168,14 @@ class GoldenClient:
         inputs: Mapping[str, Tensor],
         *,
         dtype: torch.dtype = torch.float32,
+        autocast: torch.dtype | None = None,
         lift: bool = False,
         weights: Path | None = None,
     ) -> Reply:
         """See `parity.references.client.Client.execute`; raises GoldenError where the golden has gone stale."""
         file = path_of(case, self.reference.name, self._folder)
-        if weights is not None or not (lift or dtype is torch.float32) or not file.exists():
+        recorded = autocast is None and (lift or dtype is torch.float32)
+        if weights is not None or not recorded or not file.exists():
             return Reply("no counterpart", "no golden was recorded for this", {}, ())
         golden = read(file)
         if golden.provenance["inputs"] != inputs_digest(case):

@@ -15,8 +15,8 @@ from parity.charts import figure, histograms, panels, slug, small
 from parity.compare import Comparison, Verdict
 from parity.extras import need_plots
 from parity.heat import Heat, png
+from parity.judging import Row
 from parity.killed import USUAL, Matrix, matrix
-from parity.runner import Row
 
 _MAPS = 12
 _MAPS_OF_A_BLOCK = 3

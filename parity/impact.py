@@ -5,6 +5,7 @@ rounding cannot explain it is what a user would see.
 """
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,14 +76,25 @@ class Signs:
 Impact = Masks | Choices | Signs
 
 
-def impact(path: str, ours: Tensor, upstream: Tensor, truth: Tensor | None = None) -> Impact | None:
+def impact(
+    path: str,
+    ours: Tensor,
+    upstream: Tensor,
+    truth: Tensor | None = None,
+    *,
+    among: Mapping[str, Tensor] | None = None,
+) -> Impact | None:
     """What the difference between two outputs does; None where the output's name says that it decides nothing.
+
+    A model chooses one mask for each prompt, and in each frame. Where a case joins the qualities of several into one
+    output, the other outputs tell how many belong together: one called `<path>_widths`, or the masks of the prompts.
 
     Args:
         path: the output's name: masks, iou predictions and object scores are told by it.
         ours: our output.
         upstream: upstream's, of the same shape.
         truth: upstream's in float64; without it every flipped pixel counts as unexplained.
+        among: all outputs of the case by name.
     """
     if (
         ours.shape != upstream.shape
@@ -94,9 +106,8 @@ def impact(path: str, ours: Tensor, upstream: Tensor, truth: Tensor | None = Non
         return _masks(ours, upstream, truth)
     if not ours.is_floating_point():
         return None
-    if _QUALITY.search(path) and ours.ndim and ours.shape[-1] > 1:
-        different = ours.argmax(-1) != upstream.argmax(-1)
-        return Choices(different.numel(), int(different.sum()))
+    if _QUALITY.search(path) and ours.ndim:
+        return _choices(ours, upstream, _widths(path, ours, among or {}))
     if _SCORES.search(path):
         return Signs(ours.numel(), int(((ours > 0) != (upstream > 0)).sum()))
     return None
@@ -131,6 +142,27 @@ def together(found: list[Impact]) -> str:
     if signs := [one for one in found if isinstance(one, Signs)]:
         parts.append(str(Signs(sum(s.objects for s in signs), sum(s.changed for s in signs))))
     return "; ".join(parts)
+
+
+def _widths(path: str, qualities: Tensor, among: Mapping[str, Tensor]) -> Sequence[int]:
+    """How many qualities belong to one prompt after another, along the last axis."""
+    told = among.get(f"{path}_widths")
+    if told is not None:
+        return [int(width) for width in told]
+    masks = [value for name, value in among.items() if name.endswith("/masks") and value.ndim == 4]
+    found = [value.shape[1] for value in masks for _ in range(value.shape[0])]
+    total = qualities.shape[-1]
+    return found if qualities.ndim == 1 and sum(found) == total else [total]
+
+
+def _choices(ours: Tensor, upstream: Tensor, widths: Sequence[int]) -> Choices | None:
+    """Each choice between several masks; None where there is nothing to choose from."""
+    decisions = changed = 0
+    for mine, theirs in zip(ours.split(list(widths), -1), upstream.split(list(widths), -1), strict=True):
+        if mine.shape[-1] > 1:
+            different = mine.argmax(-1) != theirs.argmax(-1)
+            decisions, changed = decisions + different.numel(), changed + int(different.sum())
+    return Choices(decisions, changed) if decisions else None
 
 
 def _masks(ours: Tensor, upstream: Tensor, truth: Tensor | None) -> Masks:

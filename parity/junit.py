@@ -7,7 +7,7 @@ from pathlib import Path
 from parity import report
 from parity.compare import Verdict
 from parity.html import MEANINGS
-from parity.runner import Row
+from parity.judging import Row
 
 _SKIPPED = (Verdict.NOT_RUN, Verdict.NO_COUNTERPART)
 

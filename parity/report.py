@@ -15,7 +15,7 @@ import torch
 
 from parity.compare import Verdict
 from parity.impact import as_json, together
-from parity.runner import Row
+from parity.judging import Row
 
 SCHEMA = 1
 

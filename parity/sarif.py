@@ -8,8 +8,8 @@ from typing import Any
 from parity import report
 from parity.compare import Verdict
 from parity.html import MEANINGS
+from parity.judging import Row
 from parity.junit import describe
-from parity.runner import Row
 from parity.where import location
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"

@@ -8,7 +8,8 @@ from typing import TextIO
 from parity import report
 from parity.charts import figure, small
 from parity.compare import Verdict
-from parity.runner import Job, Row
+from parity.judging import Row
+from parity.runner import Job
 
 Advance = Callable[[Job, Sequence[Row]], None]
 

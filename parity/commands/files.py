@@ -10,8 +10,8 @@ from typing import Any
 from parity import annotations, html, junit, report, sarif
 from parity.errors import UsageError
 from parity.extras import need_plots
+from parity.judging import Row
 from parity.killed import matrix
-from parity.runner import Row
 
 
 def add(parser: argparse.ArgumentParser) -> None:

@@ -16,17 +16,12 @@ from parity.cases import all_cases
 from parity.commands import files
 from parity.compare import Comparison, Verdict
 from parity.errors import UsageError
+from parity.judging import Row
+from parity.precision import PRECISIONS
 from parity.references import REFERENCES
 from parity.references.client import Client, WorkerError, interpreter
-from parity.runner import Job, Row, jobs, run
+from parity.runner import Job, jobs, run
 from parity.truths import TruthCache
-
-_DTYPES = {
-    "float32": torch.float32,
-    "float64": torch.float64,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -64,7 +59,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.add_argument(
         "--dtype",
         action="append",
-        choices=sorted(_DTYPES),
+        choices=sorted(PRECISIONS),
         help="working precision (default: float32 and float64)",
     )
     parser.add_argument(
@@ -95,7 +90,7 @@ def _run(options: argparse.Namespace) -> int:
                 run(
                     work,
                     clients,
-                    dtypes=[_DTYPES[name] for name in options.dtype or ("float32", "float64")],
+                    dtypes=[PRECISIONS[name] for name in options.dtype or ("float32", "float64")],
                     truths=TruthCache(None if options.no_truths else options.truths),
                     finished=advance,
                     heat=options.html is not None,

@@ -108,6 +108,7 @@ class Client:
         inputs: Mapping[str, Tensor],
         *,
         dtype: torch.dtype = torch.float32,
+        autocast: torch.dtype | None = None,
         lift: bool | str = False,
         weights: Path | None = None,
     ) -> Reply:
@@ -119,6 +120,7 @@ class Client:
         request: dict[str, Any] = {
             "case": case.id,
             "dtype": str(dtype).removeprefix("torch."),
+            "autocast": str(autocast).removeprefix("torch.") if autocast else None,
             "lift": lift,
             "weights": str(weights) if weights else None,
             "channels_last": [name for name, value in inputs.items() if _channels_last(value)],

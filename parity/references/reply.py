@@ -48,6 +48,7 @@ class Answering(Protocol):
         inputs: Mapping[str, Tensor],
         *,
         dtype: torch.dtype = torch.float32,
+        autocast: torch.dtype | None = None,
         lift: bool | str = False,
         weights: Path | None = None,
     ) -> Reply:

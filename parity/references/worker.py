@@ -58,6 +58,7 @@ def _answer(
             library,
             inputs,
             dtype=getattr(torch, request["dtype"]),
+            autocast=getattr(torch, request["autocast"]) if request["autocast"] else None,
             lift=request["lift"],
             weights=weights,
         )

@@ -15,7 +15,7 @@ from parity import charts, extras, html, killed
 from parity.compare import Comparison, Verdict
 from parity.errors import UsageError
 from parity.heat import Heat, grid, map_axes, png
-from parity.runner import Row
+from parity.judging import Row
 
 ENVIRONMENT = {"torch": "9.9", "threads": 1, "references": {"meta": {"sam2": "1.1.0"}}}
 

@@ -79,6 +79,53 @@ def test_choices() -> None:
     assert impact.impact("ious", ours[:, :1], upstream[:, :1]) is None
 
 
+def test_each_prompt_chooses_for_itself() -> None:
+    # Two prompts with three masks each, then two with one: four prompts, of which the first two choose.
+    masks = {"click/masks": torch.zeros(2, 3, 4, 4), "box/masks": torch.zeros(2, 1, 4, 4)}
+    upstream = torch.tensor([0.1, 0.9, 0.3, 0.2, 0.1, 0.4, 0.99, 0.5])
+    ours = torch.tensor([0.1, 0.9, 0.3, 0.5, 0.1, 0.4, 0.5, 0.99])
+    assert impact.impact("ious", ours, upstream, among=masks) == Choices(2, 1)
+    # The largest of all eight is at another place on each side, but nobody chooses between prompts.
+    swapped = torch.tensor([0.1, 0.9, 0.3, 0.2, 0.1, 0.4, 0.5, 0.99])
+    assert impact.impact("ious", swapped, upstream, among=masks) == Choices(2, 0)
+    # Masks that do not add up tell nothing.
+    assert impact.impact("ious", ours[:3], upstream[:3], among=masks) == Choices(1, 0)
+
+
+def test_each_frame_and_object_chooses_for_itself() -> None:
+    # Two objects over three steps, of which the second step gives one mask: [B, 3 + 1 + 3].
+    upstream = torch.tensor([[0.1, 0.9, 0.3, 0.99, 0.2, 0.1, 0.4], [0.7, 0.2, 0.3, 0.1, 0.6, 0.5, 0.4]])
+    ours = upstream.clone()
+    ours[1, 4:] = torch.tensor([0.4, 0.5, 0.6])
+    ours[0, 3] = 0.0
+    widths = {"ious_widths": torch.tensor([3, 1, 3])}
+    assert impact.impact("ious", ours, upstream, among=widths) == Choices(4, 1)
+    assert impact.impact("ious", upstream, upstream, among=widths) == Choices(4, 0)
+    only_single = {"ious_widths": torch.ones(7, dtype=torch.int64)}
+    assert impact.impact("ious", ours, upstream, among=only_single) is None
+
+
+def test_the_widths_that_a_tracked_case_tells_fit_its_qualities() -> None:
+    from parity.cases.drive import Stacks
+
+    stacks = Stacks()
+    for width in (3, 1, 3):
+        stacks.add("ious", torch.rand(2, width))
+    found = stacks.stacked()
+    assert found["ious"].shape == (2, 7)
+    assert found["ious_widths"].tolist() == [3, 1, 3]
+    assert impact.impact("ious", found["ious"], found["ious"].flip(0), among=found) is not None
+
+
+def test_scores_are_counted_object_by_object() -> None:
+    # Three steps with two objects, and scores of prompts in a row: each number is one object's.
+    upstream = torch.tensor([[[1.0], [-1.0]], [[2.0], [-2.0]], [[-3.0], [3.0]]])
+    ours = upstream.clone()
+    ours[1] *= -1
+    assert impact.impact("object_score_logits", ours, upstream) == Signs(6, 2)
+    assert impact.impact("scores", ours.flatten(), upstream.flatten()) == Signs(6, 2)
+
+
 def test_signs() -> None:
     upstream, ours = torch.tensor([[1.0], [-0.1], [3.0]]), torch.tensor([[1.1], [0.1], [3.0]])
     assert impact.impact("object_score_logits", ours, upstream) == Signs(3, 1)
@@ -109,7 +156,7 @@ def test_together() -> None:
 def test_a_run_tells_the_impact_of_whole_models_in_text_and_json() -> None:
     from parity import report
     from parity.compare import Comparison, Verdict
-    from parity.runner import Row
+    from parity.judging import Row
 
     row = Row("SAM2Model/x", "meta", "float32", "masks", Comparison(Verdict.WITHIN, 1.0, 0.1, (0,)))
     told = Row("SAM2Model/x", "meta", "float32", "masks", row.comparison, Masks(400, 4, 0, 0.99, 1.0))

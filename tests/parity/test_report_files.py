@@ -15,7 +15,8 @@ from parity.commands import files
 from parity.compare import Comparison, Verdict
 from parity.errors import UsageError
 from parity.heat import Heat
-from parity.runner import Job, Row
+from parity.judging import Row
+from parity.runner import Job
 
 CASE = "LayerNorm2d/map"
 VERSIONS = {"meta": {"sam2": "1.1.0"}}

@@ -13,9 +13,11 @@ from parity import report
 from parity.case import Case, NoCounterpart, Side, uniform
 from parity.compare import Verdict
 from parity.execute import execute
+from parity.judging import Row
+from parity.precision import PRECISIONS
 from parity.references import Reference
 from parity.references.reply import Reply
-from parity.runner import Row, jobs, run
+from parity.runner import jobs, run
 from parity.truths import TruthCache
 
 
@@ -174,6 +176,59 @@ def test_low_precision_is_judged_by_upstream_in_the_same_precision() -> None:
     rows = rows_of(case(), FakeClient(factor=1.5), dtypes=[torch.bfloat16])
     assert verdicts(rows) == {"bfloat16": Verdict.DIVERGED}
     assert verdicts(rows_of(case(), FakeClient(), dtypes=[torch.bfloat16])) == {"bfloat16": Verdict.EXACT}
+
+
+def test_autocast_is_judged_by_upstream_under_autocast() -> None:
+    lanes = [PRECISIONS["autocast-bfloat16"]]
+    assert verdicts(rows_of(case(), FakeClient(), dtypes=lanes)) == {"autocast-bfloat16": Verdict.EXACT}
+    off = rows_of(case(), FakeClient(factor=1.05), dtypes=lanes)
+    assert verdicts(off) == {"autocast-bfloat16": Verdict.DIVERGED}
+    assert off[0].comparison.ratio is not None
+    single = rows_of(case(), FakeClient(factor=1.05), dtypes=[torch.float32])
+    assert single[0].comparison.ratio is not None
+    assert (
+        single[0].comparison.ratio > 1000 * off[0].comparison.ratio
+    )  # the error is held against a coarser one
+
+
+def test_upstream_that_does_not_run_in_a_low_precision_is_no_failure() -> None:
+    def call(side: Side) -> Tensor:
+        if side.library.name != "ours" and side.dtype is torch.bfloat16:
+            raise RuntimeError("expected Float")
+        return side.net(side.inputs["x"])
+
+    rows = rows_of(case(call=call), FakeClient(), dtypes=[torch.float32, torch.bfloat16])
+    assert verdicts(rows) == {"float32": Verdict.EXACT, "bfloat16": Verdict.NO_COUNTERPART}
+    assert "expected Float" in rows[-1].comparison.cause
+    ours_alone = rows_of(
+        case(call=lambda side: 1 / 0 if side.library.name == "ours" else side.net(side.inputs["x"])),
+        FakeClient(),
+        dtypes=[torch.bfloat16],
+    )
+    assert verdicts(ours_alone) == {"bfloat16": Verdict.DIVERGED}
+
+
+def test_outputs_are_compared_in_the_narrower_dtype_in_a_low_precision() -> None:
+    def call(side: Side) -> Tensor:
+        y = side.net(side.inputs["x"])
+        return y if side.library.name == "ours" else y.float()
+
+    rows = rows_of(case(call=call), FakeClient(), dtypes=[torch.bfloat16])
+    assert verdicts(rows) == {"bfloat16": Verdict.EXACT}
+
+
+def test_decisions_are_not_judged_in_a_low_precision() -> None:
+    def call(side: Side) -> Tensor:
+        return side.net(side.inputs["x"]) > 0.01
+
+    for lane, verdict in (("bfloat16", Verdict.NO_COUNTERPART), ("float32", Verdict.DIVERGED)):
+        rows = rows_of(case(call=call), FakeClient(factor=-1.0), dtypes=[PRECISIONS[lane]])
+        assert verdicts(rows) == {lane: verdict}
+
+
+def test_a_known_difference_may_drown_in_a_low_precision() -> None:
+    rows = rows_of(case(known={"stand-in": "another factor"}), FakeClient(), dtypes=[torch.bfloat16])
+    assert verdicts(rows) == {"bfloat16": Verdict.EXACT}
 
 
 def test_truths_are_kept_between_runs(tmp_path: Path) -> None:

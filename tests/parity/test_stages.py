@@ -150,6 +150,7 @@ class Stand:
         inputs: Mapping[str, Tensor],
         *,
         dtype: torch.dtype = torch.float32,
+        autocast: torch.dtype | None = None,
         lift: bool | str = False,
         weights: Path | None = None,
     ) -> Reply:
