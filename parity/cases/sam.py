@@ -9,7 +9,7 @@ from parity.cases import images
 from parity.cases.drive import pictures
 
 _SIZE = 64
-_PARTS: dict[str, Any] = {
+SMALL_PARTS: dict[str, Any] = {
     "image_encoder": make(
         "ImageEncoderViT",
         img_size=_SIZE,
@@ -89,7 +89,7 @@ CASES = (
         block="SAMModel",
         name="prompts",
         why="image encoder, prompt encoder and mask decoder together, with every kind of prompt",
-        kwargs=_PARTS,
+        kwargs=SMALL_PARTS,
         inputs=images.inputs(_SIZE),
         call=images.sam,
         bound64=1e-10,
@@ -98,7 +98,7 @@ CASES = (
         block="SAMModel",
         name="preprocess",
         why="pixels are centred and scaled by the model's own means, then zeros are added below and right",
-        kwargs={**_PARTS, **_OTHER_PIXELS},
+        kwargs={**SMALL_PARTS, **_OTHER_PIXELS},
         inputs={"image": uniform(2, 3, 45, 64, low=0.0, high=255.0)},
         call=_prepared,
         bound64=1e-10,
@@ -107,7 +107,7 @@ CASES = (
         block="SAMModel",
         name="postprocess",
         why="masks are enlarged to the image's size, cut to what was not padding, and resized to the photograph",
-        kwargs=_PARTS,
+        kwargs=SMALL_PARTS,
         inputs={"masks": uniform(2, 3, 16, 16, low=-8.0, high=8.0)},
         call=lambda side: _method(side, "postprocess_masks")(side.inputs["masks"], (45, 64), (90, 128)),
         bound64=1e-10,
@@ -116,7 +116,7 @@ CASES = (
         block="SAMModel",
         name="forward",
         why="two photographs with prompts of their own, from pixels to masks of their size",
-        kwargs={**_PARTS, **_OTHER_PIXELS},
+        kwargs={**SMALL_PARTS, **_OTHER_PIXELS},
         inputs={
             "image": uniform(2, 3, 45, 64, low=0.0, high=255.0),
             "points": literal([[[20.0, 30.0]], [[50.0, 9.0]]]),
@@ -130,7 +130,7 @@ CASES = (
         block="SAMModel",
         name="another_size",
         why="set_imgsz lets a model take other images: tables are resized, coordinates refer to the new size",
-        kwargs=_PARTS,
+        kwargs=SMALL_PARTS,
         inputs={
             "image": pictures(1, 3, 96, 96),
             "boxes": literal([[4.0, 8.0, 50.0, 90.0], [20.0, 5.0, 90.0, 30.0]]),

@@ -29,7 +29,7 @@ _PROMPTS: Mapping[str, Spec] = {
     "one_mask": rectangles(_SIZE, _SIZE, (30, 20, 100, 75), (0, 0, 0, 0)),
 }
 
-_RELEASED: dict[str, Any] = {
+RELEASED: dict[str, Any] = {
     "image_size": _SIZE,
     "sigmoid_scale_for_mem_enc": 20.0,
     "sigmoid_bias_for_mem_enc": -10.0,
@@ -76,7 +76,8 @@ _ROTATED = make("RoPEAttention", embedding_dim=256, num_heads=1, kv_in_dim=64, r
 _PLAIN = make("Attention", embedding_dim=256, num_heads=1, kv_in_dim=256)
 
 
-def _parts(scalp: int = 1, memory_width: int = 64, cross: Make = _ROTATED) -> dict[str, Any]:
+def small_parts(scalp: int = 1, memory_width: int = 64, cross: Make = _ROTATED) -> dict[str, Any]:
+    """The parts of a small SAM 2 at 128 pixels."""
     return {
         "image_encoder": encoder(scalp),
         "memory_attention": _attention(cross),
@@ -99,12 +100,12 @@ def _case(
     inputs = {"frames": pictures(_FRAMES, 3, _SIZE, _SIZE)} | {
         key: spec for key, spec in _PROMPTS.items() if key.removesuffix("_labels") in prompts
     }
-    base = _RELEASED if released else {"image_size": _SIZE}
+    base = RELEASED if released else {"image_size": _SIZE}
     return Case(
         block="SAM2Model",
         name=name,
         why=why,
-        kwargs={**(parts or _parts()), **base, **settings},
+        kwargs={**(parts or small_parts()), **base, **settings},
         inputs=inputs,
         call=following(script),
         adjust=adjust,
@@ -121,7 +122,7 @@ CASES = (
         "by default no pointers, scores or levels of high resolution; prompted frames read an empty memory",
         {},
         (Step(0, "click"), Step(1, "box"), Step(2, "three"), Step(3, "mask")),
-        parts=_parts(memory_width=256, cross=_PLAIN),
+        parts=small_parts(memory_width=256, cross=_PLAIN),
         released=False,
         check=blind.both(blind.masks_are_mixed, blind.steps_differ),
     ),
@@ -130,7 +131,7 @@ CASES = (
         "no frames in memory, and features of stride 8: each frame stands alone",
         {"num_maskmem": 0, "backbone_stride": 8},
         (Step(0, "click"), Step(1), Step(2, "box"), Step(3, "mask")),
-        parts=_parts(scalp=2),
+        parts=small_parts(scalp=2),
         released=False,
         check=blind.both(blind.masks_are_mixed, blind.steps_differ),
     ),

@@ -18,7 +18,7 @@ from parity.cases.shared import small_layer
 from parity.cases.two_way import EPS_DIFFERS
 from parity.training import gradients, steps
 
-SMALL_SAM2 = {**sam2_settings._parts(), **sam2_settings._RELEASED}
+SMALL_SAM2 = {**sam2_settings.small_parts(), **sam2_settings.RELEASED}
 _KEY_BIAS = ("k_proj.bias",)
 _SMALL_HIERA: dict[str, Any] = {
     "embed_dim": 8,
@@ -221,7 +221,7 @@ _PARTS = (
         "SAMModel",
         "gradients",
         "the backward pass through a whole small SAM, from masks to pixels",
-        kwargs=sam._PARTS,
+        kwargs=sam.SMALL_PARTS,
         inputs={"image": pictures(1, 3, 64, 64), **_CLICKS},
         call=gradients(_sam, vanishing=_KEY_BIAS, fixed=("points",)),
     ),
