@@ -210,13 +210,18 @@ class Stacks:
                     self.add(f"{name}/{level}", value)
 
     def stacked(self) -> dict[str, Tensor]:
-        """Each name's values along a new first axis; where their widths differ, along the second that they have."""
-        return {
-            name: torch.cat(values, dim=1)
-            if len({value.shape for value in values}) > 1
-            else torch.stack(values)
-            for name, values in self._values.items()
-        }
+        """Each name's values along a new first axis; where their widths differ, along the second that they have.
+
+        The widths are then an output of their own, `<name>_widths`: so each frame's values can be told apart.
+        """
+        found: dict[str, Tensor] = {}
+        for name, values in self._values.items():
+            if len({value.shape for value in values}) > 1:
+                found[name] = torch.cat(values, dim=1)
+                found[f"{name}_widths"] = torch.tensor([value.shape[1] for value in values])
+            else:
+                found[name] = torch.stack(values)
+        return found
 
 
 _KEPT = (
