@@ -35,6 +35,9 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     )
     parser.add_argument("--seeds-only", action="store_true", help="vary nothing but weights and inputs")
     parser.add_argument(
+        "--models", action="store_true", help="vary whole SAM 2 models too, with the weights they have"
+    )
+    parser.add_argument(
         "--measure",
         action="store_true",
         help="measure anew how far upstream's own results move, and keep it",
@@ -43,19 +46,21 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.set_defaults(action=_calibrate)
 
 
-def block_cases(blocks: list[str] | None = None) -> list[Case]:
-    """The cases that are varied: all blocks and parts of models, not whole SAM 2 models."""
+def block_cases(blocks: list[str] | None = None, *, models: bool = False) -> list[Case]:
+    """The cases that are varied: all blocks and parts of models; whole small SAM 2 models only if wanted."""
     return [
         case
         for case in all_cases().values()
-        if case.variant is None and case.block != "SAM2Model" and (not blocks or case.block in blocks)
+        if case.variant is None
+        and (models or case.block != "SAM2Model")
+        and (not blocks or case.block in blocks)
     ]
 
 
 def _calibrate(options: argparse.Namespace) -> int:
     started = time.monotonic()
     torch.set_num_threads(1)
-    cases = block_cases(options.block)
+    cases = block_cases(options.block, models=options.models)
     upstream, missing = kept.collect(cases, options.references)
     with ExitStack() as stack:
         wanted = kept.FOLLOWED if options.seeds or options.measure else ()
@@ -63,10 +68,11 @@ def _calibrate(options: argparse.Namespace) -> int:
         missing = missing or "; ".join(f"{name}: {why}" for name, why in absent.items())
         torch.set_num_threads(1)
         if options.measure and not absent:
-            envelopes.write(measure(cases, upstream, clients))
+            envelopes.write(measure(block_cases(options.block), upstream, clients))
         samples: list[Sample] = [] if options.seeds_only else list(varied(cases, upstream))
         # Adjusted weights are tuned to one set of numbers, exact ones have no R.
-        free = [case for case in cases if case.adjust is None]
+        # Whole SAM 2 models choose among masks: cases see to it that no choice is close with the weights they have.
+        free = [case for case in cases if case.adjust is None and case.block != "SAM2Model"]
         numbers = range(options.first_seed, options.first_seed + options.seeds)
         samples += reseeded(free, clients, [f"seed{number}" for number in numbers])
     if missing:
