@@ -188,6 +188,21 @@ def catalogued_base(module: nn.Module) -> type | None:
     return next((base for base in type(module).__mro__ if qualified(base) in CATALOG), None)
 
 
+def home(module: nn.Module) -> str:
+    """The module that defines a module's class, or the class of the catalogue that it derives from."""
+    return (catalogued_base(module) or type(module)).__module__
+
+
+def library_of(module: nn.Module) -> str:
+    """The package that `home` is in."""
+    return home(module).partition(".")[0]
+
+
+def is_ours(module: nn.Module) -> bool:
+    """Whether a module is one that a swap has put in."""
+    return type(module).__module__.startswith("samblocks.")
+
+
 def own_members(kind: type, base: type) -> list[str]:
     """What a class and those between it and a base define beyond the base, `forward` first."""
     between = kind.__mro__[: kind.__mro__.index(base)]

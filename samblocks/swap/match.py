@@ -10,7 +10,7 @@ from torch import nn
 from samblocks.errors import LayoutError, SwapError
 from samblocks.swap import numerics
 from samblocks.swap.adopt import adopt, counterparts, is_leaf, same
-from samblocks.swap.catalog import catalogued_base, counterpart, qualified
+from samblocks.swap.catalog import catalogued_base, counterpart, is_ours, qualified
 from samblocks.swap.hosts import names_of, read
 from samblocks.swap.kin import as_kin, our_name
 from samblocks.swap.obstacles import changed, sealed, within
@@ -55,7 +55,7 @@ class _Walk:
         if reason:
             self._keep(path, module, reason)
             return
-        if path and catalogued_base(module) is not None:
+        if path and catalogued_base(module) is not None and not is_ours(module):
             reason = changed(module)
             if reason:
                 self._keep(path, module, reason)
@@ -72,9 +72,10 @@ class _Walk:
         """Make ours for a module with all that is in it; whether that was possible."""
         obstacles, staying = within(module)
         if obstacles:
-            inner, _, _ = obstacles[0]
+            inner, part, _ = obstacles[0]
             more = f" and {len(obstacles) - 1} more" if len(obstacles) > 1 else ""
-            self._keep(path, module, f"it holds {inner}{more}, which must stay")
+            why = "where ours is already" if is_ours(part) else "which must stay"
+            self._keep(path, module, f"it holds {inner}{more}, {why}")
             return False
         try:
             exchange = _make(path, module)
@@ -118,6 +119,6 @@ def _make(path: str, host: nn.Module) -> Exchange:
     if before != after:
         odd = next((a, b) for a, b in zip_longest(before, after, fillvalue="nothing") if a != b)
         raise SwapError(f"its state dict has {odd[0]} where ours has {odd[1]}")
-    as_kin(ours, host)
+    as_kin(ours, host, slots)
     inner = [(module, found) for module, found in pairs if not is_leaf(module)]
     return Exchange((path,), host, ours, slots, inner)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from samblocks.blocks import Attention, LayerNorm2d, REAttention, RoPEAttention
 from samblocks.models.tiny_vit_blocks import Attention as TinyViTAttention
-from samblocks.swap.catalog import counterpart
+from samblocks.swap.catalog import counterpart, library_of
 
 _Probe = Callable[[Any, Callable[..., Tensor]], tuple[Tensor, ...]]
 
@@ -44,7 +44,7 @@ def follow(pairs: Iterable[tuple[nn.Module, nn.Module]]) -> None:
     for module, host in pairs:
         if isinstance(module, LayerNorm2d):
             _settle(module, host, "in_steps", (False, True), _map_probe)
-        elif isinstance(module, RoPEAttention) or type(host).__module__.startswith("transformers."):
+        elif isinstance(module, RoPEAttention) or library_of(host) == "transformers":
             continue  # every library uses the fused kernel there; transformers says what it does elsewhere
         elif isinstance(module, Attention):
             _settle(module, host, "form", ("fused", "divide", "scale_scores"), _token_probe)
@@ -57,16 +57,17 @@ def follow(pairs: Iterable[tuple[nn.Module, nn.Module]]) -> None:
 def _settle(
     ours: nn.Module, host: nn.Module, attribute: str, forms: tuple[object, ...], probe: _Probe
 ) -> None:
-    weight = next(chain(host.parameters(), host.buffers()))
-    key = (type(host), weight.dtype, weight.device.type)
-    if key not in _known and weight.device.type != "meta" and not _observed(host):
-        form = _alike(ours, host, attribute, forms, probe, weight)
-        if form is not None:
-            _known[key] = form
     found = counterpart(host)
-    library = type(host).__module__.partition(".")[0]
-    assumed = _ASSUMED.get((library, found.target), forms[0]) if found else forms[0]
-    setattr(ours, attribute, _known.get(key, assumed))
+    form = _ASSUMED.get((library_of(host), found.target), forms[0]) if found else forms[0]
+    weight = next(chain(host.parameters(), host.buffers()), None)
+    if weight is not None:  # quantized layers hold theirs elsewhere
+        key = (type(host), weight.dtype, weight.device.type)
+        if key not in _known and weight.device.type != "meta" and not _observed(host):
+            alike = _alike(ours, host, attribute, forms, probe, weight)
+            if alike is not None:
+                _known[key] = alike
+        form = _known.get(key, form)
+    setattr(ours, attribute, form)
 
 
 def _alike(

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
+from types import FunctionType
+
 import torch
 from torch import nn
 
 from samblocks.swap.adopt import CONTAINERS, is_leaf
-from samblocks.swap.catalog import CATALOG, catalogued_base, counterpart, own_members, qualified
+from samblocks.swap.catalog import (
+    CATALOG,
+    catalogued_base,
+    counterpart,
+    is_ours,
+    library_of,
+    own_members,
+    qualified,
+)
 
 _HOOKS = {
     "_forward_hooks": "forward hooks",
@@ -50,14 +61,21 @@ def changed(module: nn.Module) -> str:
     found = hooks(module)
     if found:
         return f"it has {found} that ours would not call"
-    if "forward" in vars(module):
-        return "its forward was replaced on the instance"
-    kind = next((kind for kind in type(module).__mro__ if "forward" in vars(kind)), None)
-    if kind is not None and qualified(kind) in CATALOG:
-        home = getattr(vars(kind)["forward"], "__module__", None)
-        if home != kind.__module__:
-            return f"the forward of its class was replaced by one of {home}"
+    replaced = [name for name, value in vars(module).items() if callable(value) and _is_method(module, name)]
+    if replaced:
+        return f"its {replaced[0]} was replaced on the instance"
+    for kind in type(module).__mro__:
+        for name, member in vars(kind).items() if qualified(kind) in CATALOG else ():
+            home = getattr(member, "__module__", None)
+            if isinstance(member, FunctionType) and home != kind.__module__:
+                return f"the {name} of its class was replaced by one of {home}"
     return ""
+
+
+def _is_method(module: nn.Module, name: str) -> bool:
+    return isinstance(
+        inspect.getattr_static(type(module), name, None), FunctionType | staticmethod | classmethod
+    )
 
 
 def hooks(module: nn.Module) -> str:
@@ -80,24 +98,24 @@ def within(module: nn.Module) -> tuple[list[tuple[str, nn.Module, str]], list[tu
     obstacles: list[tuple[str, nn.Module, str]] = []
     staying: list[tuple[str, nn.Module, str]] = []
 
-    library = type(module).__module__.partition(".")[0]
+    library = library_of(module)
 
     def visit(path: str, part: nn.Module) -> None:
         reason = sealed(part)
-        if reason:
+        if reason or is_ours(part):
             obstacles.append((path, part, reason))
-        elif is_leaf(part) or foreign(part, library):
+            return
+        if is_leaf(part) or foreign(part, library):
             note = _note(part)
             if note:
                 staying.append((path, part, note))
             return
-        else:
-            reason = changed(part)
-            if reason:
-                obstacles.append((path, part, reason))
-        if not reason:
-            for name, child in part.named_children():
-                visit(f"{path}.{name}" if path else name, child)
+        reason = changed(part)
+        if reason:
+            obstacles.append((path, part, reason))
+            return
+        for name, child in part.named_children():
+            visit(f"{path}.{name}" if path else name, child)
 
     visit("", module)
     return obstacles, staying

@@ -111,10 +111,12 @@ class SwapReport:
         """Put our modules in; `swap_blocks` has done this already, but after `undo` it can be done again."""
         if self.dry_run:
             raise SwapError("this is a plan only: call swap_blocks without dry_run")
-        for exchange in () if self._applied else self._exchanges:
+        if self._applied:
+            return
+        places = _places(self.model, [(exchange.host, exchange.paths) for exchange in self._exchanges])
+        for exchange in self._exchanges:
             exchange.take()
-            for path in exchange.paths:
-                _put(self.model, path, exchange.ours, instead_of=exchange.host)
+            _put(exchange.ours, places[id(exchange.host)])
         self._applied = True
 
     def undo(self) -> None:
@@ -126,9 +128,11 @@ class SwapReport:
         Raises:
             SwapError: something else stands where ours was put.
         """
-        for exchange in self._exchanges if self._applied else ():
-            for path in exchange.paths:
-                _put(self.model, path, exchange.host, instead_of=exchange.ours)
+        if not self._applied:
+            return
+        places = _places(self.model, [(exchange.ours, exchange.paths) for exchange in self._exchanges])
+        for exchange in self._exchanges:
+            _put(exchange.host, places[id(exchange.ours)])
             exchange.give_back()
         self._applied = False
 
@@ -192,13 +196,38 @@ class SwapReport:
         self.undo()
 
 
-def _put(root: nn.Module, path: str, module: nn.Module, *, instead_of: nn.Module) -> None:
-    """Exchange a child, through the module that holds it."""
-    before, _, last = path.rpartition(".")
-    holder = root.get_submodule(before)
-    now = holder._modules.get(last)
-    if now is not instead_of:
-        raise SwapError(
-            f"{path} is a {type(now).__name__} by now, not the {type(instead_of).__name__} that was put there"
-        )
-    holder._modules[last] = module
+Place = tuple[nn.Module, str]
+"""The module that holds another one, and its name there."""
+
+
+def _places(root: nn.Module, wanted: Sequence[tuple[nn.Module, tuple[str, ...]]]) -> dict[int, list[Place]]:
+    """Where modules are by now, which may be inside something that was wrapped around them since.
+
+    Args:
+        root: the whole model.
+        wanted: each module, and the paths at which it was put.
+
+    Returns:
+        The id of each module → its places.
+
+    Raises:
+        SwapError: one of them is nowhere; so nothing is changed, rather than a part.
+    """
+    found: dict[int, list[Place]] = {id(module): [] for module, _ in wanted}
+    for holder in root.modules():
+        for name, child in holder._modules.items():
+            if id(child) in found:
+                found[id(child)].append((holder, name))
+    for module, paths in wanted:
+        if not found[id(module)]:
+            now: Any = root
+            for part in paths[0].split("."):
+                now = getattr(now, "_modules", {}).get(part)
+            what = "is gone" if now is None else f"is a {type(now).__name__} by now"
+            raise SwapError(f"{paths[0]} {what}, not the {type(module).__name__} that was put there")
+    return found
+
+
+def _put(module: nn.Module, places: Sequence[Place]) -> None:
+    for holder, name in places:
+        holder._modules[name] = module

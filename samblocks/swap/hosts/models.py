@@ -10,6 +10,7 @@ from torch import nn
 from samblocks import models
 from samblocks.errors import SwapError
 from samblocks.models.memory import MemoryAttention, MemoryEncoder
+from samblocks.swap.catalog import library_of
 from samblocks.swap.hosts.reading import drop_rate, made, read, reader, sizes
 
 
@@ -84,7 +85,7 @@ def prompt_encoder(host: Any) -> nn.Module:
         image_embedding_size=tuple(host.image_embedding_size),
         input_image_size=tuple(host.input_image_size),
         mask_in_chans=host.mask_downscaling[3].out_channels,
-        embed_corner_labels=not type(host).__module__.startswith("segment_anything."),
+        embed_corner_labels=library_of(host) != "segment_anything",
     )
 
 

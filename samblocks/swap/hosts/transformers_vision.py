@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from samblocks import models
+from samblocks.swap.catalog import home
 from samblocks.swap.hosts.reading import made, read, reader
 from samblocks.swap.hosts.transformers_blocks import check_extras, plain_sine, refuse
 
@@ -59,7 +60,7 @@ def vision_encoder(host: Any) -> nn.Module:
         out_chans=host.neck.conv1.out_channels,
         use_abs_pos=host.pos_embed is not None,
     )
-    ours._host_module = type(host).__module__
+    ours._host_module = home(host)
     ours.blocks.extend(read(layer) for layer in host.layers)
     return ours
 
@@ -100,7 +101,7 @@ def hiera(host: Any) -> nn.Module:
     """Stages from where they end; every block is read on its own."""
     check_extras(host)
     ours: Any = plain_hiera(host, HieraDetModel)
-    ours._host_module = type(host).__module__
+    ours._host_module = home(host)
     trunk: nn.Module = ours
     return trunk
 
@@ -157,5 +158,5 @@ def vision_model(host: Any) -> nn.Module:
     """Trunk and neck, each on its own."""
     check_extras(host)
     ours = made(VisionModel, trunk=plain_hiera(host.backbone), neck=plain_neck(host.neck))
-    ours._host_module = type(host).__module__
+    ours._host_module = home(host)
     return ours

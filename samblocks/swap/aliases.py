@@ -1,0 +1,100 @@
+"""Parts of our modules under the host's names as well, for code that reads them there.
+
+Only transformers' names differ. `model.vision_encoder.backbone.blocks[0].layer_norm1` finds our trunk's norm, so that
+what freezes, inspects or looks up layers by transformers' names goes on working. Which part is which follows from
+the tensors: a part of the host and one of ours that hold the same ones are the same.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, ClassVar
+
+from torch import nn
+
+from samblocks.swap.adopt import Slot, at
+
+Names = tuple[tuple[str, str], ...]
+"""Name in the host and path from the module of ours, for each part that is called otherwise."""
+
+
+class Aliased:
+    """Has parts under names of the host, too: as properties of the class, which cost other attributes nothing."""
+
+    _host_names: ClassVar[Mapping[str, str]] = {}
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Put something in the place that the host's name means."""
+        path = self._host_names.get(name)
+        if path is None:
+            super().__setattr__(name, value)
+            return
+        before, _, last = path.rpartition(".")
+        setattr(_look(self, before), last, value)
+
+
+def as_members(names: Names) -> dict[str, Any]:
+    """What a class needs for its instances to have parts under these names."""
+    properties = {name: property(partial(_look, path=path)) for name, path in names}
+    return {"_host_names": dict(names), **properties} if names else {}
+
+
+def _look(module: Any, path: str) -> Any:
+    for part in path.split(".") if path else ():
+        module = getattr(module, part)
+    return module
+
+
+def aliases(ours: nn.Module, host: nn.Module, slots: Sequence[Slot]) -> dict[str, Names]:
+    """What of ours can be found under which names of the host.
+
+    Args:
+        ours: our module.
+        host: the host's module that it was filled from.
+        slots: what was filled.
+
+    Returns:
+        Path of a module of ours → what its parts are called in the host's counterpart.
+    """
+    theirs_below = _tensors_below(slot.host_path for slot in slots)
+    counterparts = _alike(theirs_below, _tensors_below(slot.our_path for slot in slots))
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for theirs, place in counterparts.items():
+        before, _, name = theirs.rpartition(".")
+        holder = counterparts.get(before) if theirs else None
+        inside = at(ours, holder) if holder is not None else None
+        if holder is None or inside is None or at(host, before) is None or hasattr(inside, name):
+            continue
+        if place.startswith(f"{holder}." if holder else "") and place != holder:
+            found[holder][name] = place.removeprefix(f"{holder}.") if holder else place
+    return {path: tuple(sorted(names.items())) for path, names in found.items()}
+
+
+def _tensors_below(paths: Iterable[str]) -> dict[str, frozenset[int]]:
+    """Which of the filled places, by number, each path stands for or holds."""
+    below: dict[str, set[int]] = defaultdict(set)
+    for number, path in enumerate(paths):
+        parts = path.split(".")
+        for depth in range(len(parts) + 1):
+            below[".".join(parts[:depth])].add(number)
+    return {path: frozenset(numbers) for path, numbers in below.items()}
+
+
+def _alike(host: Mapping[str, frozenset[int]], ours: Mapping[str, frozenset[int]]) -> dict[str, str]:
+    """The host's path → ours that holds the same; of several in one another the outermost and the innermost."""
+    by_content: dict[frozenset[int], list[str]] = defaultdict(list)
+    for path, content in ours.items():
+        by_content[content].append(path)
+    chains: dict[frozenset[int], list[str]] = defaultdict(list)
+    for path, content in host.items():
+        chains[content].append(path)
+    found: dict[str, str] = {}
+    for content, theirs in chains.items():
+        own = sorted(by_content.get(content, ()), key=len)
+        theirs.sort(key=len)
+        if own:
+            found |= zip(theirs, own, strict=False)
+            found[theirs[-1]] = own[-1]
+    return found
