@@ -194,19 +194,28 @@ def flag(ours: nn.Module, host: nn.Module, pairs: Sequence[tuple[nn.Module, nn.M
 
 _PLAIN = (int, float, bool, str, type(None), torch.dtype, torch.Size)
 _BASE = frozenset(vars(nn.Module())) | {"training"}
+_NOT_OURS = frozenset(("gradient_checkpointing",))
+"""Who sets these would believe that it does something."""
 
 
 def _attributes(ours: nn.Module, host: nn.Module) -> None:
     """Plain attributes: those of the same name take the host's value, those that ours lacks are added."""
     own = vars(ours)
     for name, value in vars(host).items():
-        if name in _BASE or name in ours._modules:
+        if name in _BASE or name in _NOT_OURS or name in ours._modules:
             continue
         if name in own:
             if _plain(value) and _plain(own[name]):
                 own[name] = value
         elif not hasattr(ours, name) or (_plain(value) and _plain(getattr(type(ours), name, ...))):
             own[name] = value
+
+
+def lend(ours: nn.Module, host: nn.Module) -> None:
+    """Let a part of ours that is called otherwise tell the settings of its counterpart that it has no name for."""
+    for name, value in vars(host).items():
+        if name not in _BASE | _NOT_OURS and not hasattr(ours, name):
+            vars(ours)[name] = value
 
 
 def _plain(value: Any) -> bool:

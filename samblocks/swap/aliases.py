@@ -47,27 +47,38 @@ def _look(module: Any, path: str) -> Any:
     return module
 
 
-def aliases(ours: nn.Module, host: nn.Module, slots: Sequence[Slot]) -> dict[str, Names]:
+def same_parts(slots: Sequence[Slot]) -> dict[str, str]:
+    """Which parts of a host's module and of ours hold the same tensors.
+
+    Args:
+        slots: what was filled.
+
+    Returns:
+        The host's path of each part that there is in both → ours.
+    """
+    theirs = _tensors_below(slot.host_path for slot in slots)
+    alike = _alike(theirs, _tensors_below(slot.our_path for slot in slots))
+    return alike | {slot.host_path: slot.our_path for slot in slots}
+
+
+def aliases(ours: nn.Module, parts: Mapping[str, str]) -> dict[str, Names]:
     """What of ours can be found under which names of the host.
 
     Args:
         ours: our module.
-        host: the host's module that it was filled from.
-        slots: what was filled.
+        parts: the parts that are the same, as `same_parts` gives them.
 
     Returns:
         Path of a module of ours → what its parts are called in the host's counterpart.
     """
-    theirs_below = _tensors_below(slot.host_path for slot in slots)
-    counterparts = _alike(theirs_below, _tensors_below(slot.our_path for slot in slots))
     found: dict[str, dict[str, str]] = defaultdict(dict)
-    for theirs, place in counterparts.items():
+    for theirs, place in parts.items():
         before, _, name = theirs.rpartition(".")
-        holder = counterparts.get(before) if theirs else None
-        inside = at(ours, holder) if holder is not None else None
-        if holder is None or inside is None or at(host, before) is None or hasattr(inside, name):
+        holder = parts.get(before) if theirs else None
+        inside = None if holder is None else at(ours, holder)
+        if holder is None or inside is None or hasattr(inside, name):
             continue
-        if place.startswith(f"{holder}." if holder else "") and place != holder:
+        if place != holder and place.startswith(f"{holder}." if holder else ""):
             found[holder][name] = place.removeprefix(f"{holder}.") if holder else place
     return {path: tuple(sorted(names.items())) for path, names in found.items()}
 
@@ -83,7 +94,7 @@ def _tensors_below(paths: Iterable[str]) -> dict[str, frozenset[int]]:
 
 
 def _alike(host: Mapping[str, frozenset[int]], ours: Mapping[str, frozenset[int]]) -> dict[str, str]:
-    """The host's path → ours that holds the same; of several in one another the outermost and the innermost."""
+    """The host's path → ours that holds the same; of several in one another the outermost first."""
     by_content: dict[frozenset[int], list[str]] = defaultdict(list)
     for path, content in ours.items():
         by_content[content].append(path)
@@ -96,5 +107,4 @@ def _alike(host: Mapping[str, frozenset[int]], ours: Mapping[str, frozenset[int]
         theirs.sort(key=len)
         if own:
             found |= zip(theirs, own, strict=False)
-            found[theirs[-1]] = own[-1]
     return found

@@ -8,15 +8,15 @@ not touched. Parts of what stands in for transformers' modules are found under i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
 from samblocks.blocks import RoPEAttention
-from samblocks.swap.adopt import Slot, at
-from samblocks.swap.aliases import Aliased, Names, aliases, as_members
-from samblocks.swap.catalog import library_of
+from samblocks.swap.adopt import Slot, at, lend
+from samblocks.swap.aliases import Aliased, Names, aliases, as_members, same_parts
+from samblocks.swap.catalog import counterpart, library_of
 
 
 def as_kin(ours: nn.Module, host: nn.Module, slots: Sequence[Slot]) -> None:
@@ -28,18 +28,34 @@ def as_kin(ours: nn.Module, host: nn.Module, slots: Sequence[Slot]) -> None:
         slots: what was filled.
     """
     if library_of(host) == "transformers":
-        found_names = aliases(ours, host, slots)
-        own = found_names.pop("", ())
-        for path, names in found_names.items():
-            module = at(ours, path)
-            if module is not None:
-                module.__class__ = joint((Aliased, type(module)), names)
-        ours.__class__ = joint((Aliased, type(ours), type(host)), own)
+        _as_transformers(ours, host, same_parts(slots))
         return
     for path, module in ours.named_modules():
         found = at(host, path)
-        if type(module) is RoPEAttention and found is not None:
-            module.__class__ = joint((RoPEAttention, type(found)))
+        if found is not None and (type(module) is RoPEAttention or _knows_more(found, module)):
+            module.__class__ = joint((type(module), type(found)))
+
+
+def _knows_more(host: nn.Module, ours: nn.Module) -> bool:
+    """Whether a host's class of the catalogue has public methods that ours lacks: a trunk numbers its layers."""
+    if counterpart(host) is None or counterpart(ours) is not None:
+        return False
+    return any(not name.startswith("_") and not hasattr(ours, name) for name in dir(type(host)))
+
+
+def _as_transformers(ours: nn.Module, host: nn.Module, parts: Mapping[str, str]) -> None:
+    names = aliases(ours, parts)
+    for theirs, path in sorted(parts.items(), key=lambda pair: len(pair[1]), reverse=True):
+        module, found = at(ours, path), at(host, theirs)
+        if module is None or found is None or module is found or counterpart(module) is not None:
+            continue
+        if theirs:
+            lend(module, found)
+        bases = (Aliased, type(module))
+        if not theirs or any(kind.__name__ == "PreTrainedModel" for kind in type(found).__mro__):
+            bases += (type(found),)
+        if len(bases) > 2 or path in names:
+            module.__class__ = joint(bases, names.get(path, ()))
 
 
 _made: dict[tuple[tuple[type, ...], Names], Any] = {}

@@ -143,13 +143,13 @@ class VisionModel(_Outputs, models.ImageEncoder):
         """Encode images [B, 3, H, W]."""
         _captures(self.config, kwargs)
         levels = self.trunk(pixel_values)
-        maps, codes = self.neck(levels)
+        maps, codes = self.neck(levels.intermediate_hidden_states)
         kept = self.config.num_feature_levels
         return self._returned(
             return_dict,
-            last_hidden_state=levels[-1].permute(0, 2, 3, 1),
-            fpn_hidden_states=tuple(maps[:kept]),
-            fpn_position_encoding=tuple(codes[:kept]),
+            last_hidden_state=levels.last_hidden_state,
+            fpn_hidden_states=maps[::-1][:kept],
+            fpn_position_encoding=codes[::-1][:kept],
         )
 
 
@@ -157,6 +157,6 @@ class VisionModel(_Outputs, models.ImageEncoder):
 def vision_model(host: Any) -> nn.Module:
     """Trunk and neck, each on its own."""
     check_extras(host)
-    ours = made(VisionModel, trunk=plain_hiera(host.backbone), neck=plain_neck(host.neck))
+    ours = made(VisionModel, trunk=hiera(host.backbone), neck=neck(host.neck))
     ours._host_module = home(host)
     return ours
