@@ -7,6 +7,7 @@ import torch
 from parity.case import Case, NoCounterpart, Side, literal, make, uniform
 from parity.cases import images
 from parity.cases.drive import pictures
+from parity.cases.two_way import EPS_DIFFERS
 
 _SIZE = 64
 SMALL_PARTS: dict[str, Any] = {
@@ -93,6 +94,7 @@ CASES = (
         inputs=images.inputs(_SIZE),
         call=images.sam,
         bound64=1e-10,
+        known=EPS_DIFFERS,
     ),
     Case(
         block="SAMModel",

@@ -66,6 +66,11 @@ def adjusted(threshold: float, single_mask: float = 1.0) -> Callable[[dict[str, 
     return adjust
 
 
+OTHER_POINTER = {
+    "transformers": "where a mask prompts it asks its decoder for three masks and takes the pointer from the best "
+    "one's token, where Meta asks for one: it shows if the object is seen"
+}
+
 SEEING = blind.both(
     blind.scores_have_both_signs,
     blind.masks_are_mixed,
@@ -87,6 +92,7 @@ def _case(version: str, name: str, script: Sequence[Step], why: str, **changes: 
     settings: dict[str, object] = {
         "kwargs": {},
         "check": SEEING,
+        "known": OTHER_POINTER if "mask" in prompts else {},
         **changes,
     }
     return Case(

@@ -224,6 +224,7 @@ _PARTS = (
         kwargs=sam.SMALL_PARTS,
         inputs={"image": pictures(1, 3, 64, 64), **_CLICKS},
         call=gradients(_sam, vanishing=_KEY_BIAS, fixed=("points",)),
+        known=EPS_DIFFERS,
     ),
     _case(
         "SAM2Model",

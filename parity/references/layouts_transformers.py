@@ -29,7 +29,7 @@ def make(request: Request) -> Made:
     transformers.logging.set_verbosity_error()
     name = request["model_class"]
     run = {"SamModel": _sam, "Sam2Model": _sam2, "Sam2VideoModel": _sam2_video}[name]
-    config = _sam_config(request["variant"]) if name == "SamModel" else _sam2_config(request["variant"], name)
+    config = sam_config(request["variant"]) if name == "SamModel" else sam2_config(request["variant"], name)
     kind = getattr(transformers, name)
     if request["save"]:
         return kind(config), run, []
@@ -60,7 +60,8 @@ def save(model: Any, file: Path) -> None:
     (folder / "model.safetensors").replace(file)
 
 
-def _sam_config(variant: str) -> Any:
+def sam_config(variant: str) -> Any:
+    """The configuration of a released SAM 1."""
     from transformers import SamConfig
 
     width, depth, wide = _VIT[variant]
@@ -74,7 +75,8 @@ def _sam_config(variant: str) -> Any:
     return SamConfig(vision_config=vision)
 
 
-def _sam2_config(variant: str, name: str) -> Any:
+def sam2_config(variant: str, name: str) -> Any:
+    """The configuration of a released SAM 2, as a `Sam2Model` or a `Sam2VideoModel`."""
     import transformers
 
     version, _, size = variant.partition("_hiera_")

@@ -34,13 +34,21 @@ def prompt_encoder(kwargs: Kwargs) -> nn.Module:
     )
     given.end()
 
-    def call(inner: Any, points: Any = None, boxes: Tensor | None = None, masks: Tensor | None = None) -> Any:
-        if points is None and boxes is None and masks is None:
-            raise NoCounterpart("is never called without any prompt")
-        return sam1.encode_prompts(inner, points, boxes, masks)
+    return Adapter(Sam2PromptEncoder(config), names.PROMPT_ENCODER, encode_prompts, kwargs, rows=label_rows())
 
-    rows = {"point_embed.weight": [f"point_embeddings.{label}.weight" for label in range(4)]}
-    return Adapter(Sam2PromptEncoder(config), names.PROMPT_ENCODER, call, kwargs, rows=rows)
+
+def encode_prompts(
+    inner: Any, points: Any = None, boxes: Tensor | None = None, masks: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The page's call on SAM 2's prompt encoder of transformers."""
+    if points is None and boxes is None and masks is None:
+        raise NoCounterpart("is never called without any prompt")
+    return sam1.encode_prompts(inner, points, boxes, masks)
+
+
+def label_rows(theirs: str = "", ours: str = "") -> dict[str, list[str]]:
+    """The one table of labels, whose rows are tensors of their own in Meta's layout."""
+    return {f"{theirs}point_embed.weight": [f"{ours}point_embeddings.{label}.weight" for label in range(4)]}
 
 
 def _decoder_config(**settings: Any) -> Any:
@@ -116,10 +124,10 @@ def mask_decoder(kwargs: Kwargs) -> nn.Module:
     given.end()
     inside.end()
     parts = names.mask_decoder("o_proj", names.perceptron(2), depth)
-    return Adapter(Sam2MaskDecoder(config), parts, _decode, kwargs)
+    return Adapter(Sam2MaskDecoder(config), parts, decode, kwargs)
 
 
-def _decode(
+def decode(
     inner: nn.Module,
     *,
     multimask_output: bool,
@@ -127,6 +135,7 @@ def _decode(
     high_res_features: list[Tensor] | None,
     **inputs: Tensor,
 ) -> Any:
+    """The page's call on SAM 2's mask decoder of transformers."""
     prompts = inputs["sparse_prompt_embeddings"].shape[0]
     if high_res_features is None:
         raise NoCounterpart("cannot do without the levels of high resolution")

@@ -100,9 +100,9 @@ def _layer_settings(kwargs: Kwargs) -> dict[str, Any]:
 
 
 def _of_rotation(attention: Any) -> dict[str, Any]:
-    if "feat_sizes" not in getattr(attention, "kwargs", {}):
+    if type(getattr(attention, "inner", None)).__name__ != "Sam2VideoRoPEAttention":
         raise NoCounterpart("has attention with rotation only")
-    return dict(attention.kwargs)
+    return {"feat_sizes": (32, 32), **attention.kwargs}
 
 
 def memory_attention_layer(kwargs: Kwargs) -> nn.Module:
@@ -140,10 +140,8 @@ def _grid(tokens: int) -> list[int]:
     return [side, side]
 
 
-def memory_attention(kwargs: Kwargs) -> nn.Module:
-    """See the page's MemoryAttention."""
-    from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoMemoryAttention
-
+def memory_attention_settings(kwargs: Kwargs) -> dict[str, Any]:
+    """What a configuration says of the memory attention that the page's class describes."""
     given = Arguments(kwargs)
     given.only("pos_enc_at_input", True)
     given.only("batch_first", True)
@@ -151,32 +149,41 @@ def memory_attention(kwargs: Kwargs) -> nn.Module:
     if "self_attn" not in kwargs["layer"].kwargs:
         settings["memory_attention_rope_feat_sizes"] = [4, 4]  # the released layer takes what it is given
     given.take("d_model")
-    config = _config(memory_attention_num_layers=given.take("num_layers"), **settings)
+    settings["memory_attention_num_layers"] = given.take("num_layers")
     given.end()
+    return settings
 
-    def call(
-        inner: nn.Module,
-        curr: Any,
-        memory: Tensor,
-        curr_pos: Any,
-        memory_pos: Tensor,
-        num_obj_ptr_tokens: int = 0,
-    ) -> Any:
-        if isinstance(curr, list):
-            raise NoCounterpart("takes one level, not a list of them")
-        columns, rows = config.memory_attention_rope_feat_sizes
-        if curr.shape[0] != columns * rows:
-            raise NoCounterpart("rotates the announced grid only")
-        found = inner(
-            current_vision_features=curr,
-            memory=memory,
-            current_vision_position_embeddings=curr_pos,
-            memory_posision_embeddings=memory_pos,
-            num_object_pointer_tokens=num_obj_ptr_tokens,
-        )
-        return found.squeeze(0).transpose(0, 1)
 
-    return Adapter(Sam2VideoMemoryAttention(config), names.MEMORY_ATTENTION, call, kwargs)
+def attend(
+    inner: Any, curr: Any, memory: Tensor, curr_pos: Any, memory_pos: Tensor, num_obj_ptr_tokens: int = 0
+) -> Tensor:
+    """The page's call on a memory attention of transformers."""
+    if isinstance(curr, list):
+        raise NoCounterpart("takes one level, not a list of them")
+    columns, rows = inner.config.memory_attention_rope_feat_sizes
+    if curr.shape[0] != columns * rows:
+        raise NoCounterpart("rotates the announced grid only")
+    found = inner(
+        current_vision_features=curr,
+        memory=memory,
+        current_vision_position_embeddings=curr_pos,
+        memory_posision_embeddings=memory_pos,
+        num_object_pointer_tokens=num_obj_ptr_tokens,
+    )
+    return attended(found)
+
+
+def attended(found: Tensor) -> Tensor:
+    """What memory attention gives, as the page has it: [N, B, C]."""
+    return found.squeeze(0).transpose(0, 1)
+
+
+def memory_attention(kwargs: Kwargs) -> nn.Module:
+    """See the page's MemoryAttention."""
+    from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoMemoryAttention
+
+    inner = Sam2VideoMemoryAttention(_config(**memory_attention_settings(kwargs)))
+    return Adapter(inner, names.MEMORY_ATTENTION, attend, kwargs)
 
 
 def _down_sampler_settings(kwargs: Kwargs) -> tuple[dict[str, Any], int]:
@@ -253,10 +260,8 @@ def fuser(kwargs: Kwargs) -> nn.Module:
     return Adapter(inner, names.FUSER, lambda inner, x: inner(x), kwargs)
 
 
-def memory_encoder(kwargs: Kwargs) -> nn.Module:
-    """See the page's MemoryEncoder."""
-    from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoMemoryEncoder
-
+def memory_encoder_settings(kwargs: Kwargs) -> tuple[dict[str, Any], int]:
+    """What a configuration says of the page's memory encoder, and the steps of its down-sampler."""
     given = Arguments(kwargs)
     given.only("interpol_size", None)
     out_dim, in_dim = given.take("out_dim"), given.take("in_dim", 256)
@@ -276,13 +281,22 @@ def memory_encoder(kwargs: Kwargs) -> nn.Module:
     if layers is not None:
         settings |= _fuser_settings(layers.kwargs)
     given.end()
+    return settings, steps
 
-    def call(inner: nn.Module, pix_feat: Tensor, masks: Tensor, skip_mask_sigmoid: bool = False) -> Any:
-        # The sigmoid is applied outside of the module here.
-        features, codes = inner(pix_feat, masks if skip_mask_sigmoid else masks.sigmoid())
-        return {"vision_features": features, "vision_pos_enc": [codes]}
 
-    return Adapter(Sam2VideoMemoryEncoder(_config(**settings)), names.memory_encoder(steps), call, kwargs)
+def encode_memory(inner: nn.Module, pix_feat: Tensor, masks: Tensor, skip_mask_sigmoid: bool = False) -> Any:
+    """The page's call on a memory encoder of transformers, where the sigmoid is applied outside."""
+    features, codes = inner(pix_feat, masks if skip_mask_sigmoid else masks.sigmoid())
+    return {"vision_features": features, "vision_pos_enc": [codes]}
+
+
+def memory_encoder(kwargs: Kwargs) -> nn.Module:
+    """See the page's MemoryEncoder."""
+    from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoMemoryEncoder
+
+    settings, steps = memory_encoder_settings(kwargs)
+    inner = Sam2VideoMemoryEncoder(_config(**settings))
+    return Adapter(inner, names.memory_encoder(steps), encode_memory, kwargs)
 
 
 def sine_of_line(pos_inds: Tensor, dim: int, temperature: int = 10000) -> Tensor:

@@ -12,6 +12,8 @@ from parity.references import (
     transformers_memory,
     transformers_sam1,
     transformers_sam2,
+    transformers_whole,
+    transformers_whole2,
 )
 
 _BUILDERS = (
@@ -19,6 +21,8 @@ _BUILDERS = (
     | transformers_sam2.BUILDERS
     | transformers_decoder.BUILDERS
     | transformers_memory.BUILDERS
+    | transformers_whole.BUILDERS
+    | transformers_whole2.BUILDERS
 )
 _FUNCTIONS = transformers_sam2.FUNCTIONS | transformers_memory.FUNCTIONS
 
@@ -42,7 +46,8 @@ class Transformers:
 
     def model(self, variant: str, image_size: int, options: Mapping[str, Any]) -> nn.Module:
         """See `parity.case.Library`."""
-        raise NoCounterpart("transformers' whole models have other methods; their parts are compared")
+        make = transformers_whole2.released_sam2 if "_hiera_" in variant else transformers_whole.released_sam
+        return make(variant, image_size, options)
 
     def canonical(self, name: str) -> str:
         """The adapters speak Meta's names already."""

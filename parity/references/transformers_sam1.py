@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from parity.case import NoCounterpart
 from parity.references import transformers_names as names
 from parity.references.adapter import Adapter, Arguments, activation_name, norm_eps
-from parity.references.spelling import alike
+from parity.references.spelling import Part, alike
 
 Kwargs = Mapping[str, Any]
 
@@ -105,10 +105,8 @@ def layer_norm_2d(kwargs: Kwargs) -> nn.Module:
     return Adapter(inner, alike("weight", "bias"), lambda inner, x: inner(x), kwargs)
 
 
-def image_encoder(kwargs: Kwargs) -> nn.Module:
-    """See the page's ImageEncoderViT."""
-    from transformers.models.sam.modeling_sam import SamVisionEncoder
-
+def vision_config(kwargs: Kwargs) -> Any:
+    """The configuration of the image encoder that the page's ImageEncoderViT describes."""
     given = Arguments(kwargs)
     embed_dim, ratio = given.take("embed_dim", 768), given.take("mlp_ratio", 4.0)
     config = _vision_config(
@@ -130,29 +128,33 @@ def image_encoder(kwargs: Kwargs) -> nn.Module:
         global_attn_indexes=list(given.take("global_attn_indexes", ())),
     )
     given.end()
-
-    def call(inner: Any, x: Tensor) -> Any:
-        if tuple(x.shape[-2:]) != (config.image_size, config.image_size):
-            raise NoCounterpart("takes images of the size that it was made for only")
-        return inner(x).last_hidden_state
-
-    return Adapter(SamVisionEncoder(config), names.VIT, call, kwargs)
+    return config
 
 
-def prompt_encoder(kwargs: Kwargs) -> nn.Module:
-    """See the page's PromptEncoder, as in SAM 1."""
-    from transformers import SamConfig, SamPromptEncoderConfig
-    from transformers.models.sam.modeling_sam import SamPromptEncoder
+def encode_image(inner: Any, x: Tensor) -> Tensor:
+    """The page's call on an image encoder of transformers."""
+    side = inner.config.image_size
+    if tuple(x.shape[-2:]) != (side, side):
+        raise NoCounterpart("takes images of the size that it was made for only")
+    features: Tensor = inner(x).last_hidden_state
+    return features
 
-    given = Arguments(kwargs)
-    given.only("embed_corner_labels", False)
+
+def image_encoder(kwargs: Kwargs) -> nn.Module:
+    """See the page's ImageEncoderViT."""
+    from transformers.models.sam.modeling_sam import SamVisionEncoder
+
+    return Adapter(SamVisionEncoder(vision_config(kwargs)), names.VIT, encode_image, kwargs)
+
+
+def prompt_config(given: Arguments) -> Any:
+    """The configuration of the prompt encoder that the page's PromptEncoder describes."""
+    from transformers import SamPromptEncoderConfig
+
     dim = given.take("embed_dim")
     grid = _square(given.take("image_embedding_size"), "maps")
     image = _square(given.take("input_image_size"), "images")
-    config = SamConfig()
-    config.vision_config.num_pos_feats = dim // 2
-    config.vision_config.scale = 1
-    config.prompt_encoder_config = SamPromptEncoderConfig(
+    config = SamPromptEncoderConfig(
         hidden_size=dim,
         image_size=image,
         patch_size=image // grid,
@@ -161,6 +163,20 @@ def prompt_encoder(kwargs: Kwargs) -> nn.Module:
         hidden_act=activation_name(given.take("activation", nn.GELU)),
     )
     given.end()
+    return config
+
+
+def prompt_encoder(kwargs: Kwargs) -> nn.Module:
+    """See the page's PromptEncoder, as in SAM 1."""
+    from transformers import SamConfig
+    from transformers.models.sam.modeling_sam import SamPromptEncoder
+
+    given = Arguments(kwargs)
+    given.only("embed_corner_labels", False)
+    config = SamConfig()
+    config.prompt_encoder_config = prompt_config(given)
+    config.vision_config.num_pos_feats = config.prompt_encoder_config.hidden_size // 2
+    config.vision_config.scale = 1
     inner = SamPromptEncoder(config)
     return Adapter(inner, names.PROMPT_ENCODER, encode_prompts, kwargs)
 
@@ -278,37 +294,47 @@ def transform(inner: nn.Module, image_embedding: Tensor, image_pe: Tensor, point
     return tuple(value.squeeze(1) for value in found[:2])
 
 
-def mask_decoder(kwargs: Kwargs) -> nn.Module:
-    """See the page's MaskDecoder."""
-    from transformers.models.sam.modeling_sam import SamMaskDecoder
-
+def decoder_config(kwargs: Kwargs) -> Any:
+    """The configuration of the decoder that the page's MaskDecoder describes."""
     given = Arguments(kwargs)
     given.only("activation", nn.GELU)
     inside = Arguments(given.take("transformer").kwargs)
-    depth = given.take("iou_head_depth", 3)
     config = _decoder_config(
         num_multimask_outputs=given.take("num_multimask_outputs", 3),
-        iou_head_depth=depth,
+        iou_head_depth=given.take("iou_head_depth", 3),
         iou_head_hidden_dim=given.take("iou_head_hidden_dim", 256),
         **decoder_settings(inside, inside.take("depth")),
     )
     given.take("transformer_dim")
     given.end()
     inside.end()
+    return config
 
-    def call(inner: nn.Module, *, multimask_output: bool, **inputs: Tensor) -> Any:
-        prompts = inputs["sparse_prompt_embeddings"].shape[0]
-        masks, ious = inner(
-            image_embeddings=inputs["image_embeddings"].expand(prompts, -1, -1, -1),
-            image_positional_embeddings=inputs["image_pe"].expand(prompts, -1, -1, -1),
-            sparse_prompt_embeddings=inputs["sparse_prompt_embeddings"].unsqueeze(1),
-            dense_prompt_embeddings=inputs["dense_prompt_embeddings"],
-            multimask_output=multimask_output,
-        )[:2]
-        return masks.squeeze(1), ious.squeeze(1)
 
-    parts = names.mask_decoder("out_proj", names.LINEARS, depth)
-    return Adapter(SamMaskDecoder(config), parts, call, kwargs)
+def decode(inner: nn.Module, *, multimask_output: bool, **inputs: Tensor) -> Any:
+    """The page's call on a mask decoder of transformers, which does not repeat one image for all prompts."""
+    prompts = inputs["sparse_prompt_embeddings"].shape[0]
+    masks, ious = inner(
+        image_embeddings=inputs["image_embeddings"].expand(prompts, -1, -1, -1),
+        image_positional_embeddings=inputs["image_pe"].expand(prompts, -1, -1, -1),
+        sparse_prompt_embeddings=inputs["sparse_prompt_embeddings"].unsqueeze(1),
+        dense_prompt_embeddings=inputs["dense_prompt_embeddings"],
+        multimask_output=multimask_output,
+    )[:2]
+    return masks.squeeze(1), ious.squeeze(1)
+
+
+def decoder_parts(config: Any) -> tuple[Part, ...]:
+    """How a decoder with this configuration spells its tensors."""
+    return names.mask_decoder("out_proj", names.LINEARS, config.iou_head_depth)
+
+
+def mask_decoder(kwargs: Kwargs) -> nn.Module:
+    """See the page's MaskDecoder."""
+    from transformers.models.sam.modeling_sam import SamMaskDecoder
+
+    config = decoder_config(kwargs)
+    return Adapter(SamMaskDecoder(config), decoder_parts(config), decode, kwargs)
 
 
 BUILDERS = {

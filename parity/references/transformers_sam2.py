@@ -181,10 +181,9 @@ def neck(kwargs: Kwargs) -> nn.Module:
     return Adapter(inner, names.NECK, call, kwargs)
 
 
-def image_encoder(kwargs: Kwargs) -> nn.Module:
-    """See the page's ImageEncoder."""
+def vision_config(kwargs: Kwargs) -> Any:
+    """The configuration of the image encoder that the page's ImageEncoder describes."""
     from transformers import Sam2VisionConfig
-    from transformers.models.sam2.modeling_sam2 import Sam2VisionModel
 
     given = Arguments(kwargs)
     settings = _neck_settings(given.take("neck").kwargs)
@@ -198,6 +197,12 @@ def image_encoder(kwargs: Kwargs) -> nn.Module:
     )
     config._attn_implementation = "sdpa"
     given.end()
+    return config
+
+
+def image_encoder(kwargs: Kwargs) -> nn.Module:
+    """See the page's ImageEncoder."""
+    from transformers.models.sam2.modeling_sam2 import Sam2VisionModel
 
     def call(inner: Any, x: Tensor) -> Any:
         found = inner(x)
@@ -206,7 +211,7 @@ def image_encoder(kwargs: Kwargs) -> nn.Module:
         codes = sorted(found.fpn_position_encoding, key=lambda level: -level.shape[-1])
         return {"vision_features": levels[-1], "vision_pos_enc": codes, "backbone_fpn": levels}
 
-    return Adapter(Sam2VisionModel(config), names.IMAGE_ENCODER, call, kwargs)
+    return Adapter(Sam2VisionModel(vision_config(kwargs)), names.IMAGE_ENCODER, call, kwargs)
 
 
 def sine(kwargs: Kwargs) -> nn.Module:

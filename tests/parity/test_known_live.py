@@ -17,7 +17,9 @@ def test_with_another_epsilon_transformers_agrees() -> None:
     if python is None:
         pytest.skip("the references' environment is missing: make references")
     known = [case for case in all_cases().values() if case.known == EPS_DIFFERS]
-    assert len(known) >= 10
+    # Of the released models the smallest stands for all: the others differ from it in the image encoder alone.
+    known = [case for case in known if case.variant in (None, "sam_vit_b")]
+    assert len(known) >= 13
     reference = replace(REFERENCES["transformers"], module="parity.references.transformers_repaired")
     with Client(reference, python) as client:
         rows = list(run(list(jobs([replace(case, known={}) for case in known])), [client]))
