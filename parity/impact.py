@@ -158,7 +158,9 @@ def _widths(path: str, qualities: Tensor, among: Mapping[str, Tensor]) -> Sequen
 def _choices(ours: Tensor, upstream: Tensor, widths: Sequence[int]) -> Choices | None:
     """Each choice between several masks; None where there is nothing to choose from."""
     decisions = changed = 0
-    for mine, theirs in zip(ours.split(list(widths), -1), upstream.split(list(widths), -1), strict=True):
+    for mine, theirs in zip(
+        torch.split(ours, list(widths), -1), torch.split(upstream, list(widths), -1), strict=True
+    ):
         if mine.shape[-1] > 1:
             different = mine.argmax(-1) != theirs.argmax(-1)
             decisions, changed = decisions + different.numel(), changed + int(different.sum())
