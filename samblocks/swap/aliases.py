@@ -8,13 +8,14 @@ the tensors: a part of the host and one of ours that hold the same ones are the 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
 from torch import nn
 
 from samblocks.swap.adopt import Slot, at
+from samblocks.swap.state_names import renamed
 
 Names = tuple[tuple[str, str], ...]
 """Name in the host and path from the module of ours, for each part that is called otherwise."""
@@ -24,6 +25,19 @@ class Aliased:
     """Has parts under names of the host, too: as properties of the class, which cost other attributes nothing."""
 
     _host_names: ClassVar[Mapping[str, str]] = {}
+    _host_paths: Mapping[str, str] | None = None
+    """Our path → the host's, of all that is in a module that was swapped in; None for its parts."""
+
+    def named_modules(
+        self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, nn.Module]]:
+        """Every module with its path in the host, so that who picks layers by name finds them, and saves them so."""
+        walk = super().named_modules  # type: ignore[misc]
+        if self._host_paths is None:
+            yield from walk(memo, prefix, remove_duplicate)
+            return
+        for path, module in walk(memo, "", remove_duplicate):
+            yield ".".join(filter(None, (prefix, renamed(path, self._host_paths)))), module
 
     def __setattr__(self, name: str, value: object) -> None:
         """Put something in the place that the host's name means."""
@@ -33,6 +47,27 @@ class Aliased:
             return
         before, _, last = path.rpartition(".")
         setattr(_look(self, before), last, value)
+
+
+def host_paths(ours: nn.Module, parts: Mapping[str, str]) -> dict[str, str]:
+    """What to call the modules in ours: as the host does, where that name leads to them.
+
+    Args:
+        ours: our module, whose parts have their names in the host already.
+        parts: the parts that are the same, as `same_parts` gives them.
+
+    Returns:
+        Our path → the host's, or ours where the host's means another module here.
+    """
+    found = {}
+    for theirs, path in parts.items():
+        module = at(ours, path)
+        if module is not None:
+            try:
+                found[path] = theirs if _look(ours, theirs) is module else path
+            except AttributeError:
+                found[path] = path
+    return found
 
 
 def as_members(names: Names) -> dict[str, Any]:

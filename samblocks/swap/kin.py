@@ -15,7 +15,7 @@ from torch import nn
 
 from samblocks.blocks import RoPEAttention
 from samblocks.swap.adopt import Slot, at, lend
-from samblocks.swap.aliases import Aliased, Names, aliases, as_members, same_parts
+from samblocks.swap.aliases import Aliased, Names, aliases, as_members, host_paths, same_parts
 from samblocks.swap.catalog import counterpart, library_of
 
 
@@ -56,6 +56,7 @@ def _as_transformers(ours: nn.Module, host: nn.Module, parts: Mapping[str, str])
             bases += (type(found),)
         if len(bases) > 2 or path in names:
             module.__class__ = joint(bases, names.get(path, ()))
+    vars(ours)["_host_paths"] = host_paths(ours, parts)
 
 
 _made: dict[tuple[tuple[type, ...], Names], Any] = {}

@@ -28,11 +28,11 @@ class Renaming:
 
     def host_name(self, name: str) -> str:
         """What the host calls a tensor of ours."""
-        return _renamed(name, self._to_host)
+        return renamed(name, self._to_host)
 
     def our_name(self, name: str) -> str:
         """What we call a tensor of the host's."""
-        return _renamed(name, self._to_ours)
+        return renamed(name, self._to_ours)
 
     def register(self, module: Any) -> None:
         """Let a module save and load under the host's names."""
@@ -80,7 +80,7 @@ class _Hook:
         self._call(*args)
 
 
-def _renamed(name: str, table: Mapping[str, str]) -> str:
+def renamed(name: str, table: Mapping[str, str]) -> str:
     """A name whose longest known beginning is exchanged."""
     path, rest = name, ""
     while path:
