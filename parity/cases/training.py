@@ -339,6 +339,8 @@ _STEPS = (
         kwargs=SMALL_SAM2,
         inputs={"image": pictures(2, 3, 128, 128), **_CLICKS},
         rate=0.02,
+        bound=4.0,
+        reason="losses are five numbers, and how exact upstream's happen to be is luck",
     ),
 )
 
