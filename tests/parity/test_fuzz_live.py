@@ -1,7 +1,7 @@
 """Arguments, flags and shapes drawn at random, run on ours and on live references: `pytest -m live tests/parity`."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -28,13 +28,27 @@ side, batch = st.integers(1, 14), st.integers(1, 3)
 flag = st.booleans()
 
 
-@pytest.fixture(scope="module", params=["meta", "ultralytics"])
+@pytest.fixture(scope="module")
 def client(request: pytest.FixtureRequest) -> Iterator[Client]:
     python = interpreter()
     if python is None:
         pytest.skip("the references' environment is missing: make references")
     with Client(REFERENCES[request.param], python) as started:
         yield started
+
+
+def against(*names: str) -> Callable[[Any], Any]:
+    """The references that have the block; what one of them lacks or is known to do otherwise is not drawn for it."""
+
+    def mark(test: Any) -> Any:
+        drawn = fuzzed(given(data=st.data())(test))
+        return live(pytest.mark.parametrize("client", names, indirect=True)(drawn))
+
+    return mark
+
+
+ALL = against("meta", "ultralytics", "transformers", "timm")
+WITHOUT_TIMM = against("meta", "ultralytics", "transformers")
 
 
 def _holds(client: Client, case: Case) -> None:
@@ -46,7 +60,7 @@ def _holds(client: Client, case: Case) -> None:
 
 
 @st.composite
-def _multi_scale_block(draw: Any) -> Case:
+def _multi_scale_block(draw: Any, of: str) -> Case:
     heads = draw(st.sampled_from([1, 2, 3]))
     dim = heads * draw(st.integers(1, 4)) * 2
     wider = draw(flag)
@@ -67,11 +81,13 @@ def _multi_scale_block(draw: Any) -> Case:
 
 
 @st.composite
-def _block(draw: Any) -> Case:
+def _block(draw: Any, of: str) -> Case:
     heads = draw(st.sampled_from([1, 2, 4]))
     dim, window = heads * draw(st.integers(1, 4)) * 2, draw(st.sampled_from([0, 1, 2, 3, 5]))
     height, width = draw(side), draw(side)
     table = [draw(side), draw(side)] if draw(flag) else [height, width]
+    if of == "transformers":  # its tables are made for square maps
+        table[1] = table[0]
     kwargs = {
         "dim": dim,
         "num_heads": heads,
@@ -85,13 +101,13 @@ def _block(draw: Any) -> Case:
 
 
 @st.composite
-def _windows(draw: Any) -> Case:
+def _windows(draw: Any, of: str) -> Case:
     shape = [draw(batch), draw(st.integers(1, 20)), draw(st.integers(1, 20)), draw(st.integers(1, 5))]
     return fuzz.drawn("window_partition", {}, {"x": shape}, window_size=draw(st.integers(1, 16)))
 
 
 @st.composite
-def _rope(draw: Any) -> Case:
+def _rope(draw: Any, of: str) -> Case:
     heads, rate = draw(st.sampled_from([1, 2])), draw(st.sampled_from([1, 2]))
     dim, grid = 4 * heads * rate * draw(st.integers(1, 3)), draw(st.integers(1, 6))
     frames, pointers = draw(st.integers(0, 3)), draw(st.integers(0, 5))
@@ -105,6 +121,10 @@ def _rope(draw: Any) -> Case:
         "feat_sizes": [grid, grid] if draw(flag) else [7, 7],
         "rope_theta": draw(st.sampled_from([10.0, 10000.0])),
     }
+    if (
+        of == "transformers"
+    ):  # it rotates the announced grid only, by angles that the whole model's settings name
+        kwargs |= {"feat_sizes": [grid, grid], "rope_theta": 10000.0}
     wide = draw(st.sampled_from([None, 3, 8]))
     if wide is not None:
         kwargs["kv_in_dim"] = wide
@@ -118,7 +138,7 @@ def _rope(draw: Any) -> Case:
 
 
 @st.composite
-def _down_sampler(draw: Any) -> Case:
+def _down_sampler(draw: Any, of: str) -> Case:
     stride = draw(st.sampled_from([2, 4]))
     total = stride ** draw(st.integers(0, 2 if stride == 4 else 3))
     kernel = stride + draw(st.integers(0, 2))
@@ -136,65 +156,139 @@ def _down_sampler(draw: Any) -> Case:
 
 
 @st.composite
-def _prompts(draw: Any) -> Case:
+def _prompts(draw: Any, of: str) -> Case:
     height, width = draw(st.integers(1, 7)), draw(st.integers(1, 7))
+    if of == "transformers":  # its maps are square
+        width = height
     kwargs = {
         "embed_dim": 4 * draw(st.integers(1, 4)),
         "image_embedding_size": [height, width],
         "input_image_size": [16 * height, 16 * width],
         "mask_in_chans": 4 * draw(st.integers(1, 3)),
     }
-    rows, inputs = draw(batch), {}
+    rows = draw(batch)
+    inputs: dict[str, list[int]] = {}
     if draw(flag):
         points = draw(st.integers(1, 5))
         inputs |= {"points": [rows, points, 2], "labels": [rows, points]}
-    if draw(flag):
+    if of != "transformers" and draw(flag):  # a box is three tokens there, with a padding point
         inputs["boxes"] = [rows, 4]
-    if draw(flag):
+    if draw(flag) or (of == "transformers" and not inputs):  # which is never called without a prompt
         inputs["masks"] = [rows, 1, 4 * height, 4 * width]
     return fuzz.drawn("PromptEncoder", kwargs, inputs)
 
 
-@live
-@fuzzed
-@given(case=_multi_scale_block())
-def test_multi_scale_block(client: Client, case: Case) -> None:
-    _holds(client, case)
+@st.composite
+def _patch_embed(draw: Any, of: str) -> Case:
+    kernel = [draw(st.integers(1, 7)), draw(st.integers(1, 7))]
+    kwargs = {
+        "kernel_size": kernel,
+        "stride": [draw(st.integers(1, 5)), draw(st.integers(1, 5))],
+        "padding": [draw(st.integers(0, size // 2)) for size in kernel],
+        "in_chans": draw(st.integers(1, 4)),
+        "embed_dim": draw(st.integers(2, 9)),
+    }
+    shape = [draw(batch), kwargs["in_chans"], draw(st.integers(7, 20)), draw(st.integers(7, 20))]
+    return fuzz.drawn("PatchEmbed", kwargs, {"x": shape})
 
 
-@live
-@fuzzed
-@given(case=_block())
-def test_block(client: Client, case: Case) -> None:
-    _holds(client, case)
+@st.composite
+def _layer_norm_2d(draw: Any, of: str) -> Case:
+    kwargs = {"num_channels": draw(st.integers(4, 40)), "eps": draw(st.sampled_from([1e-6, 1e-3, 1.0]))}
+    shape = [draw(batch), kwargs["num_channels"], draw(side), draw(side)]
+    return fuzz.drawn("LayerNorm2d", kwargs, {"x": shape})
 
 
-@live
-@fuzzed
-@given(case=_windows())
-def test_windows(client: Client, case: Case) -> None:
-    _holds(client, case)
+@st.composite
+def _perceptron(draw: Any, of: str) -> Case:
+    kwargs = {"embedding_dim": draw(st.integers(1, 20)), "mlp_dim": draw(st.integers(1, 40))}
+    return fuzz.drawn(
+        "MLPBlock", kwargs, {"x": [draw(batch), draw(side), draw(side), kwargs["embedding_dim"]]}
+    )
 
 
-@live
-@fuzzed
-@given(case=_rope())
-def test_rope_attention(client: Client, case: Case) -> None:
-    _holds(client, case)
+@st.composite
+def _two_way(draw: Any, of: str) -> Case:
+    heads, rate = draw(st.sampled_from([1, 2])), draw(st.sampled_from([1, 2]))
+    dim = 4 * heads * rate * draw(st.integers(1, 3))
+    kwargs = {
+        "embedding_dim": dim,
+        "num_heads": heads,
+        "mlp_dim": draw(st.integers(1, 40)),
+        "skip_first_layer_pe": draw(flag),
+    }
+    kwargs["attention_downsample_rate"] = rate
+    rows, tokens, pixels = draw(batch), draw(st.integers(2, 7)), draw(st.integers(2, 30))
+    few, many = [rows, tokens, dim], [rows, pixels, dim]
+    inputs = {"queries": few, "keys": many, "query_pe": few, "key_pe": many}
+    return fuzz.drawn("SAM2TwoWayAttentionBlock", kwargs, inputs)
 
 
-@live
-@fuzzed
-@given(case=_down_sampler())
-def test_mask_down_sampler(client: Client, case: Case) -> None:
-    _holds(client, case)
+@st.composite
+def _cx_block(draw: Any, of: str) -> Case:
+    reach = draw(st.integers(0, 3))
+    kwargs = {
+        "dim": draw(st.integers(2, 12)),
+        "kernel_size": 2 * reach + 1,
+        "padding": reach,
+        "layer_scale_init_value": draw(st.sampled_from([1e-6, 1.0])),
+    }
+    return fuzz.drawn("CXBlock", kwargs, {"x": [draw(batch), kwargs["dim"], draw(side), draw(side)]})
 
 
-@live
-@fuzzed
-@given(case=_prompts())
-def test_prompt_encoder(client: Client, case: Case) -> None:
-    _holds(client, case)
+@ALL
+def test_multi_scale_block(client: Client, data: st.DataObject) -> None:
+    _holds(client, data.draw(_multi_scale_block(client.reference.name)))
+
+
+@ALL
+def test_block(client: Client, data: st.DataObject) -> None:
+    _holds(client, data.draw(_block(client.reference.name)))
+
+
+@ALL
+def test_windows(client: Client, data: st.DataObject) -> None:
+    _holds(client, data.draw(_windows(client.reference.name)))
+
+
+@WITHOUT_TIMM
+def test_rope_attention(client: Client, data: st.DataObject) -> None:
+    _holds(client, data.draw(_rope(client.reference.name)))
+
+
+@WITHOUT_TIMM
+def test_mask_down_sampler(client: Client, data: st.DataObject) -> None:
+    _holds(client, data.draw(_down_sampler(client.reference.name)))
+
+
+@WITHOUT_TIMM
+def test_prompt_encoder(client: Client, data: st.DataObject) -> None:
+    _holds(client, data.draw(_prompts(client.reference.name)))
+
+
+@ALL
+def test_patch_embed(client: Client, data: st.DataObject) -> None:
+    _holds(client, data.draw(_patch_embed(client.reference.name)))
+
+
+@ALL
+def test_layer_norm_2d(client: Client, data: st.DataObject) -> None:
+    _holds(client, data.draw(_layer_norm_2d(client.reference.name)))
+
+
+@ALL
+def test_perceptron(client: Client, data: st.DataObject) -> None:
+    _holds(client, data.draw(_perceptron(client.reference.name)))
+
+
+@WITHOUT_TIMM
+def test_two_way_block(client: Client, data: st.DataObject) -> None:
+    _holds(client, data.draw(_two_way(client.reference.name)))
+
+
+@WITHOUT_TIMM
+def test_cx_block(client: Client, data: st.DataObject) -> None:
+    _holds(client, data.draw(_cx_block(client.reference.name)))
 
 
 def test_a_drawn_case_is_made_again_from_its_id() -> None:
