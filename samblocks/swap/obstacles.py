@@ -42,13 +42,18 @@ def sealed(module: nn.Module) -> str:
     forward = vars(module).get("forward")
     if forward is not None and hasattr(forward, "_torchdynamo_orig_callable"):
         return "its forward is compiled: swap first, then compile"
-    for name, what in _SHARDED.items():
-        if name in names:
-            return f"its parameters are sharded by {what}: swap first, then shard"
+    if sharded(module):
+        return f"its parameters are sharded by {sharded(module)}: swap first, then shard"
     for parameter in module.parameters(recurse=False):
         if any(base.__name__ == "DTensor" for base in type(parameter.data).__mro__):
             return "its parameters are distributed tensors: swap first, then distribute"
     return ""
+
+
+def sharded(module: nn.Module) -> str:
+    """What a module's parameters are sharded by; empty where nothing does."""
+    names = {base.__name__ for base in type(module).__mro__}
+    return next((what for name, what in _SHARDED.items() if name in names), "")
 
 
 def changed(module: nn.Module) -> str:

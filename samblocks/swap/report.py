@@ -12,6 +12,7 @@ from torch import nn
 
 from samblocks.errors import SwapError
 from samblocks.swap.adopt import Slot, flag
+from samblocks.swap.obstacles import sharded
 
 if TYPE_CHECKING:
     from samblocks.swap.verify import Verification
@@ -126,11 +127,17 @@ class SwapReport:
         `assign`, an adapter wrapped around a layer) are handed to the host's, and so is the training flag.
 
         Raises:
-            SwapError: something else stands where ours was put.
+            SwapError: something else stands where ours was put, or ours was sharded; nothing is changed then.
         """
         if not self._applied:
             return
         places = _places(self.model, [(exchange.ours, exchange.paths) for exchange in self._exchanges])
+        for exchange in self._exchanges:
+            by = next(filter(None, map(sharded, exchange.ours.modules())), "")
+            if by:
+                raise SwapError(
+                    f"{exchange.paths[0]} was sharded by {by} since: the host's module would not be"
+                )
         for exchange in self._exchanges:
             _put(exchange.host, places[id(exchange.ours)])
             exchange.give_back()

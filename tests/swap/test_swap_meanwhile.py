@@ -62,6 +62,20 @@ def test_undo_changes_all_or_nothing():
     assert all(model.get_submodule(path) is module for path, module in ours.items())
 
 
+def test_what_was_sharded_since_is_not_undone():
+    class FSDPModule:
+        pass
+
+    model = pipeline()
+    report = swap_blocks(model)
+    inner = model.memory.layers[1]
+    inner.__class__ = type("Sharded", (FSDPModule, type(inner)), {})
+    with pytest.raises(SwapError, match="memory was sharded by FSDP since"):
+        report.undo()
+    assert report.applied
+    assert isinstance(model.fuser, Fuser)
+
+
 def test_undo_in_another_order():
     model = pipeline()
     modules, before = dict(model.named_modules()), outputs(model, picture())

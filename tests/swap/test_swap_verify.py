@@ -144,6 +144,7 @@ def test_swap_plan(factory, capsys):
         ("fake_hosts:no_such_name", "has no"),
         ("json:loads", "argument"),
         ("json:dumps.__name__", "model must be"),
+        ("fake_hosts:FusedNorm", "fake_hosts:FusedNorm failed: TypeError"),
     ],
 )
 def test_swap_plan_says_what_is_wrong(name, word, capsys):

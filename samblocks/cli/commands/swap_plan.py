@@ -27,7 +27,13 @@ def run(arguments: argparse.Namespace) -> int:
     from samblocks.swap import swap_blocks
 
     found = _find(arguments.factory)
-    model = found() if callable(found) and not isinstance(found, nn.Module) else found
+    model = found
+    if callable(found) and not isinstance(found, nn.Module):
+        try:
+            model = found()
+        except Exception as error:
+            words = str(error).partition("\n")[0]
+            raise ValueError(f"{arguments.factory} failed: {type(error).__name__}: {words}") from error
     plan = swap_blocks(model, dry_run=True)
     print(plan.to_json() if arguments.json else plan)
     return 0 if plan.swapped else 1
