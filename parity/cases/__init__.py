@@ -23,6 +23,7 @@ from parity.cases import (
     shared,
     tracking,
     training,
+    trunks,
     two_way,
     variants,
     vit,
@@ -48,6 +49,7 @@ _FILES = (
     shared,
     training,
     variants,
+    trunks,
     checkpoint,
     processing,
 )

@@ -1,15 +1,11 @@
-"""Cases of the twelve released models, whole: SAM 2 at 256 pixels, SAM 1 and MobileSAM at 512.
-
-Two released trunks stand alone beside them: timm has nothing but these.
-"""
+"""Cases of the twelve released models, whole: SAM 2 at 256 pixels, SAM 1 and MobileSAM at 512."""
 
 from collections.abc import Mapping
 
 from torch import Tensor
 
-from parity.case import Case, Torch
+from parity.case import Case
 from parity.cases import images
-from parity.cases.drive import pictures
 from parity.cases.two_way import EPS_DIFFERS
 
 _SIZES = ("tiny", "small", "base_plus", "large")
@@ -60,36 +56,4 @@ _SAM2 = tuple(
     for size in _SIZES
 )
 
-_TRUNKS = (
-    Case(
-        block="ImageEncoderViT",
-        name="sam_vit_b",
-        why="the released image encoder of SAM 1, which every library has",
-        kwargs={
-            "img_size": 512,
-            "norm_layer": Torch("LayerNorm", {"eps": 1e-6}),
-            "use_rel_pos": True,
-            "window_size": 14,
-            "global_attn_indexes": (2, 5, 8, 11),
-        },
-        inputs={"x": pictures(1, 3, 512, 512)},
-        bound64=1e-10,
-        quick=False,
-    ),
-    Case(
-        block="Hiera",
-        name="hiera_tiny",
-        why="the released trunk of SAM 2, which every library has",
-        kwargs={
-            "embed_dim": 96,
-            "stages": (1, 2, 7, 2),
-            "global_att_blocks": (5, 7, 9),
-            "window_pos_embed_bkg_spatial_size": (7, 7),
-        },
-        inputs={"x": pictures(1, 3, 256, 256)},
-        bound64=1e-10,
-        quick=False,
-    ),
-)
-
-CASES = _SAM + _SAM2 + _TRUNKS
+CASES = _SAM + _SAM2
