@@ -35,3 +35,17 @@ def test_without_its_cause_the_difference_is_gone(known: dict[str, str], least: 
     ]
     assert failed == []
     assert {row.dtype for row in rows} >= {"float32", "float64"}
+
+
+@pytest.mark.live
+def test_what_tracking_evens_out_is_there() -> None:
+    """transformers hands no earlier logits on to a correction, and makes masks binary before it remembers them."""
+    python = interpreter()
+    if python is None:
+        pytest.skip("the references' environment is missing: make references")
+    reference = replace(REFERENCES["transformers"], module="parity.references.transformers_as_is")
+    with Client(reference, python) as client:
+        rows = list(run(list(jobs([all_cases()["SAM2Model/released_2.1"]])), [client]))
+    differing = {row.output for row in rows if row.comparison.verdict.failed}
+    assert {"dense", "maskmem_features"} <= differing
+    assert not differing & {"backbone_fpn/0", "sparse_2", "sparse_3", "maskmem_pos_enc"}
