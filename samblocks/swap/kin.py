@@ -51,7 +51,7 @@ def _as_transformers(ours: nn.Module, host: nn.Module, parts: Mapping[str, str])
             continue
         if theirs:
             lend(module, found)
-        bases = (Aliased, type(module))
+        bases: tuple[type, ...] = (Aliased, type(module))
         if not theirs or any(kind.__name__ == "PreTrainedModel" for kind in type(found).__mro__):
             bases += (type(found),)
         if len(bases) > 2 or path in names:
