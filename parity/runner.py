@@ -3,9 +3,10 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +42,11 @@ class Job:
     weights: Path | None = None
     model: nn.Module | None = field(default=None, repr=False)
     truth_of: str | None = None
+
+    @property
+    def large(self) -> bool:
+        """Whether its models are so large that only one process may hold one at a time: 5 GB in float64."""
+        return self.case.variant is not None and not self.case.quick
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,15 @@ def run(
     """
     truths = truths or TruthCache(None)
     wanted = [precision.of(entry) for entry in dtypes]
+    one_at_a_time = Lock()
+
+    def turn(job: Job) -> AbstractContextManager[object]:
+        return one_at_a_time if job.large else nullcontext()
+
+    def ask(client: Answering, job: Job, with_truth: bool) -> _Answers:
+        with turn(job):
+            return _ask(client, job, wanted, truths, with_truth)
+
     with ExitStack() as stack:
         lanes = {client: stack.enter_context(ThreadPoolExecutor(1)) for client in clients}
         waiting: deque[tuple[Job, dict[Answering, Future[_Answers]]]] = deque()
@@ -87,15 +102,13 @@ def run(
         while True:
             while len(waiting) < _AHEAD and (job := next(upcoming, None)) is not None:
                 teller = _teller(job, clients)
-                asked = {
-                    c: lane.submit(_ask, c, job, wanted, truths, teller in (None, c))
-                    for c, lane in lanes.items()
-                }
+                asked = {c: lane.submit(ask, c, job, teller in (None, c)) for c, lane in lanes.items()}
                 waiting.append((job, asked))
             if not waiting:
                 return
             job, asked = waiting.popleft()
-            ours = _ours(job, wanted)
+            with turn(job):
+                ours = _ours(job, wanted)
             answers = _shared(
                 _teller(job, clients), {client: future.result() for client, future in asked.items()}
             )

@@ -1,6 +1,7 @@
 """The runner's verdicts, with a second library in this process standing in for a reference."""
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -229,6 +230,28 @@ def test_decisions_are_not_judged_in_a_low_precision() -> None:
 def test_a_known_difference_may_drown_in_a_low_precision() -> None:
     rows = rows_of(case(known={"stand-in": "another factor"}), FakeClient(), dtypes=[torch.bfloat16])
     assert verdicts(rows) == {"bfloat16": Verdict.EXACT}
+
+
+def test_large_models_are_held_by_one_process_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Library, "model", lambda self, variant, size, options: Net(**self.upstream))
+    inside: list[int] = []
+    most = {True: 0, False: 0}
+
+    class Watched(FakeClient):
+        def execute(self, case: Case, inputs: Mapping[str, Tensor], **how: Any) -> Reply:
+            inside.append(1)
+            most[case.quick] = max(most[case.quick], len(inside))
+            time.sleep(0.02)
+            inside.pop()
+            return super().execute(case, inputs, **how)
+
+    clients: list[Any] = [Watched(), Watched(), Watched()]
+    for quick in (False, True):
+        subjects = [case(name=str(index), variant="huge", quick=quick) for index in range(3)]
+        rows = list(run(list(jobs(subjects)), clients))
+        assert {row.comparison.verdict for row in rows} == {Verdict.EXACT}
+    assert most[False] == 1
+    assert most[True] > 1
 
 
 def test_truths_are_kept_between_runs(tmp_path: Path) -> None:
