@@ -172,6 +172,11 @@ class Case:
     check: Callable[[Mapping[str, Tensor]], None] | None = None
     quick: bool = True
 
+    @property
+    def large(self) -> bool:
+        """Whether its model is so large that only one process may hold one at a time: up to 5 GB in float64."""
+        return self.variant is not None and not self.quick
+
     def __post_init__(self) -> None:
         if not self.why:
             raise ValueError(f"case {self.id}: 'why' must say which behaviour it pins")

@@ -15,6 +15,7 @@ from parity import outlier, precision
 from parity.case import Case
 from parity.execute import Outcome, execute, execute_on
 from parity.judging import Row, judge
+from parity.large import room_for
 from parity.outlier import Outlier
 from parity.own import library as own_library
 from parity.precision import DOUBLE, SINGLE, Precision
@@ -42,11 +43,6 @@ class Job:
     weights: Path | None = None
     model: nn.Module | None = field(default=None, repr=False)
     truth_of: str | None = None
-
-    @property
-    def large(self) -> bool:
-        """Whether its models are so large that only one process may hold one at a time: 5 GB in float64."""
-        return self.case.variant is not None and not self.case.quick
 
 
 @dataclass(frozen=True)
@@ -89,7 +85,7 @@ def run(
     one_at_a_time = Lock()
 
     def turn(job: Job) -> AbstractContextManager[object]:
-        return one_at_a_time if job.large else nullcontext()
+        return one_at_a_time if job.case.large else nullcontext()
 
     def ask(client: Answering, job: Job, with_truth: bool) -> _Answers:
         with turn(job):
@@ -107,7 +103,7 @@ def run(
             if not waiting:
                 return
             job, asked = waiting.popleft()
-            with turn(job):
+            with turn(job), room_for(job.case):
                 ours = _ours(job, wanted)
             answers = _shared(
                 _teller(job, clients), {client: future.result() for client, future in asked.items()}

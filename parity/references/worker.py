@@ -14,6 +14,7 @@ from torch import Tensor
 from parity.case import Library, NoCounterpart
 from parity.cases import find
 from parity.execute import execute
+from parity.large import room_for
 from parity.references import tracing
 from parity.references.protocol import receive, send
 
@@ -53,15 +54,17 @@ def _answer(
         inputs[name] = inputs[name].contiguous(memory_format=torch.channels_last)
     try:
         weights = safetensors.torch.load_file(request["weights"]) if request.get("weights") else None
-        outcome = execute(
-            find(request["case"]),
-            library,
-            inputs,
-            dtype=getattr(torch, request["dtype"]),
-            autocast=getattr(torch, request["autocast"]) if request["autocast"] else None,
-            lift=request["lift"],
-            weights=weights,
-        )
+        case = find(request["case"])
+        with room_for(case):
+            outcome = execute(
+                case,
+                library,
+                inputs,
+                dtype=getattr(torch, request["dtype"]),
+                autocast=getattr(torch, request["autocast"]) if request["autocast"] else None,
+                lift=request["lift"],
+                weights=weights,
+            )
     except NoCounterpart as missing:
         return {"status": "no counterpart", "message": str(missing)}, {}
     except Exception as error:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from parity.bench.memory import measured
+from parity.large import give_back
 from parity.references.hosts.driver import Driver, Result, Session
 from samblocks.swap import SwapReport, swap_blocks
 
@@ -130,9 +128,7 @@ def _in_turn(
         # The order changes from pair to pair: neither side always comes second.
         side = ("host", "ours")[(turn + turn // 2) % 2]
         report.undo() if side == "host" else report.apply()
-        gc.collect()
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)  # what was freed goes back, so that the next peak is its own
+        give_back()  # so that the next peak is its own
         time.sleep(0.05)
         found = measured(run)
         seconds[side].append(found["seconds"])
