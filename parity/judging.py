@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from parity.envelopes import OF_INPUTS, envelope
 from parity.execute import Outcome
 from parity.heat import grid
 from parity.impact import Impact, impact
-from parity.precision import Precision
+from parity.precision import SINGLE, Precision
 from parity.references.reply import Reply
 
 # Gradients through a softmax are differences of nearly equal numbers, of which a low precision leaves little: over 36
@@ -41,6 +42,9 @@ def judge(
     ours: Mapping[Precision, Outcome | str],
     replies: Mapping[Precision, Reply],
     truth_reply: Reply | None,
+    *,
+    siblings: Mapping[str, float] = MappingProxyType({}),
+    filled: bool = True,
     heat: bool = False,
 ) -> list[Row]:
     """Compare our outcomes of one case with one reference's.
@@ -52,6 +56,8 @@ def judge(
         replies: the reference's replies; float64 is judged by the truth itself, a low precision against upstream
             in the same.
         truth_reply: the lifted run; None where nothing needed it.
+        siblings: by output, the relative error in float32 of another reference that computes the same.
+        filled: whether the weights are those that follow from names: others may hide what is known to differ.
         heat: keep with each comparison where the difference sits.
     """
     full = [reply for each, reply in replies.items() if not each.low]
@@ -78,9 +84,19 @@ def judge(
         theirs = truth if upstream is None else upstream.outputs
         mine = _as_narrow(outcome.outputs, theirs) if each.low else outcome.outputs
         theirs = _as_narrow(theirs, mine) if each.low else theirs
-        found = _outputs(case, reference, each, mine, theirs, truth, double=upstream is None)
+        found = _outputs(
+            case,
+            reference,
+            each,
+            mine,
+            theirs,
+            truth,
+            siblings if each == SINGLE else {},
+            double=upstream is None,
+        )
         rows += (_heated(row, mine, theirs) for row in found) if heat else found
-    shows = any(not each.low for each in ours)  # in a low precision a known difference may drown
+    # In a low precision a known difference may drown.
+    shows = filled and any(not each.low for each in ours)
     return [*_blindness(case, reference, truth), *_with_known(case, reference, rows, shows)]
 
 
@@ -107,6 +123,7 @@ def _outputs(
     ours: Mapping[str, Tensor],
     theirs: Mapping[str, Tensor],
     truth: Mapping[str, Tensor],
+    siblings: Mapping[str, float],
     *,
     double: bool,
 ) -> Iterator[Row]:
@@ -130,7 +147,7 @@ def _outputs(
                 truth.get(path),
                 bound=_bound(case, used, path),
                 exact=case.exact,
-                envelope=_floor(used, envelope(reference, case.id, path)),
+                envelope=max(_floor(used, envelope(reference, case.id, path)), siblings.get(path, 0.0)),
             )
         effect = None
         if case.variant is not None and not double and path in ours and path in theirs:

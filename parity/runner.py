@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from parity import outlier, precision
 from parity.case import Case
 from parity.execute import Outcome, execute, execute_on
+from parity.goldens import Golden
 from parity.judging import Row, judge
 from parity.large import room_for
 from parity.outlier import Outlier
 from parity.own import library as own_library
 from parity.precision import DOUBLE, SINGLE, Precision
 from parity.references.reply import Answering, Reply
+from parity.siblings import errors_of_siblings
 from parity.truths import TruthCache
 
 # How many cases the workers may be ahead of the comparison: enough to keep them busy, few enough for memory.
@@ -108,10 +110,20 @@ def run(
             answers = _shared(
                 _teller(job, clients), {client: future.result() for client, future in asked.items()}
             )
+            honest = _siblings(answers)
             rows = [
                 row
                 for client, answer in answers.items()
-                for row in judge(job.case, client.reference.name, ours, answer.replies, answer.truth, heat)
+                for row in judge(
+                    job.case,
+                    client.reference.name,
+                    ours,
+                    answer.replies,
+                    answer.truth,
+                    siblings=honest.get(client.reference.name, {}),
+                    filled=job.weights is None and job.model is None,
+                    heat=heat,
+                )
             ]
             if apart is not None and (stranger := _stranger(job, ours, answers)) is not None:
                 apart(stranger)
@@ -158,6 +170,17 @@ def _shared(teller: Answering | None, answers: dict[Answering, _Answers]) -> dic
     if teller is None:
         return answers
     return {client: replace(answer, truth=answers[teller].truth) for client, answer in answers.items()}
+
+
+def _siblings(answers: Mapping[Answering, _Answers]) -> dict[str, dict[str, float]]:
+    """By reference and output, the error of another one that computes the same and is less exact in float32."""
+    whole = {
+        client.reference.name: Golden(answer.replies[SINGLE].outputs, answer.truth.outputs, {})
+        for client, answer in answers.items()
+        if SINGLE in answer.replies and answer.replies[SINGLE].status == "ok"
+        if answer.truth is not None and answer.truth.status == "ok"
+    }
+    return {name: errors_of_siblings(whole, name) for name in whole} if len(whole) > 1 else {}
 
 
 def _ask(

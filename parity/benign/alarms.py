@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from parity.benign.seeds import salted_inputs, salted_weights
-from parity.benign.siblings import errors_of_siblings
 from parity.benign.variations import VARIATIONS
 from parity.case import Case
 from parity.compare import Comparison, Verdict, compare
@@ -18,6 +17,7 @@ from parity.goldens import Golden
 from parity.mutants.kept import Kept
 from parity.own import library
 from parity.references.client import Client
+from parity.siblings import errors_of_siblings
 
 
 @dataclass(frozen=True)

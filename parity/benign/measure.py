@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from parity.benign.seeds import salted_inputs, salted_weights
-from parity.benign.siblings import errors_of_siblings
 from parity.benign.variations import channels_last
 from parity.case import Case
 from parity.compare import rms
@@ -13,6 +12,7 @@ from parity.envelopes import FEW, OF_INPUTS
 from parity.goldens import Golden
 from parity.mutants.kept import Kept
 from parity.references.client import Client
+from parity.siblings import errors_of_siblings
 
 SALTS = tuple(f"envelope{number}" for number in range(1, 9))
 """Other ones than the seeds of the calibration, which is to be held against figures that it did not make."""

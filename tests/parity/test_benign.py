@@ -10,7 +10,6 @@ import torch
 from parity import envelopes
 from parity.benign.alarms import varied
 from parity.benign.seeds import salted_inputs, salted_weights
-from parity.benign.siblings import errors_of_siblings
 from parity.benign.spread import runs, table
 from parity.benign.variations import AS_IT_IS, VARIATIONS, Variation
 from parity.cases import all_cases, find
@@ -19,6 +18,7 @@ from parity.compare import Verdict, compare
 from parity.execute import execute
 from parity.goldens import Golden
 from parity.own import library
+from parity.siblings import errors_of_siblings
 
 BY_KIND = {variation.kind: variation for variation in VARIATIONS}
 

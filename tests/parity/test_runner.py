@@ -61,6 +61,10 @@ class Library:
         return name
 
 
+_ONE_PROCESS = Lock()
+"""Lifting is a switch of the whole process, and all fake ones are in this one."""
+
+
 class FakeClient:
     """Answers like a worker does, from this process."""
 
@@ -73,7 +77,8 @@ class FakeClient:
     def execute(self, case: Case, inputs: Mapping[str, Tensor], **how: Any) -> Reply:
         self.asked += 1
         try:
-            outcome = execute(case, self.library, inputs, **how)
+            with _ONE_PROCESS:
+                outcome = execute(case, self.library, inputs, **how)
         except NoCounterpart as missing:
             return Reply("no counterpart", str(missing), {}, ())
         except Exception as error:
@@ -233,11 +238,29 @@ def test_a_known_difference_may_drown_in_a_low_precision() -> None:
     assert verdicts(rows) == {"bfloat16": Verdict.EXACT}
 
 
+def test_another_upstream_with_the_same_truth_says_what_is_honest() -> None:
+    def call(side: Side) -> Tensor:
+        y = side.net(side.inputs["x"])
+        plain = side.dtype is not torch.float32 or side.library.name == "stand-in"
+        return y if plain else y + 4e-7
+
+    first, second = FakeClient(), FakeClient()
+    second.reference, second.library = Reference("second", "", ()), Library("second")
+    subject = case(call=call)
+    assert rows_of(subject, first)[0].comparison.verdict is Verdict.DIVERGED
+    rows = list(run(list(jobs([subject])), [first, second]))  # type: ignore[list-item]
+    single = {row.reference: row.comparison for row in rows if row.dtype == "float32"}
+    assert single["second"].verdict is Verdict.EXACT
+    assert not single["stand-in"].verdict.failed
+    second.library = Library("second", factor=1 + 1e-6)  # another function: its error says nothing
+    rows = list(run(list(jobs([subject])), [first, second]))  # type: ignore[list-item]
+    assert rows[0].comparison.verdict is Verdict.DIVERGED
+
+
 def test_large_models_are_held_by_one_process_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Library, "model", lambda self, variant, size, options: Net(**self.upstream))
     inside: list[int] = []
     most = {True: 0, False: 0}
-    one_process = Lock()  # in which the fake ones all are: lifting is a switch of the whole process
 
     class Watched(FakeClient):
         def execute(self, case: Case, inputs: Mapping[str, Tensor], **how: Any) -> Reply:
@@ -245,8 +268,7 @@ def test_large_models_are_held_by_one_process_at_a_time(monkeypatch: pytest.Monk
             most[case.quick] = max(most[case.quick], len(inside))
             time.sleep(0.02)
             inside.pop()
-            with one_process:
-                return super().execute(case, inputs, **how)
+            return super().execute(case, inputs, **how)
 
     clients: list[Any] = [Watched(), Watched(), Watched()]
     for quick in (False, True):

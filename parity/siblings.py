@@ -29,8 +29,10 @@ def errors_of_siblings(goldens: Mapping[str, Golden], reference: str) -> dict[st
         for path, truth in own.truth.items():
             if name == reference or path not in other.truth or not truth.is_floating_point():
                 continue
-            size = rms(truth)
-            if other.truth[path].shape != truth.shape or not size:
+            size, outputs = rms(truth), (own.upstream.get(path), other.upstream.get(path))
+            if not size or other.truth[path].shape != truth.shape:
+                continue
+            if any(output is None or output.shape != truth.shape for output in outputs):
                 continue
             if rms(other.truth[path].double() - truth.double()) <= _SAME * size:
                 theirs = rms(other.upstream[path].double() - truth.double()) / size
