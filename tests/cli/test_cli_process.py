@@ -50,7 +50,13 @@ def test_ctrl_c_is_one_word_and_the_download_goes_on_later(server, tmp_path):
     lock = write_lock(tmp_path / "own.lock", {"data": data, "url": server.address + "/model.pt"})
     own = {"SAMBLOCKS_LOCK": str(lock), "SAMBLOCKS_CACHE": str(tmp_path / "cache")}
     process = subprocess.Popen(
-        [*COMMAND, "fetch", "model.pt"], cwd=ROOT, env=os.environ | own, stderr=subprocess.PIPE, text=True
+        [*COMMAND, "fetch", "model.pt"],
+        cwd=ROOT,
+        env=os.environ | own,
+        stderr=subprocess.PIPE,
+        text=True,
+        # What a shell puts into the background ignores the signal, and so does all that it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not any(path.stat().st_size for path in tmp_path.rglob("*.partial")):
         assert process.poll() is None
