@@ -84,14 +84,12 @@ def repeats(cases: Sequence[Case]) -> Iterator[str]:
             yield f"{case.id}: a second call gives another {path}"
 
 
-def _resettles(case: Case) -> bool:
-    """Whether the case's call changes a setting of its module, as `set_imgsz` does: others cannot follow it."""
+def _alone(case: Case) -> tuple[Outputs, bool]:
+    """What a fresh module gives, and whether its settings stay: a call may change them, as `set_imgsz` does."""
     module = _prepared(case)
-    if module is None:
-        return False
-    before = _settings(module)
-    _run(case, module, case.tensors(), torch.float32)
-    return _settings(module) != before
+    before = {} if module is None else _settings(module)
+    outputs = _run(case, module, case.tensors(), torch.float32)
+    return outputs, module is None or _settings(module) == before
 
 
 def _settings(module: nn.Module) -> dict[str, str]:
@@ -107,9 +105,10 @@ def _settings(module: nn.Module) -> dict[str, str]:
 def turns(cases: Sequence[Case]) -> Iterator[str]:
     """One module on several sizes and numbers of prompts in turn gives what a fresh one gives on each."""
     _needs(len(cases) > 1 and not cases[0].is_function and not cases[0].train)
-    cases = [case for case in cases if not _resettles(case)]
+    alone = [(case, *_alone(case)) for case in cases]
+    cases = [case for case, _, stays in alone if stays]
     _needs(len(cases) > 1)
-    fresh = [_run(case, _prepared(case), case.tensors(), torch.float32) for case in cases]
+    fresh = [outputs for _, outputs, stays in alone if stays]
     module = _prepared(cases[0])
     places = [*range(len(cases)), *reversed(range(len(cases)))]
     for place in places:
@@ -140,9 +139,9 @@ def threads(cases: Sequence[Case]) -> Iterator[str]:
         for case in cases:
             torch.manual_seed(SEED)
             before = torch.get_rng_state()
-            outputs = _run(case, _prepared(case), case.tensors(), torch.float32)
+            outputs, stays = _alone(case)
             # Which thread draws which numbers is not settled.
-            if torch.equal(torch.get_rng_state(), before) and not _resettles(case):
+            if torch.equal(torch.get_rng_state(), before) and stays:
                 alone[case.id] = outputs
         _needs(bool(alone))
         work = [case for case in cases if case.id in alone for _ in range(4 if len(alone) == 1 else 2)]

@@ -50,7 +50,8 @@ def _over_seeds(case: Case, client: Client, golden: Golden) -> dict[str, float]:
         path
         for path, value in golden.upstream.items()
         if value.is_floating_point()
-        and (0 < value.numel() < FEW or (path.startswith(OF_INPUTS) and value.numel()))
+        and value.numel()
+        and (value.numel() < FEW or path.startswith(OF_INPUTS))
         and rms(golden.truth[path]) > 0.0
     ]
     errors: dict[str, list[float]] = {path: [] for path in small}

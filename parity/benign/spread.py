@@ -23,7 +23,11 @@ def table(samples: Sequence[Sample]) -> Iterator[str]:
 
 def runs(samples: Sequence[Sample]) -> int:
     """How many variations there were: pairs of a case and a kind. A case run as it is varies nothing."""
-    return len({(sample.kind, sample.case) for sample in samples if sample.kind != AS_IT_IS.kind})
+    return _pairs([sample for sample in samples if sample.kind != AS_IT_IS.kind])
+
+
+def _pairs(samples: Sequence[Sample]) -> int:
+    return len({(sample.kind, sample.case) for sample in samples})
 
 
 def _line(kind: str, samples: Sequence[Sample]) -> str:
@@ -37,5 +41,4 @@ def _line(kind: str, samples: Sequence[Sample]) -> str:
     cuts = [ratios[min(len(ratios) - 1, int(len(ratios) * share))] if ratios else 0.0 for share in _SHARES]
     figures = " ".join(f"{value:7.3f}" for value in (*cuts, ratios[-1] if ratios else 0.0))
     largest = f"{rated[-1].case} {rated[-1].output} ({rated[-1].reference})" if rated else ""
-    count = len({(sample.kind, sample.case) for sample in samples})
-    return f"{kind:26} {count:5} {moved:6} {len(samples):8} {equal:6} {figures}  {largest}"
+    return f"{kind:26} {_pairs(samples):5} {moved:6} {len(samples):8} {equal:6} {figures}  {largest}"
