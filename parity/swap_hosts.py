@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any
 
 import parity
 import samblocks
+from parity.references import boot
 
 HOSTS = {
     "ultralytics": ("parity.references.hosts.drivers_ultralytics", ""),
@@ -20,27 +20,6 @@ HOSTS = {
     "transformers": ("parity.references.hosts.drivers_transformers", ""),
 }
 """Library → the file with its drivers, and how their names begin in it."""
-
-# Only these two packages are registered, from their folders: nothing else of this environment is found there.
-_BOOT = """
-import importlib.util, json, sys
-folders, arguments = json.loads(sys.argv[1])
-for name, folder in folders.items():
-    spec = importlib.util.spec_from_file_location(name, folder + "/__init__.py", submodule_search_locations=[folder])
-    sys.modules[name] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-from parity.references.hosts.serve import serve
-serve(**arguments)
-"""
-
-_QUIET = {
-    "YOLO_AUTOINSTALL": "false",
-    "YOLO_OFFLINE": "1",
-    "YOLO_VERBOSE": "false",
-    "HF_HUB_OFFLINE": "1",
-    "TRANSFORMERS_OFFLINE": "1",
-    "TQDM_DISABLE": "1",
-}
 
 
 def drive(
@@ -61,7 +40,7 @@ def drive(
         row says so under `failures`.
     """
     module, prefix = HOSTS[host]
-    folders = {package.__name__: str(Path(str(package.__file__)).parent) for package in (parity, samblocks)}
+    folders = {package.__name__: Path(str(package.__file__)).parent for package in (parity, samblocks)}
     arguments = {
         "module": module,
         "size": size,
@@ -75,10 +54,10 @@ def drive(
         with (
             log.open("wb") as errors,
             subprocess.Popen(
-                [str(python), "-I", "-c", _BOOT, json.dumps([folders, arguments])],
+                boot.command(python, folders, "parity.references.hosts.serve:serve", arguments),
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env={**os.environ, **_QUIET, "YOLO_CONFIG_DIR": scratch, "MPLCONFIGDIR": scratch},
+                env=boot.environment(scratch, TQDM_DISABLE="1"),
                 text=True,
                 encoding="utf-8",
             ) as process,

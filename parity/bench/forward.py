@@ -3,7 +3,6 @@
 Only the ratio says something: the machine's other work slows both sides alike, because they take turns.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -15,18 +14,8 @@ from typing import Self
 
 import parity
 from parity.bench.components import COMPONENTS
+from parity.references import boot
 from parity.references.client import WorkerError
-
-_BOOT = """
-import importlib.util, json, sys
-folders, module, threads = json.loads(sys.argv[1])
-for name, folder in folders.items():
-    spec = importlib.util.spec_from_file_location(name, folder + "/__init__.py", submodule_search_locations=[folder])
-    sys.modules[name] = made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-from parity.bench.serve import serve
-serve(module, threads)
-"""
 
 
 @dataclass(frozen=True)
@@ -59,7 +48,7 @@ class Side:
         if module == "parity.own":
             folders["samblocks"] = str(folder.parent / "samblocks")
         self._process = subprocess.Popen(
-            [str(python), "-I", "-c", _BOOT, json.dumps([folders, module, threads])],
+            boot.command(python, folders, "parity.bench.serve:serve", {"module": module, "threads": threads}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -1,6 +1,5 @@
 """Start a reference's worker in the references' environment, and ask it to run cases."""
 
-import json
 import os
 import subprocess
 import sys
@@ -14,31 +13,9 @@ from torch import Tensor
 
 import parity
 from parity.case import Case
-from parity.references import Reference
+from parity.references import Reference, boot
 from parity.references.protocol import receive, send
 from parity.references.reply import Reply
-
-# The references' interpreter must find `parity` and nothing else of this environment: so the package is
-# registered from its folder instead of putting its parent, which may be a site-packages, on the path.
-_BOOT = """
-import importlib.util, json, sys
-folders, arguments = json.loads(sys.argv[1])
-for name, folder in folders.items():
-    spec = importlib.util.spec_from_file_location(name, folder + "/__init__.py", submodule_search_locations=[folder])
-    sys.modules[name] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-from parity.references.worker import serve
-serve(**arguments)
-"""
-
-_QUIET = {
-    "YOLO_AUTOINSTALL": "false",
-    "YOLO_OFFLINE": "1",
-    "YOLO_VERBOSE": "false",
-    "HF_HUB_OFFLINE": "1",
-    "TRANSFORMERS_OFFLINE": "1",
-    "HYDRA_FULL_ERROR": "1",
-}
 
 
 class WorkerError(RuntimeError):
@@ -72,24 +49,17 @@ class Client:
             WorkerError: when it does not start, with its last words.
         """
         self.reference = reference
-        folders = {"parity": str(Path(parity.__file__).parent)}
-        folders |= {name: str(folder) for name, folder in (extra_packages or {}).items()}
+        packages = {"parity": Path(parity.__file__).parent, **(extra_packages or {})}
         arguments = {"module": reference.module, "packages": list(reference.packages), "threads": threads}
         self._scratch = tempfile.TemporaryDirectory(prefix="parity-")
-        environment = {
-            **os.environ,
-            **_QUIET,
-            "YOLO_CONFIG_DIR": self._scratch.name,
-            "MPLCONFIGDIR": self._scratch.name,
-        }
         self._log = Path(self._scratch.name) / "worker.log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [str(python), "-I", "-c", _BOOT, json.dumps([folders, arguments])],
+                boot.command(python, packages, "parity.references.worker:serve", arguments),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=environment,
+                env=boot.environment(self._scratch.name, HYDRA_FULL_ERROR="1"),
             )
         try:
             hello, _ = receive(self._stdout)

@@ -4,7 +4,6 @@ For what is done once, such as having a library load a file. What is asked many 
 """
 
 import json
-import os
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -15,25 +14,8 @@ import safetensors.torch
 from torch import Tensor
 
 import parity
+from parity.references import boot
 from parity.references.client import WorkerError
-
-# As for workers: `parity` is registered from its folder, so that nothing else of this environment is seen there.
-_BOOT = """
-import importlib, importlib.util, json, sys
-folder, module, request = sys.argv[1:]
-spec = importlib.util.spec_from_file_location("parity", folder + "/__init__.py", submodule_search_locations=[folder])
-sys.modules["parity"] = package = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(package)
-from parity.references.oneshot import answer
-answer(module, request)
-"""
-_QUIET = {
-    "YOLO_AUTOINSTALL": "false",
-    "YOLO_OFFLINE": "1",
-    "YOLO_VERBOSE": "false",
-    "HF_HUB_OFFLINE": "1",
-    "TRANSFORMERS_OFFLINE": "1",
-}
 
 
 def ask(
@@ -58,8 +40,13 @@ def ask(
         (place / "request.json").write_text(json.dumps(request), encoding="utf-8")
         safetensors.torch.save_file(dict(tensors), place / "in.safetensors")
         done = subprocess.run(
-            [str(python), "-I", "-c", _BOOT, str(Path(parity.__file__).parent), module, scratch],
-            env={**os.environ, **_QUIET, "YOLO_CONFIG_DIR": scratch, "MPLCONFIGDIR": scratch},
+            boot.command(
+                python,
+                {"parity": Path(parity.__file__).parent},
+                "parity.references.oneshot:answer",
+                {"module": module, "scratch": scratch},
+            ),
+            env=boot.environment(scratch),
             cwd=scratch,
             capture_output=True,
             text=True,
