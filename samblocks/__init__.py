@@ -8,6 +8,7 @@
 | `convert` | a state dict from one layout to another |
 | `build` | makes a released model with fresh weights |
 | `swap_blocks` | puts our blocks in the place of another library's inside a live model |
+| `plain_paths` | takes no fast path meanwhile: the order of operations, and the bits, of upstream |
 | `VARIANTS` | the released models as data |
 
 The floors, lowest first; imports only go down:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from samblocks.checkpoints import LoadReport, convert, inspect, load, save
     from samblocks.models.build import build
     from samblocks.models.variants import VARIANTS
+    from samblocks.ops.fast_path import plain_paths
     from samblocks.swap.apply import swap_blocks
 
 __version__ = "0.1.0"
@@ -43,6 +45,7 @@ _HOMES = {
     "convert": "samblocks.checkpoints",
     "inspect": "samblocks.checkpoints",
     "load": "samblocks.checkpoints",
+    "plain_paths": "samblocks.ops.fast_path",
     "save": "samblocks.checkpoints",
     "swap_blocks": "samblocks.swap.apply",
 }
@@ -58,6 +61,7 @@ __all__ = [
     "convert",
     "inspect",
     "load",
+    "plain_paths",
     "save",
     "swap_blocks",
 ]

@@ -130,7 +130,10 @@ def _child(
     try:
         if mutant is not None:
             plant(mutant)
-        _run(mutant, rounds, kept, sender)
+        from samblocks.ops.pieces import SMALLEST, USUAL, cut_to  # as planted
+
+        with cut_to(SMALLEST if mutant is not None and mutant.pieces else USUAL):
+            _run(mutant, rounds, kept, sender)
     except Exception as error:  # a stale mutant, or a fault of the harness: reported, not counted as killed
         sender.send(("-", f"{type(error).__name__}: {error}"))
 

@@ -8,8 +8,10 @@ from torch import Tensor, nn
 from samblocks.blocks.common import MLP, drop_path_or_nothing
 from samblocks.ops.attend import attend
 from samblocks.ops.attend_in_steps import Form
+from samblocks.ops.fast_path import fast_path_allowed
 from samblocks.ops.linear import linear
 from samblocks.ops.norm import layer_norm
+from samblocks.ops.pieces import in_pieces, rows_at_once
 from samblocks.ops.windows import window_partition, window_unpartition
 
 NormLayer = Callable[[int], nn.Module]
@@ -182,6 +184,19 @@ class MultiScaleBlock(nn.Module):
                 f"x must be at least q_stride {tuple(self.q_stride)} high and wide, "
                 f"but its shape is {tuple(x.shape)}"
             )
+        rows = self._rows_at_once(x)
+        if rows < x.shape[1] and fast_path_allowed(self, x):
+            return in_pieces(self._transform, x, rows)
+        return self._transform(x)
+
+    def _rows_at_once(self, x: Tensor) -> int:
+        """How many rows go through the whole block at a time: windows do not look at each other."""
+        stride = 1 if self.q_stride is None else self.q_stride[0]
+        if not self.window_size or self.window_size % stride or x.shape[1] % stride:
+            return x.shape[1]
+        return rows_at_once(x, 4 * self.dim_out, self.window_size)
+
+    def _transform(self, x: Tensor) -> Tensor:
         shortcut = x
         x = layer_norm(self.norm1, x)
         if self.dim != self.dim_out:

@@ -3,8 +3,10 @@
 from torch import Tensor, nn
 
 from samblocks.blocks.rope import RoPEAttention
+from samblocks.ops.fast_path import fast_path_allowed
 from samblocks.ops.linear import linear
 from samblocks.ops.norm import layer_norm
+from samblocks.ops.pieces import in_pieces, rows_at_once
 
 
 class MemoryAttentionLayer(nn.Module):
@@ -89,8 +91,14 @@ class MemoryAttentionLayer(nn.Module):
         queries = _add(layer_norm(self.norm2, tgt), query_pos, self.pos_enc_at_cross_attn_queries)
         keys = _add(memory, pos, self.pos_enc_at_cross_attn_keys)
         tgt = tgt + self.dropout2(self._attend_to_memory(queries, keys, memory, num_k_exclude_rope))
-        hidden = self.dropout(self.activation(linear(self.linear1, layer_norm(self.norm3, tgt))))
-        out: Tensor = tgt + self.dropout3(linear(self.linear2, hidden))
+        step = rows_at_once(tgt[:, :, None], self.dim_feedforward)
+        if step < tgt.shape[1] and fast_path_allowed(self, tgt):
+            return in_pieces(self._feed_forward, tgt, step)
+        return self._feed_forward(tgt)
+
+    def _feed_forward(self, x: Tensor) -> Tensor:
+        hidden = self.dropout(self.activation(linear(self.linear1, layer_norm(self.norm3, x))))
+        out: Tensor = x + self.dropout3(linear(self.linear2, hidden))
         return out
 
     def _attend_to_itself(self, normed: Tensor, query_pos: Tensor | None) -> Tensor:

@@ -5,10 +5,13 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from samblocks.blocks.attention import Attention
-from samblocks.ops.rope import axial_tables, compute_axial_cis, rotate_pairs
+from samblocks.ops.attend_narrow import attend_narrow
+from samblocks.ops.fast_path import fast_path_allowed
+from samblocks.ops.linear import linear
+from samblocks.ops.rope import axial_tables, compute_axial_cis, rotate_pairs, rotate_pairs_
 
 
 class RoPEAttention(Attention):
@@ -89,6 +92,8 @@ class RoPEAttention(Attention):
         queries, keys = q.shape[-2], k.shape[-2]
         size = self._grid(queries)
         turned_keys = self._count_turned(queries, keys, num_k_exclude_rope)
+        if self._values_are_narrow(q, k, v):
+            return self._gather_narrow(q, k, v, size, turned_keys)
         q, k, v = self._project(q, k, v)
         cos, sin = self._tables(size, q)
         q = rotate_pairs(q, cos, sin)
@@ -97,6 +102,23 @@ class RoPEAttention(Attention):
         elif turned_keys:
             k = torch.cat((rotate_pairs(k[:, :, :turned_keys], cos, sin), k[:, :, turned_keys:]), dim=2)
         return self._gather(q, k, v)
+
+    def _values_are_narrow(self, q: Tensor, k: Tensor, v: Tensor) -> bool:
+        """Whether to gather values as they come and to project what was gathered, as for SAM 2's memory."""
+        if self.num_heads > 1 or self.kv_in_dim >= self.internal_dim or not q.shape[1] or not k.shape[1]:
+            return False
+        if q.dtype not in (torch.float32, torch.float64) or torch.is_autocast_enabled("cpu"):
+            return False
+        projections = (self.q_proj, self.k_proj, self.v_proj, self.out_proj)
+        return all(type(layer) is nn.Linear for layer in projections) and fast_path_allowed(self, q, k, v)
+
+    def _gather_narrow(self, q: Tensor, k: Tensor, v: Tensor, size: tuple[int, int], turned: int) -> Tensor:
+        q, k = linear(self.q_proj, q), linear(self.k_proj, k)
+        cos, sin = self._tables(size, q)
+        rotate_pairs_(q, cos, sin)
+        if turned:
+            rotate_pairs_(k[:, :turned], cos, sin)
+        return linear(self.out_proj, linear(self.v_proj, attend_narrow(q, k, v)))
 
     def _tables(self, size: tuple[int, int], like: Tensor) -> tuple[Tensor, Tensor]:
         return axial_tables(self.internal_dim // self.num_heads, size, self.rope_theta, like=like)

@@ -7,10 +7,13 @@ from torch import Tensor, nn
 
 from samblocks.blocks.common import MLPBlock
 from samblocks.ops.attend import attend, merge_heads
+from samblocks.ops.attend_by_place import attend_by_place
 from samblocks.ops.attend_in_steps import Form
+from samblocks.ops.fast_path import fast_path_allowed
 from samblocks.ops.linear import linear
 from samblocks.ops.norm import layer_norm
-from samblocks.ops.rel_pos import rel_pos_bias, rel_pos_terms
+from samblocks.ops.pieces import in_pieces, rows_at_once
+from samblocks.ops.rel_pos import rel_pos_terms
 from samblocks.ops.windows import window_partition, window_unpartition
 
 
@@ -40,6 +43,9 @@ class REAttention(nn.Module):
 
     form: Form = "fused"
     """The order of operations: the fused kernel's, or that of the library whose attention it stands for."""
+
+    sums_terms: bool = False
+    """Whether, written out, both terms of relative positions are added up before they are added to the scores."""
 
     def __init__(
         self,
@@ -79,17 +85,18 @@ class REAttention(nn.Module):
             batch, height * width, 3, self.num_heads, channels // self.num_heads
         )
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        bias = self._bias(q, (height, width)) if self.use_rel_pos else None
-        out = merge_heads(attend(q, k, v, bias=bias, scale=self.scale, form=self.form))
-        return linear(self.proj, out.reshape(batch, height, width, channels))
-
-    def _bias(self, q: Tensor, size: tuple[int, int]) -> Tensor | tuple[Tensor, ...]:
-        """What relative positions add to the scores [B, h, N, N], or the two terms that are added in turn."""
-        # The bias is that of the plain queries: only the dot products are scaled.
-        tables = (q.flatten(0, 1), self.rel_pos_h, self.rel_pos_w, size, size)
-        if self.form == "fused":
-            return rel_pos_bias(*tables).reshape(*q.shape[:3], q.shape[2])
-        return tuple(term.reshape(*q.shape[:2], *term.shape[1:]) for term in rel_pos_terms(*tables))
+        if not self.use_rel_pos:
+            gathered = attend(q, k, v, scale=self.scale, form=self.form)
+        else:
+            # The terms are those of the plain queries: only the dot products are scaled.
+            terms = rel_pos_terms(
+                q.flatten(0, 1), self.rel_pos_h, self.rel_pos_w, (height, width), (height, width)
+            )
+            rows, columns = (term.reshape(*q.shape[:2], *term.shape[1:]) for term in terms)
+            gathered = attend_by_place(
+                q, k, v, rows, columns, scale=self.scale, form=self.form, summed=self.sums_terms
+            )
+        return linear(self.proj, merge_heads(gathered).reshape(batch, height, width, channels))
 
 
 class Block(nn.Module):
@@ -152,6 +159,15 @@ class Block(nn.Module):
         Returns:
             The transformed map: [B, H, W, C].
         """
+        side = self.window_size
+        rows = rows_at_once(x, 4 * x.shape[-1], max(side, 1))
+        if rows >= x.shape[1] or not fast_path_allowed(self, x):
+            return self._feed_forward(self._attend(x))
+        if side > 0:  # windows do not look at each other
+            return in_pieces(lambda part: self._feed_forward(self._attend(part)), x, rows)
+        return in_pieces(self._feed_forward, self._attend(x), rows)
+
+    def _attend(self, x: Tensor) -> Tensor:
         shortcut = x
         x = layer_norm(self.norm1, x)
         if self.window_size > 0:
@@ -160,6 +176,8 @@ class Block(nn.Module):
             x = window_unpartition(self.attn(windows), self.window_size, pad_hw, size)
         else:
             x = self.attn(x)
-        x = shortcut + x
+        return shortcut + x
+
+    def _feed_forward(self, x: Tensor) -> Tensor:
         out: Tensor = x + self.mlp(layer_norm(self.norm2, x))
         return out

@@ -1,5 +1,7 @@
 """What the mask decoders of SAM 1 and SAM 2 share."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -23,6 +25,23 @@ def for_prompts(name: str, maps: Tensor, prompts: int) -> Tensor:
     if len(maps) not in (1, prompts):
         raise ValueError(f"{name} hold {len(maps)} maps for {prompts} prompts; must be 1 or as many")
     return maps.expand(prompts, -1, -1, -1)
+
+
+def decode_in_pieces(
+    decode: Callable[..., tuple[Tensor, ...]], step: int, *inputs: Tensor
+) -> tuple[Tensor, ...]:
+    """Decode some prompts at a time: they do not look at each other, and each has a copy of the image's map.
+
+    Args:
+        decode: from a part of the inputs to outputs for as many prompts.
+        step: prompts b of a piece; the last one may have fewer.
+        *inputs: [B, ...], all for the same prompts.
+
+    Returns:
+        The outputs for all prompts: [B, ...].
+    """
+    done = [decode(*some) for some in zip(*(torch.split(x, step) for x in inputs), strict=True)]
+    return tuple(torch.cat(parts) for parts in zip(*done, strict=True))
 
 
 def multiply_out(hypernetworks: nn.ModuleList, mask_tokens: Tensor, upscaled: Tensor) -> Tensor:

@@ -6,11 +6,14 @@ from torch import Tensor, nn
 from samblocks.blocks import MLP
 from samblocks.models.decoder_parts import (
     check_dim,
+    decode_in_pieces,
     for_prompts,
     make_hypernetworks,
     make_upscaling,
     multiply_out,
 )
+from samblocks.ops.fast_path import fast_path_allowed
+from samblocks.ops.pieces import prompts_at_once
 
 
 class MaskDecoder(nn.Module):
@@ -118,12 +121,26 @@ class MaskDecoder(nn.Module):
             iou: [B, M + 1].
         """
         prompts = len(sparse_prompt_embeddings)
-        learned = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
-        tokens = torch.cat([learned.expand(prompts, -1, -1), sparse_prompt_embeddings], dim=1)
-        src = for_prompts("image_embeddings", image_embeddings, prompts) + for_prompts(
-            "dense_prompt_embeddings", dense_prompt_embeddings, prompts
+        inputs = (
+            sparse_prompt_embeddings,
+            for_prompts("image_embeddings", image_embeddings, prompts),
+            for_prompts("image_pe", image_pe, prompts),
+            for_prompts("dense_prompt_embeddings", dense_prompt_embeddings, prompts),
         )
-        tokens, keys = self.transformer(src, for_prompts("image_pe", image_pe, prompts), tokens)
+        step = prompts_at_once(prompts, image_embeddings)
+        if prompts > step and fast_path_allowed(self, *inputs):
+            masks, iou = decode_in_pieces(self._decode, step, *inputs)
+            return masks, iou
+        return self._decode(*inputs)
+
+    def _decode(
+        self, prompts: Tensor, images: Tensor, places: Tensor, dense: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Predict all masks for prompts [B, T, C] and as many maps of each kind, [B, C, H, W]."""
+        learned = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        tokens = torch.cat([learned.expand(len(prompts), -1, -1), prompts], dim=1)
+        src = images + dense
+        tokens, keys = self.transformer(src, places, tokens)
         iou: Tensor = self.iou_prediction_head(tokens[:, 0])
         upscaled = self.output_upscaling(keys.transpose(1, 2).reshape(src.shape))
         return multiply_out(

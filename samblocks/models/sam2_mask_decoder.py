@@ -8,12 +8,15 @@ from torch import Tensor, nn
 from samblocks.blocks import MLP
 from samblocks.models.decoder_parts import (
     check_dim,
+    decode_in_pieces,
     for_prompts,
     make_hypernetworks,
     make_upscaling,
     multiply_out,
 )
+from samblocks.ops.fast_path import fast_path_allowed
 from samblocks.ops.linear import linear
+from samblocks.ops.pieces import prompts_at_once
 
 
 class SAM2MaskDecoder(nn.Module):
@@ -184,18 +187,35 @@ class SAM2MaskDecoder(nn.Module):
             )
         if len(image_pe) != 1:
             raise ValueError(f"image_pe must be one map [1, C, H, W], got {len(image_pe)} of them")
+        finer = () if high_res_features is None else high_res_features
+        inputs = (
+            sparse_prompt_embeddings,
+            for_prompts("image_embeddings", image_embeddings, prompts),
+            image_pe.expand(prompts, -1, -1, -1),
+            for_prompts("dense_prompt_embeddings", dense_prompt_embeddings, prompts),
+            *(for_prompts("high_res_features", maps, prompts) for maps in finer),
+        )
+        step = prompts_at_once(prompts, image_embeddings)
+        if prompts > step and fast_path_allowed(self, *inputs):
+            masks, iou, mask_tokens, score = decode_in_pieces(self._decode, step, *inputs)
+            return masks, iou, mask_tokens, score
+        return self._decode(*inputs)
+
+    def _decode(
+        self, sparse: Tensor, images: Tensor, places: Tensor, dense: Tensor, *finer: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Predict all masks for prompts [B, T, C] and as many maps of each kind, [B, C, H, W]."""
+        prompts = len(sparse)
         learned = [self.iou_token.weight, self.mask_tokens.weight]
         if self.pred_obj_scores:
             learned.insert(0, self.obj_score_token.weight)
-        tokens = torch.cat([torch.cat(learned).expand(prompts, -1, -1), sparse_prompt_embeddings], dim=1)
-        src = for_prompts("image_embeddings", image_embeddings, prompts) + for_prompts(
-            "dense_prompt_embeddings", dense_prompt_embeddings, prompts
-        )
-        tokens, keys = self.transformer(src, image_pe.expand(prompts, -1, -1, -1), tokens)
+        tokens = torch.cat([torch.cat(learned).expand(prompts, -1, -1), sparse], dim=1)
+        src = images + dense
+        tokens, keys = self.transformer(src, places, tokens)
 
         at = 1 if self.pred_obj_scores else 0  # where the IoU token is; the masks' follow it
         mask_tokens = tokens[:, at + 1 : at + 1 + self.num_mask_tokens]
-        upscaled = self._upscale(keys.transpose(1, 2).reshape(src.shape), high_res_features)
+        upscaled = self._upscale(keys.transpose(1, 2).reshape(src.shape), finer)
         masks = multiply_out(self.output_hypernetworks_mlps, mask_tokens, upscaled)
         iou: Tensor = self.iou_prediction_head(tokens[:, at])
         if not self.pred_obj_scores:
@@ -204,12 +224,12 @@ class SAM2MaskDecoder(nn.Module):
         score = linear(head, tokens[:, 0]) if isinstance(head, nn.Linear) else head(tokens[:, 0])
         return masks, iou, mask_tokens, cast(Tensor, score)
 
-    def _upscale(self, src: Tensor, high_res_features: list[Tensor] | None) -> Tensor:
+    def _upscale(self, src: Tensor, finer_maps: tuple[Tensor, ...]) -> Tensor:
         """Enlarge the map [B, C, H, W] to [B, C/8, 4H, 4W], adding the finer maps on the way."""
-        if not self.use_high_res_features or high_res_features is None:
+        if not self.use_high_res_features or not finer_maps:
             return cast(Tensor, self.output_upscaling(src))
         enlarge_1, norm, act_1, enlarge_2, act_2 = self.output_upscaling
-        finest, finer = high_res_features
+        finest, finer = finer_maps
         x = act_1(norm(enlarge_1(src) + finer))
         return cast(Tensor, act_2(enlarge_2(x) + finest))
 

@@ -5,19 +5,19 @@ the place of another library's goes through the steps that this library goes thr
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from samblocks.ops.fast_path import tensors_allow
+from samblocks.ops.pieces import piece_sizes
+
 Form = Literal["fused", "divide", "scale_queries", "scale_scores"]
 """How scores are made: by the fused kernel; or written out, with the dot products divided by √d, with queries
 scaled before, or with dot products scaled after."""
-
-_PIECE = 16 << 20
-"""Bytes of scores that are held at once where no gradients are recorded."""
 
 
 def attend_in_steps(
@@ -27,13 +27,14 @@ def attend_in_steps(
     *,
     form: Form,
     biases: Sequence[Tensor] = (),
+    summed: bool = False,
     dropout_p: float = 0.0,
     scale: float | None = None,
 ) -> Tensor:
     """Compute softmax(scores) v for each head, the scores in the order of operations that `form` names.
 
-    Without gradients some heads are done at a time and in place: the bits are the same, the scores of all
-    heads are never held together.
+    Without gradients some heads, or some queries of one head, are done at a time and in place: the scores of
+    all heads are never held together.
 
     Args:
         q: [B, h, N, d]
@@ -42,6 +43,7 @@ def attend_in_steps(
         form: any but "fused".
         biases: added to the scores one after the other, each [B, h, ...] with further axes that broadcast to
             as many elements as N * M; all have one number of axes.
+        summed: whether biases are added up first, and their sum to the scores.
         dropout_p: probability with which an attention weight is dropped.
         scale: factor of the dot products; 1/√d if None. Not for "divide".
 
@@ -58,24 +60,39 @@ def attend_in_steps(
     queries, keys, values = q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1)
     flat = [bias.expand(batch, heads, *bias.shape[2:]).flatten(0, 1) for bias in biases]
     factor = q.shape[-1] ** -0.5 if scale is None else scale
-    tensors = (q, k, v, *biases)
-    recorded = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
-    if recorded or dropout_p > 0.0 or torch.compiler.is_compiling():
+    if dropout_p > 0.0 or not tensors_allow(q, k, v, *biases, devices=("cpu", "cuda")):
         scores = _scores(queries, keys, form, factor)
-        for bias in flat:
+        for bias in [sum(flat[1:], flat[0])] if summed and flat else flat:
             scores = (_spread(scores, flat) + bias).reshape(scores.shape)
         weights = F.dropout(scores.softmax(dim=-1), dropout_p)
         return (weights @ values).reshape(batch, heads, *out_shape)
     out = q.new_empty(batch * heads, *out_shape)
-    size = q.shape[-2] * k.shape[-2] * q.element_size()
-    step = max(1, _PIECE // max(size, 1))
-    for start in range(0, batch * heads, step):
-        piece = slice(start, start + step)
-        scores = _scores(queries[piece], keys[piece], form, factor)
-        for bias in flat:
-            _spread(scores, flat).add_(bias[piece])
-        out[piece] = scores.softmax(dim=-1) @ values[piece]
+    for some, places, tokens in _pieces(queries, keys, flat):
+        scores = _scores(queries[some, tokens], keys[some], form, factor)
+        terms = [bias[some, places] for bias in flat]
+        for term in [sum(terms[1:], terms[0])] if summed and terms else terms:
+            _spread(scores, terms).add_(term)
+        out[some, tokens] = torch.softmax(scores, -1, out=scores) @ values[some]
     return out.reshape(batch, heads, *out_shape)
+
+
+def _pieces(queries: Tensor, keys: Tensor, biases: Sequence[Tensor]) -> Iterator[tuple[slice, slice, slice]]:
+    """Cut into heads, places on the biases' second axis, and the tokens that these are.
+
+    A place is what that axis counts: a row of a map or a token. Biases that have none leave the tokens whole.
+    """
+    heads, tokens = queries.shape[:2]
+    held = piece_sizes().scores
+    size = keys.shape[1] * queries.element_size()
+    places = min((bias.shape[1] for bias in biases), default=tokens)
+    each = tokens // max(places, 1)  # tokens of a place
+    at_once = max(1, held // max(size * tokens, 1))
+    step = places if at_once > 1 else min(places, max(1, held // max(size * each, 1)))
+    for head in range(0, heads, at_once):
+        for place in range(0, places, step):
+            part = slice(place, place + step) if step < places else slice(None)
+            tokens_there = slice(place * each, (place + step) * each)
+            yield slice(head, head + at_once), part, tokens_there
 
 
 def _scores(q: Tensor, k: Tensor, form: Form, scale: float) -> Tensor:

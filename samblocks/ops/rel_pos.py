@@ -78,35 +78,6 @@ def add_decomposed_rel_pos(
     return (pairs + rows[..., :, None] + columns[..., None, :]).reshape(attn.shape)
 
 
-def rel_pos_bias(
-    q: Tensor,
-    rel_pos_h: Tensor,
-    rel_pos_w: Tensor,
-    q_size: tuple[int, int],
-    k_size: tuple[int, int],
-) -> Tensor:
-    """Compute what `add_decomposed_rel_pos` adds, as a bias for `attend`.
-
-    Args:
-        q: [B, N, C], unscaled queries
-        rel_pos_h: [L, C], table of vertical distances
-        rel_pos_w: [L', C], table of horizontal distances
-        q_size: (height, width) of the queries.
-        k_size: (height, width) of the keys.
-
-    Returns:
-        The bias: [B, N, M].
-
-    Examples:
-        >>> table = torch.tensor([[-1.0], [0.0], [1.0]])
-        >>> rel_pos_bias(torch.ones(1, 4, 1), table, table, (2, 2), (2, 2))[0, 3].tolist()
-        [2.0, 1.0, 1.0, 0.0]
-    """
-    rows, columns = _axis_scores(q, rel_pos_h, rel_pos_w, q_size, k_size)
-    pairs = rows[..., :, None] + columns[..., None, :]
-    return pairs.reshape(q.shape[0], q_size[0] * q_size[1], k_size[0] * k_size[1])
-
-
 def rel_pos_terms(
     q: Tensor,
     rel_pos_h: Tensor,
@@ -114,7 +85,7 @@ def rel_pos_terms(
     q_size: tuple[int, int],
     k_size: tuple[int, int],
 ) -> tuple[Tensor, Tensor]:
-    """Compute the two terms whose sum is `rel_pos_bias`, for those who add them one after the other.
+    """Compute the two terms that `add_decomposed_rel_pos` adds.
 
     Args:
         q: unscaled queries, [B, N, C]

@@ -79,6 +79,26 @@ def rotate_pairs(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return turned.reshape(x.shape).to(x.dtype)
 
 
+def rotate_pairs_(x: Tensor, cos: Tensor, sin: Tensor) -> None:
+    """Turn adjacent pairs of channels in place, with the bits of `rotate_pairs`. No gradients are recorded.
+
+    Args:
+        x: [B, N, d] of the dtype of the tables, each token's channels side by side in memory; it is changed.
+            N is the number of rows of the tables or a multiple of it.
+        cos: [rows, d / 2]
+        sin: [rows, d / 2]
+
+    Examples:
+        >>> x = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]])
+        >>> rotate_pairs_(x, torch.tensor([[0.0]]), torch.tensor([[1.0]]))
+        >>> x.tolist()
+        [[[0.0, 1.0], [0.0, 1.0]]]
+    """
+    rows = cos.shape[0]
+    pairs = x.view(x.shape[0], x.shape[1] // rows, rows, x.shape[2] // 2, 2)
+    torch.view_as_complex(pairs).mul_(torch.complex(cos, sin))
+
+
 def compute_axial_cis(
     dim: int, end_x: float, end_y: float, theta: float = 10000.0, scale_pos: float = 1.0
 ) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 from samblocks.blocks import Attention, LayerNorm2d, REAttention
 from samblocks.ops import attend_in_steps as home
 from samblocks.ops.attend import attend
+from samblocks.ops.pieces import SMALLEST, Sizes, cut_to
 from samblocks.ops.rel_pos import add_decomposed_rel_pos
 
 
@@ -30,11 +31,31 @@ FORMULAS = {
 
 
 @pytest.mark.parametrize("form", FORMULAS)
-@pytest.mark.parametrize("piece", [1, 16 << 20])
-def test_bits_are_those_of_the_formula(form: home.Form, piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(home, "_PIECE", piece)
+@pytest.mark.parametrize("heads", [1, 2, 6])
+def test_bits_are_those_of_the_formula(form: home.Form, heads: int) -> None:
     q, k, v = _qkv(2, 3, 9, 12, keys=17)
-    assert torch.equal(attend(q, k, v, scale=0.3, form=form), FORMULAS[form](q, k, v))
+    with cut_to(Sizes(scores=heads * 9 * 17 * 4)):
+        assert torch.equal(attend(q, k, v, scale=0.3, form=form), FORMULAS[form](q, k, v))
+
+
+@pytest.mark.parametrize("form", FORMULAS)
+@pytest.mark.parametrize("queries", [1, 2, 4])
+def test_some_queries_at_a_time(form: home.Form, queries: int) -> None:
+    q, k, v = (x.double() for x in _qkv(2, 3, 9, 12, keys=17))
+    biases = (torch.linspace(-1, 1, 3 * 9 * 17, dtype=torch.float64).reshape(1, 3, 9, 17), 0.5 * q[..., :1])
+    expected = home.attend_in_steps(q, k, v, form=form, biases=biases)
+    with cut_to(Sizes(scores=queries * 17 * 8)):
+        found = home.attend_in_steps(q, k, v, form=form, biases=biases)
+    torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-13)
+
+
+def test_biases_for_all_queries_leave_them_whole() -> None:
+    q, k, v = (x.double() for x in _qkv(1, 2, 6, 4, keys=5))
+    everywhere, by_query = torch.ones(1, 2, 1, 5).double(), torch.arange(12.0).double().reshape(1, 2, 6, 1)
+    expected = (q @ k.mT * 0.3 + everywhere + by_query).softmax(-1) @ v
+    with cut_to(SMALLEST):
+        found = home.attend_in_steps(q, k, v, form="scale_scores", biases=(everywhere, by_query), scale=0.3)
+    torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-13)
 
 
 @pytest.mark.parametrize("form", FORMULAS)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from parity import fill
-from samblocks.ops.rel_pos import add_decomposed_rel_pos, get_rel_pos, rel_pos_bias
+from samblocks.ops.rel_pos import add_decomposed_rel_pos, get_rel_pos, rel_pos_terms
 
 
 @pytest.mark.parametrize(("q_size", "k_size"), [(1, 1), (3, 3), (5, 5), (2, 4), (4, 2), (3, 9), (8, 2)])
@@ -50,7 +50,8 @@ def test_both_axes_are_added_for_each_pair() -> None:
     table_h, table_w = fill.tensor("h", (7, 4)), fill.tensor("w", (9, 4))
     rows, columns = get_rel_pos(2, 4, table_h), get_rel_pos(3, 5, table_w)
     found = add_decomposed_rel_pos(attn, q, table_h, table_w, q_size, k_size)
-    bias = rel_pos_bias(q, table_h, table_w, q_size, k_size)
+    terms = rel_pos_terms(q, table_h, table_w, q_size, k_size)
+    bias = (terms[0] + terms[1]).reshape(2, 6, 20)
     for b in range(2):
         for n in range(6):
             for m in range(20):

@@ -14,6 +14,7 @@ from parity.goldens import FOLDER, GoldenClient
 from parity.own import library
 from parity.references import REFERENCES
 from parity.runner import jobs, run
+from samblocks.ops.pieces import SMALLEST, cut_to
 
 PAGE = [
     "DropPath",
@@ -42,6 +43,12 @@ def test_block_agrees_with_upstream(reference: str, case: Case) -> None:
     rows = list(run(list(jobs([case])), [CLIENTS[reference]], dtypes=[torch.float32, torch.float64]))
     assert rows
     assert report.status(rows) == 0, "\n".join(report.text(rows, everything=False))
+
+
+@pytest.mark.parametrize(("reference", "case"), JUDGED, ids=[f"{name}:{case.id}" for name, case in JUDGED])
+def test_block_agrees_when_cut_in_pieces(reference: str, case: Case) -> None:
+    with cut_to(SMALLEST):
+        test_block_agrees_with_upstream(reference, case)
 
 
 @pytest.mark.parametrize(("reference", "case"), JUDGED, ids=[f"{name}:{case.id}" for name, case in JUDGED])

@@ -1,6 +1,15 @@
 """The planted bugs, one file a part of the project."""
 
-from parity.mutants.catalog import attention, decoders, encoders, position, small, tracking, vit_hiera
+from parity.mutants.catalog import (
+    attention,
+    decoders,
+    encoders,
+    fast_paths,
+    position,
+    small,
+    tracking,
+    vit_hiera,
+)
 
 ALL = (
     *small.MUTANTS,
@@ -10,5 +19,6 @@ ALL = (
     *encoders.MUTANTS,
     *decoders.MUTANTS,
     *tracking.MUTANTS,
+    *fast_paths.MUTANTS,
 )
 """Every mutant."""

@@ -324,8 +324,8 @@ MUTANTS = (
     _MEMORY(
         name="shortcut_after_norm",
         family="residual from elsewhere",
-        old="out: Tensor = tgt + self.dropout3(",
-        new="out: Tensor = layer_norm(self.norm3, tgt) + self.dropout3(",
+        old="out: Tensor = x + self.dropout3(",
+        new="out: Tensor = layer_norm(self.norm3, x) + self.dropout3(",
         why="post-norm habits: the shortcut starts after the norm",
     ),
 )

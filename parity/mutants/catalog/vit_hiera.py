@@ -69,8 +69,8 @@ MUTANTS = (
         block="REAttention",
         name="positions_from_scaled_queries",
         family="scale of attention",
-        old="tables = (q.flatten(0, 1),",
-        new="tables = ((q * self.scale).flatten(0, 1),",
+        old="q.flatten(0, 1), self.rel_pos_h",
+        new="(q * self.scale).flatten(0, 1), self.rel_pos_h",
         why="only the dot products are scaled, relative positions read the plain queries",
     ),
     _VIT(
@@ -85,8 +85,8 @@ MUTANTS = (
         block="REAttention",
         name="tables_swapped",
         family="swapped axes of relative positions",
-        old="self.rel_pos_h, self.rel_pos_w, size, size)",
-        new="self.rel_pos_w, self.rel_pos_h, size, size)",
+        old="self.rel_pos_h, self.rel_pos_w, (height",
+        new="self.rel_pos_w, self.rel_pos_h, (height",
         why="height and width: invisible in shapes of square windows",
     ),
     _VIT(

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from samblocks import blocks
 from samblocks.errors import SwapError
 from samblocks.ops.attend_in_steps import Form
-from samblocks.ops.rel_pos import rel_pos_bias
 from samblocks.ops.sine import sine_grid
 from samblocks.swap.hosts.reading import channels, made, reader, side, sizes
 
@@ -155,9 +154,7 @@ def feed_forward(host: Any) -> nn.Module:
 class PlainVisionAttention(blocks.REAttention):
     """Attention of SAM's image encoder; transformers always sums both terms before it adds them to the scores."""
 
-    def _bias(self, q: Tensor, size: tuple[int, int]) -> Tensor:
-        tables = (q.flatten(0, 1), self.rel_pos_h, self.rel_pos_w, size, size)
-        return rel_pos_bias(*tables).reshape(*q.shape[:3], q.shape[2])
+    sums_terms = True
 
 
 class VisionAttention(PlainVisionAttention):

@@ -1,0 +1,146 @@
+"""Doing a part of the work at a time, where the parts do not look at each other.
+
+What lies between the layers of a block is many times larger than its input. Done a few windows, rows or prompts
+at a time it stays in the processor's cache, and memory is not fetched from the system and given back for each
+layer. Every item goes through the same steps; only the matrix products are of other sizes.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large pieces are. The numbers were found on processors with 1 to 2 MB of cache for a core.
+
+    Args:
+        left_whole: bytes between two layers up to which nothing is cut: it would not pay.
+        piece: bytes between two layers that a piece should have.
+        scores: bytes of attention scores, or of a bias, that are held at once.
+        tokens: tokens that a piece has at least: with fewer, matrix products wait for the weights.
+        queries: queries that are scored against many keys at once: with fewer, each product spends its time on
+            arranging the keys.
+        prompts: prompts that go through a decoder at once, at least.
+    """
+
+    left_whole: int = 16 << 20
+    piece: int = 4 << 20
+    scores: int = 8 << 20
+    tokens: int = 1024
+    queries: int = 256
+    prompts: int = 2
+
+
+USUAL = Sizes()
+
+SMALLEST = Sizes(left_whole=0, piece=1, scores=1, tokens=1, queries=5, prompts=1)
+"""Everything that can be cut is cut, as far as it goes: for tests."""
+
+_sizes: ContextVar[Sizes] = ContextVar("samblocks_piece_sizes", default=USUAL)
+
+
+def piece_sizes() -> Sizes:
+    """Give the sizes that hold in this thread.
+
+    Examples:
+        >>> piece_sizes().tokens
+        1024
+    """
+    return _sizes.get()
+
+
+@contextmanager
+def cut_to(sizes: Sizes) -> Iterator[None]:
+    """Let other sizes hold in this thread until the end of the `with` block.
+
+    Args:
+        sizes: the sizes.
+
+    Examples:
+        >>> with cut_to(SMALLEST):
+        ...     rows_at_once(torch.zeros(1, 16, 16, 8), channels=32, side=4)
+        4
+    """
+    token = _sizes.set(sizes)
+    try:
+        yield
+    finally:
+        _sizes.reset(token)
+
+
+def rows_at_once(x: Tensor, channels: int, side: int = 1) -> int:
+    """Choose how many rows of a map are done at a time.
+
+    Args:
+        x: [B, H, W, C]
+        channels: channels at the widest place between the layers.
+        side: rows that must stay together, those of a window.
+
+    Returns:
+        A multiple of `side`, or H where the map is better left whole.
+
+    Examples:
+        >>> rows_at_once(torch.zeros(1, 16, 16, 8), channels=32)
+        16
+        >>> rows_at_once(torch.zeros(1, 256, 256, 96), channels=384, side=8)
+        8
+    """
+    sizes = piece_sizes()
+    batch, height, width = x.shape[:3]
+    tokens = max(batch * width * side, 1)
+    size = tokens * channels * x.element_size()
+    if size * height <= sizes.left_whole * side:
+        return height
+    return min(height, side * max(sizes.piece // size, -(-sizes.tokens // tokens), 1))
+
+
+def prompts_at_once(prompts: int, x: Tensor) -> int:
+    """Choose how many prompts go through a decoder at a time.
+
+    Args:
+        prompts: how many there are.
+        x: [1, C, H, W], the map that each prompt gets a copy of.
+
+    Returns:
+        At least 1; all of them where they are better left whole.
+
+    Examples:
+        >>> prompts_at_once(64, torch.zeros(1, 256, 64, 64)), prompts_at_once(3, torch.zeros(1, 256, 64, 64))
+        (2, 3)
+    """
+    sizes = piece_sizes()
+    step = max(sizes.prompts, sizes.piece // max(x[:1].numel() * x.element_size(), 1))
+    return step if prompts >= 2 * step else max(prompts, 1)
+
+
+def in_pieces(function: Callable[[Tensor], Tensor], x: Tensor, step: int) -> Tensor:
+    """Apply a function to some rows at a time.
+
+    Args:
+        function: from rows of a map, [B, h, ...], to rows of the result; to as many, or to the same part of
+            them for each piece. What it returns is copied.
+        x: [B, H, ...]
+        step: rows h of a piece; the last one may have fewer.
+
+    Returns:
+        The result for all rows: [B, H', ...].
+
+    Examples:
+        >>> in_pieces(lambda rows: rows * 2, torch.ones(1, 5, 1, 1), step=2).flatten().tolist()
+        [2.0, 2.0, 2.0, 2.0, 2.0]
+    """
+    if step >= x.shape[1]:
+        return function(x)
+    first = function(x[:, :step])
+    rows = first.shape[1]
+    out = first.new_empty(first.shape[0], x.shape[1] * rows // step, *first.shape[2:])
+    out[:, :rows] = first
+    for index, part in enumerate(torch.split(x[:, step:], step, dim=1), start=1):
+        done = function(part)
+        out[:, index * rows : index * rows + done.shape[1]] = done
+    return out

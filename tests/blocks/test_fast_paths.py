@@ -1,0 +1,332 @@
+"""Fast paths: the plain path's numbers, and taken only where nobody would notice."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.nn.modules.module import register_module_forward_hook
+
+from parity.fill import fill_
+from samblocks.blocks import (
+    Attention,
+    Block,
+    MemoryAttentionLayer,
+    MultiScaleBlock,
+    RoPEAttention,
+    SAM2TwoWayTransformer,
+    TwoWayTransformer,
+)
+from samblocks.models.mask_decoder import MaskDecoder
+from samblocks.models.sam2_mask_decoder import SAM2MaskDecoder
+from samblocks.ops.fast_path import fast_path_allowed, plain_paths
+from samblocks.ops.pieces import SMALLEST, cut_to
+
+DOUBLE = torch.float64
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=DOUBLE)
+
+
+@pytest.fixture
+def small_pieces() -> Iterator[None]:
+    """One window row, one row, one prompt or a few queries at a time."""
+    with cut_to(SMALLEST):
+        yield
+
+
+@pytest.fixture
+def calls() -> Iterator[Callable[[nn.Module], list[tuple[int, ...]]]]:
+    """Count how often a layer's forward runs; a hook would switch the fast path off."""
+    kept: list[tuple[type, Any]] = []
+
+    def count(layer: nn.Module) -> list[tuple[int, ...]]:
+        shapes: list[tuple[int, ...]] = []
+        original = type(layer).forward
+
+        def forward(self: nn.Module, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+            if self is layer:
+                shapes.append(tuple(x.shape))
+            return original(self, x, *args, **kwargs)
+
+        kept.append((type(layer), original))
+        type(layer).forward = forward
+        return shapes
+
+    yield count
+    for owner, original in reversed(kept):
+        owner.forward = original  # type: ignore[attr-defined]
+
+
+def same(module: nn.Module, *inputs: Any, **named: Any) -> None:
+    """Both paths give the same numbers, and neither touches its input."""
+    given = [x.clone() if isinstance(x, Tensor) else x for x in inputs]
+    with torch.no_grad():
+        fast = module(*inputs, **named)
+        with plain_paths():
+            plain = module(*inputs, **named)
+    assert all(torch.equal(a, b) for a, b in zip(given, inputs, strict=True) if isinstance(a, Tensor))
+    torch.testing.assert_close(fast, plain, rtol=1e-12, atol=1e-12)
+
+
+MULTI_SCALE = {
+    "windows": ({"window_size": 4}, (1, 16, 12), 4),
+    "padded below": ({"window_size": 4}, (1, 10, 12), 3),
+    "padded right": ({"window_size": 4}, (2, 12, 7), 3),
+    "pooled": ({"window_size": 4, "q_stride": (2, 2)}, (1, 16, 12), 4),
+    "pooled, padded": ({"window_size": 4, "q_stride": (2, 2)}, (2, 10, 9), 3),
+    "pooled, odd height": ({"window_size": 4, "q_stride": (2, 2)}, (1, 9, 8), 1),
+    "odd windows, pooled": ({"window_size": 7, "q_stride": (2, 2)}, (1, 14, 14), 1),
+    "whole map": ({"window_size": 0}, (1, 8, 8), 1),
+}
+
+
+@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize("case", MULTI_SCALE)
+@pytest.mark.parametrize("dim_out", [8, 16])
+def test_windows_of_hiera(case: str, dim_out: int, calls: Any) -> None:
+    arguments, shape, expected = MULTI_SCALE[case]
+    block = fill_(MultiScaleBlock(8, dim_out, num_heads=2, **arguments).to(DOUBLE)).eval()
+    x = draw(*shape, 8)
+    try:
+        with plain_paths(), torch.no_grad():
+            block(x)
+    except ValueError:
+        pytest.skip("the plain path refuses it")
+    same(block, x)
+    shapes = calls(block.attn)
+    with torch.no_grad():
+        block(x)
+    assert len(shapes) == expected
+
+
+@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize("form", ["fused", "scale_queries"])
+@pytest.mark.parametrize("rel_pos", [False, True])
+@pytest.mark.parametrize("window", [0, 3])
+def test_blocks_of_the_vit(window: int, rel_pos: bool, form: str, calls: Any) -> None:
+    block = fill_(Block(8, 2, window_size=window, use_rel_pos=rel_pos, input_size=(7, 5)).to(DOUBLE)).eval()
+    block.attn.form = form
+    x = draw(2, 7, 5, 8)
+    same(block, x)
+    attended, fed = calls(block.attn), calls(block.mlp)
+    with torch.no_grad():
+        block(x)
+    assert (len(attended), len(fed)) == ((3, 3) if window else (1, 7))
+
+
+@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize(("frames", "pointers"), [(1, 0), (3, 0), (2, 4), (0, 3)])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_memory_is_gathered_before_it_is_projected(
+    frames: int, pointers: int, batch: int, calls: Any
+) -> None:
+    attention = RoPEAttention(16, 1, kv_in_dim=4, rope_k_repeat=True, feat_sizes=(3, 4))
+    attention = fill_(attention.to(DOUBLE)).eval()
+    keys = 12 * frames + pointers
+    given = (draw(batch, 12, 16), draw(batch, keys, 4, seed=1), draw(batch, keys, 4, seed=2))
+    same(attention, *given, num_k_exclude_rope=pointers)
+    with torch.no_grad():
+        turned = calls(attention.v_proj)
+        attention(*given, num_k_exclude_rope=pointers)
+        with plain_paths():
+            attention(*given, num_k_exclude_rope=pointers)
+    assert turned == [(batch, 12, 4), (batch, keys, 4)]
+
+
+@pytest.mark.parametrize("arguments", [{"num_heads": 2, "kv_in_dim": 4}, {"num_heads": 1}])
+def test_other_values_are_projected_first(arguments: dict[str, int], calls: Any) -> None:
+    attention = fill_(RoPEAttention(16, **arguments, rope_k_repeat=True, feat_sizes=(2, 2))).eval()
+    memory = draw(1, 8, arguments.get("kv_in_dim", 16)).float()
+    shapes = calls(attention.v_proj)
+    with torch.no_grad():
+        attention(draw(1, 4, 16).float(), memory, memory)
+    assert shapes == [tuple(memory.shape)]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_projected_first(dtype: torch.dtype, calls: Any) -> None:
+    attention = fill_(RoPEAttention(16, 1, kv_in_dim=4, feat_sizes=(2, 2)).to(dtype)).eval()
+    shapes = calls(attention.v_proj)
+    with torch.no_grad():
+        attention(draw(1, 4, 16).to(dtype), *[draw(1, 4, 4).to(dtype)] * 2)
+        attention.float()
+        with torch.autocast("cpu", torch.bfloat16):
+            attention(draw(1, 4, 16).float(), *[draw(1, 4, 4).float()] * 2)
+    assert shapes == [(1, 4, 4)] * 2
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_layer_of_the_memory_attention(calls: Any) -> None:
+    layer = fill_(MemoryAttentionLayer(d_model=16, dim_feedforward=32).to(DOUBLE)).eval()
+    memory = draw(1, 22, 64)
+    same(layer, draw(1, 9, 16), memory, pos=draw(1, 22, 64, seed=3), num_k_exclude_rope=4)
+    shapes = calls(layer.linear1)
+    with torch.no_grad():
+        layer(draw(1, 9, 16), memory, num_k_exclude_rope=4)
+    assert shapes == [(1, 1, 1, 16)] * 9 or shapes == [(1, 1, 16)] * 9
+
+
+def decoders() -> Iterator[tuple[nn.Module, dict[str, Any], nn.Module]]:
+    """Decoders, what they are called with beside prompts, and a layer that runs once for each piece."""
+    old = MaskDecoder(16, TwoWayTransformer(1, 16, 2, 32))
+    yield old, {"multimask_output": True}, old.transformer
+    new = SAM2MaskDecoder(
+        16, SAM2TwoWayTransformer(1, 16, 2, 32), use_high_res_features=True, pred_obj_scores=True
+    )
+    finer = [draw(1, 2, 12, 20, seed=7), draw(1, 4, 6, 10, seed=8)]
+    yield (
+        new,
+        {"multimask_output": False, "repeat_image": True, "high_res_features": finer},
+        new.transformer,
+    )
+
+
+@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize("decoder", [0, 1])
+@pytest.mark.parametrize("dense", [1, 5])
+@pytest.mark.parametrize("images", [1, 5])
+def test_prompts_of_a_decoder(decoder: int, dense: int, images: int, calls: Any) -> None:
+    module, named, transformer = list(decoders())[decoder]
+    module = fill_(module.to(DOUBLE)).eval()
+    given = (draw(images, 16, 3, 5), draw(1, 16, 3, 5, seed=1), draw(5, 2, 16), draw(dense, 16, 3, 5, seed=2))
+    same(module, *given, **named)
+    shapes = calls(transformer)
+    with torch.no_grad():
+        module(*given, **named)
+    assert [shape[0] for shape in shapes] == [1] * 5
+
+
+@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize("decoder", [0, 1])
+def test_maps_that_do_not_fit_the_prompts(decoder: int) -> None:
+    module, named, _ = list(decoders())[decoder]
+    module = module.to(DOUBLE).eval()
+    given = (draw(1, 16, 3, 5), draw(1, 16, 3, 5), draw(6, 2, 16), draw(5, 16, 3, 5))
+    with torch.no_grad(), pytest.raises(ValueError, match="dense_prompt_embeddings hold 5 maps for 6"):
+        module(*given, **named)
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_no_prompts() -> None:
+    module, named, _ = next(decoders())
+    module = module.to(DOUBLE).eval()
+    given = (draw(1, 16, 3, 5), draw(1, 16, 3, 5), draw(0, 2, 16), draw(1, 16, 3, 5))
+    with torch.no_grad():
+        masks, iou = module(*given, **named)
+    assert (tuple(masks.shape), tuple(iou.shape)) == ((0, 3, 12, 20), (0, 3))
+
+
+class Adapter(nn.Linear):
+    """Somebody else's layer."""
+
+
+def listen(block: nn.Module) -> None:
+    block.mlp.register_forward_hook(lambda *_: None)
+
+
+def listen_before(block: nn.Module) -> None:
+    block.attn.qkv.register_forward_pre_hook(lambda *_: None)
+
+
+def adapt(block: nn.Module) -> None:
+    block.attn.proj = fill_(Adapter(8, 8)).eval().requires_grad_(False)
+
+
+def replace_forward(block: nn.Module) -> None:
+    block.mlp.forward = lambda x: x
+
+
+def train_a_part(block: nn.Module) -> None:
+    block.attn.train()
+
+
+def other_weights(block: nn.Module) -> None:
+    class Packed(nn.Parameter):
+        pass
+
+    block.attn.qkv._parameters["weight"] = torch.Tensor._make_subclass(Packed, block.attn.qkv.weight.data)
+
+
+def train_weights(block: nn.Module) -> None:
+    block.norm1.weight.requires_grad_(True)
+
+
+REASONS = [listen, listen_before, adapt, replace_forward, train_a_part, other_weights, train_weights]
+
+
+@pytest.mark.parametrize("reason", [None, *REASONS], ids=lambda f: getattr(f, "__name__", "none"))
+def test_what_somebody_would_notice(reason: Callable[[nn.Module], None] | None) -> None:
+    block = MultiScaleBlock(8, 8, 2, window_size=2).eval().requires_grad_(False)
+    x = torch.zeros(1, 4, 4, 8)
+    if reason is not None:
+        reason(block)
+    assert fast_path_allowed(block, x) is (reason is None)
+
+
+def test_hooks_on_the_block_itself_are_called_once() -> None:
+    block = fill_(MultiScaleBlock(8, 8, 2, window_size=2)).eval().requires_grad_(False)
+    seen = []
+    block.register_forward_hook(lambda *_: seen.append(1))
+    assert fast_path_allowed(block, torch.zeros(1, 4, 4, 8))
+    block(torch.zeros(1, 4, 4, 8))
+    assert seen == [1]
+
+
+def test_hooks_on_every_module() -> None:
+    block = Attention(8, 2).eval().requires_grad_(False)
+    handle = register_module_forward_hook(lambda *_: None)
+    try:
+        assert not fast_path_allowed(block, torch.zeros(2))
+    finally:
+        handle.remove()
+    assert fast_path_allowed(block, torch.zeros(2))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+def test_tensors_that_are_watched() -> None:
+    block, x = Attention(8, 2).eval().requires_grad_(False), torch.zeros(1, 2, 8)
+    assert not fast_path_allowed(block, x.clone().requires_grad_())
+    assert not fast_path_allowed(block, x.to("meta"))
+    with forward_ad.dual_level():
+        assert not fast_path_allowed(block, forward_ad.make_dual(x, x))
+    allowed = []
+    torch.vmap(lambda row: allowed.append(fast_path_allowed(block, row)) or row)(x)
+    torch.func.jvp(lambda row: allowed.append(fast_path_allowed(block, row)) or row, (x,), (x,))
+    assert allowed == [False, False]
+    with torch.inference_mode():
+        assert fast_path_allowed(block, torch.zeros(2))
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@pytest.mark.usefixtures("small_pieces")
+def test_function_transforms_get_through() -> None:
+    block = fill_(MultiScaleBlock(8, 8, 2, window_size=2).to(DOUBLE)).eval().requires_grad_(False)
+    x = draw(3, 1, 4, 4, 8)
+    expected = torch.stack([block(item) for item in x])
+    torch.testing.assert_close(torch.vmap(block)(x), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_gradients_are_those_of_the_plain_path() -> None:
+    block = fill_(Block(8, 2, window_size=0, use_rel_pos=True, input_size=(4, 4)).to(DOUBLE)).eval()
+    x = draw(1, 4, 4, 8).requires_grad_()
+    found = torch.autograd.grad(block(x).square().sum(), [x, *block.parameters()])
+    with plain_paths():
+        expected = torch.autograd.grad(block(x).square().sum(), [x, *block.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def test_plain_paths_hold_in_this_thread_until_the_end() -> None:
+    block, x = Attention(8, 2).eval().requires_grad_(False), torch.zeros(2)
+    with plain_paths():
+        with plain_paths():
+            assert not fast_path_allowed(block, x)
+        assert not fast_path_allowed(block, x)
+    assert fast_path_allowed(block, x)
+    with pytest.raises(RuntimeError, match="out"), plain_paths():
+        raise RuntimeError("out")
+    assert fast_path_allowed(block, x)
