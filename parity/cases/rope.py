@@ -85,6 +85,21 @@ _ATTENTION = (
     ),
     Case(
         block="RoPEAttention",
+        name="memory_of_one_head",
+        why="the released kind: one head, and a memory with fewer channels than the keys that are made of it",
+        kwargs={
+            "embedding_dim": 16,
+            "num_heads": 1,
+            "kv_in_dim": 6,
+            "rope_k_repeat": True,
+            "feat_sizes": (4, 4),
+        },
+        inputs=_qkv(2, 16, 3 * 16 + 4, 16, 6),
+        call=forward(num_k_exclude_rope=4),
+        check=attention_chooses(),
+    ),
+    Case(
+        block="RoPEAttention",
         name="memory_without_pointers",
         why="two frames of memory and no excluded keys",
         kwargs={"embedding_dim": 8, "num_heads": 1, "rope_k_repeat": True, "feat_sizes": (4, 4)},

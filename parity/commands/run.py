@@ -4,8 +4,8 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 
 import torch
@@ -22,6 +22,15 @@ from parity.references import REFERENCES
 from parity.references.client import Client, WorkerError, interpreter
 from parity.runner import Job, jobs, run
 from parity.truths import TruthCache
+from samblocks.ops.fast_path import plain_paths
+from samblocks.ops.pieces import SMALLEST, cut_to
+
+PATHS: dict[str, Callable[[], AbstractContextManager[None]]] = {
+    "usual": nullcontext,
+    "plain": plain_paths,
+    "pieces": lambda: cut_to(SMALLEST),
+}
+"""What ours may do beside going through the layers one after the other."""
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -63,6 +72,12 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         help="working precision (default: float32 and float64)",
     )
     parser.add_argument(
+        "--paths",
+        choices=sorted(PATHS),
+        default="usual",
+        help="plain: ours takes no fast path; pieces: whatever can be cut is cut, as far as it goes",
+    )
+    parser.add_argument(
         "--references", type=Path, metavar="FOLDER", help="the references' environment (default: .references)"
     )
     parser.add_argument(
@@ -85,7 +100,7 @@ def _run(options: argparse.Namespace) -> int:
             work += _stages(options, stack)
         started = time.monotonic()
         strangers: list[outlier.Outlier] = []
-        with terminal.progress(len(work), sys.stderr) as advance:
+        with terminal.progress(len(work), sys.stderr) as advance, PATHS[options.paths]():
             rows = list(
                 run(
                     work,

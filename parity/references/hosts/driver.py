@@ -28,10 +28,39 @@ class Result:
     Args:
         masks: [N, H, W], bool where the driver decides itself, else logits.
         numbers: anything else that came out: scores, logits in low resolution.
+        logits: [N, H, W], what masks were decided by, as the distance from their threshold; None where the driver
+            does not let it be seen.
     """
 
     masks: Tensor
     numbers: tuple[Tensor, ...] = ()
+    logits: Tensor | None = None
+
+
+class HeardThreshold:
+    """A threshold of masks that remembers the logits it is compared with: the driver gives masks alone.
+
+    Args:
+        value: the threshold.
+    """
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+        self.heard: list[Tensor] = []
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Tensor:
+        """Compare logits with the number."""
+        logits, threshold = args
+        threshold.heard.append(logits - threshold.value)
+        result: Tensor = function(logits, threshold.value)
+        return result
+
+    def taken(self, like: Tensor) -> Tensor:
+        """Give the logits, less the threshold, that masks [N, H, W] were decided by, and forget all."""
+        found = [logits for logits in self.heard if logits.shape[-2:] == like.shape[-2:]]
+        self.heard = []
+        return torch.cat(found)
 
 
 @dataclass(frozen=True)

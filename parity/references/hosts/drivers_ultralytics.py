@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from parity.references import ultralytics_models
 from parity.references.hosts.driver import (
     OBJECTS,
     PROMPTS,
     Driver,
+    HeardThreshold,
     Result,
     Session,
     clicks,
@@ -54,24 +56,52 @@ def _image(class_name: str, variant: str, *, sam2: bool) -> Any:
             predictor.set_image(photograph()[..., ::-1].copy())  # blue first
             (found,) = predictor(points=clicks().tolist(), labels=[1] * PROMPTS)
             predictor.reset_image()
-            return Result(found.masks.data, (found.boxes.conf,))
+            masks = found.masks.data
+            return Result(masks, (found.boxes.conf,), model.mask_threshold.taken(masks))
 
+        model.mask_threshold = HeardThreshold(model.mask_threshold)
         if not sam2:
-            _balance(model, run)
+            _balance(model.mask_threshold, run)
         return Session(predictor, run, probe, for_probe(size, sam2=sam2))
 
     return make
 
 
-def _balance(model: Any, run: Callable[[], Result]) -> None:
-    """Set the threshold of a model's masks so that they are neither empty nor full: these weights give either."""
+def _balance(threshold: HeardThreshold, run: Callable[[], Result]) -> None:
+    """Set the threshold of masks so that they are neither empty nor full: these weights give either."""
     low, high = -16.0, 16.0
     for _ in range(12):
-        model.mask_threshold = (low + high) / 2
+        threshold.value = (low + high) / 2
         foreground = float(run().masks.float().mean())
         if 0.2 <= foreground <= 0.8:
             return
-        low, high = (model.mask_threshold, high) if foreground > 0.5 else (low, model.mask_threshold)
+        low, high = (threshold.value, high) if foreground > 0.5 else (low, threshold.value)
+
+
+class _HeardOverlaps:
+    """The step that gives each pixel to one object at most, which remembers what it decided by.
+
+    Args:
+        constrain: the step, from logits [N, 1, H, W] of N objects to new ones.
+        threshold: of the masks.
+    """
+
+    def __init__(self, constrain: Callable[[Tensor], Tensor], threshold: float) -> None:
+        self.constrain = constrain
+        self.threshold = threshold
+        self.heard: list[Tensor] = []
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        others = [torch.cat((logits[:i], logits[i + 1 :])).amax(0) for i in range(len(logits))]
+        # Above zero where the object is there and before all others.
+        self.heard.append(torch.minimum(logits - self.threshold, logits - torch.stack(others))[:, 0])
+        return self.constrain(logits)
+
+    def taken(self, like: Tensor) -> Tensor:
+        """Give by how much pixels of masks [N, H, W] are on their side, and forget all."""
+        found = [logits for logits in self.heard if logits.shape[-2:] == like.shape[-2:]]
+        self.heard = []
+        return torch.cat(found)
 
 
 def _video(version: str) -> Any:
@@ -93,8 +123,12 @@ def _video(version: str) -> Any:
             results = predictor(
                 source=path, points=[list(place) for place in OBJECTS], labels=[1] * len(OBJECTS), stream=True
             )
-            return Result(torch.cat([found.masks.data for found in results]))
+            masks = torch.cat([found.masks.data for found in results])
+            return Result(masks, (), overlaps.taken(masks))
 
+        overlaps = model._apply_non_overlapping_constraints = _HeardOverlaps(
+            model._apply_non_overlapping_constraints, model.mask_threshold
+        )
         return Session(model, run, probe_sam2, for_probe(size, sam2=True))
 
     return make

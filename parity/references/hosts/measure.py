@@ -101,16 +101,34 @@ def _flips(host: Result, ours: Result, threshold: float | None, failures: list[s
         return {"bits": False, "flipped": None, "difference": None}
     flipped = _masks(host, threshold) != _masks(ours, threshold)
     difference = None
-    if threshold is None:
+    logits, others = (_distances(result, threshold) for result in (host, ours))
+    if threshold is None and any(_undecided(result) for result in (host, ours)):
+        failures.append("the logits that were heard are not those that the masks follow from")
+    if logits is None or others is None:
         if bool(flipped.any()):
             failures.append("pixels flipped, and the driver gives no logits to judge them by")
     else:
-        difference = float((host.masks.double() - ours.masks.double()).abs().max())
-        scale = float(host.masks.double().abs().max())
-        distance = (host.masks.double() - threshold).abs()[flipped]
-        if difference > 1e-4 * scale or bool((distance > difference).any()):
+        difference = float((logits - others).abs().max())
+        scale = float(logits.abs().max())
+        if difference > 1e-4 * scale or bool((logits.abs()[flipped] > difference).any()):
             failures.append(f"logits differ by {difference:.1e} of {scale:.1e}")
     return {"bits": _equal(host, ours), "flipped": int(flipped.sum()), "difference": difference}
+
+
+def _distances(result: Result, threshold: float | None) -> Tensor | None:
+    """How far each pixel is from changing sides, in float64."""
+    if threshold is not None:
+        return result.masks.double() - threshold
+    return None if result.logits is None else result.logits.double()
+
+
+def _undecided(result: Result) -> bool:
+    """Whether a mask says other than its logits."""
+    if result.logits is None:
+        return False
+    if result.logits.shape != result.masks.shape:
+        return True
+    return bool((result.masks & (result.logits < 0) | ~result.masks & (result.logits > 0)).any())
 
 
 def _equal(a: Result, b: Result) -> bool:
