@@ -91,12 +91,15 @@ class MemoryAttentionLayer(nn.Module):
         queries = _add(layer_norm(self.norm2, tgt), query_pos, self.pos_enc_at_cross_attn_queries)
         keys = _add(memory, pos, self.pos_enc_at_cross_attn_keys)
         tgt = tgt + self.dropout2(self._attend_to_memory(queries, keys, memory, num_k_exclude_rope))
-        step = rows_at_once(tgt[:, :, None], self.dim_feedforward)
-        if step < tgt.shape[1] and fast_path_allowed(self, tgt):
-            return in_pieces(self._feed_forward, tgt, step)
         return self._feed_forward(tgt)
 
     def _feed_forward(self, x: Tensor) -> Tensor:
+        step = rows_at_once(x[:, :, None], self.dim_feedforward)
+        if step < x.shape[1] and fast_path_allowed(self, x):
+            return in_pieces(self._transform, x, step)
+        return self._transform(x)
+
+    def _transform(self, x: Tensor) -> Tensor:
         hidden = self.dropout(self.activation(linear(self.linear1, layer_norm(self.norm3, x))))
         out: Tensor = x + self.dropout3(linear(self.linear2, hidden))
         return out

@@ -93,7 +93,7 @@ class RoPEAttention(Attention):
         size = self._grid(queries)
         turned_keys = self._count_turned(queries, keys, num_k_exclude_rope)
         if self._values_are_narrow(q, k, v):
-            return self._gather_narrow(q, k, v, size, turned_keys)
+            return self._gather_narrow(q, k, v, self._tables(size, q), turned_keys)
         q, k, v = self._project(q, k, v)
         cos, sin = self._tables(size, q)
         q = rotate_pairs(q, cos, sin)
@@ -112,12 +112,13 @@ class RoPEAttention(Attention):
         projections = (self.q_proj, self.k_proj, self.v_proj, self.out_proj)
         return all(type(layer) is nn.Linear for layer in projections) and fast_path_allowed(self, q, k, v)
 
-    def _gather_narrow(self, q: Tensor, k: Tensor, v: Tensor, size: tuple[int, int], turned: int) -> Tensor:
+    def _gather_narrow(
+        self, q: Tensor, k: Tensor, v: Tensor, turns: tuple[Tensor, Tensor], turned: int
+    ) -> Tensor:
         q, k = linear(self.q_proj, q), linear(self.k_proj, k)
-        cos, sin = self._tables(size, q)
-        rotate_pairs_(q, cos, sin)
+        rotate_pairs_(q, *turns)
         if turned:
-            rotate_pairs_(k[:, :turned], cos, sin)
+            rotate_pairs_(k[:, :turned], *turns)
         return linear(self.out_proj, linear(self.v_proj, attend_narrow(q, k, v)))
 
     def _tables(self, size: tuple[int, int], like: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,6 +20,9 @@ _KNOWN = {
 """torch's own layers that may be called with a part of their input: in evaluation none looks beyond a pixel's
 surroundings, and none keeps anything."""
 
+_KNOWN_ELSEWHERE = {"transformers.activations.GELUActivation"}
+"""Layers of other libraries that a swap leaves inside ours and of which the same is true, by their full names."""
+
 _plain: ContextVar[bool] = ContextVar("samblocks_plain_paths", default=False)
 
 
@@ -107,4 +110,7 @@ def _is_plain(part: nn.Module, *, hooks_matter: bool) -> bool:
         return False
     if hooks_matter and (part._forward_hooks or part._forward_pre_hooks):
         return False
-    return type(part) in _KNOWN or type(part).__module__.startswith("samblocks.")
+    kind = type(part)
+    if kind in _KNOWN or kind.__module__.startswith("samblocks."):
+        return True
+    return f"{kind.__module__}.{kind.__qualname__}" in _KNOWN_ELSEWHERE

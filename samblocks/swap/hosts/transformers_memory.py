@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from samblocks import blocks
 from samblocks.models.memory import MemoryAttention as OurMemoryAttention
 from samblocks.models.memory import MemoryEncoder as OurMemoryEncoder
-from samblocks.ops.linear import linear
 from samblocks.ops.norm import layer_norm
 from samblocks.ops.rope import rotate_pairs
 from samblocks.swap.hosts.reading import made, reader, sizes
@@ -34,11 +33,15 @@ class RoPEAttention(blocks.RoPEAttention):
     ) -> tuple[Tensor, None]:
         """Attend: [B, P, N, C] to [B, P, M, C]."""
         cos, sin = (turns.reshape(-1, turns.shape[-1])[:, ::2] for turns in position_embeddings)
-        q, k, v = self._project(*(images_and_prompts(x) for x in (query, key, value)))
-        placed = k.shape[2] - num_k_exclude_rope
-        q = rotate_pairs(q, cos, sin)
-        k = torch.cat((rotate_pairs(k[:, :, :placed], cos, sin), k[:, :, placed:]), dim=2)
-        out = self._gather(q, k, v)
+        q, k, v = (images_and_prompts(x) for x in (query, key, value))
+        placed = k.shape[1] - num_k_exclude_rope
+        if self._values_are_narrow(q, k, v):
+            out = self._gather_narrow(q, k, v, (cos, sin), placed)
+        else:
+            q, k, v = self._project(q, k, v)
+            q = rotate_pairs(q, cos, sin)
+            k = torch.cat((rotate_pairs(k[:, :, :placed], cos, sin), k[:, :, placed:]), dim=2)
+            out = self._gather(q, k, v)
         return out.reshape(*query.shape[:2], *out.shape[1:]), None
 
 
@@ -79,9 +82,7 @@ class MemoryAttentionLayer(blocks.MemoryAttentionLayer):
         normed, placed = layer_norm(self.norm2, x), keys + key_point_embedding
         read = self.cross_attn_image(normed, placed, keys, rope_position_embeddings, num_k_exclude_rope)
         x = x + self.dropout2(read[0])
-        hidden = self.dropout(self.activation(linear(self.linear1, layer_norm(self.norm3, x))))
-        out: Tensor = x + self.dropout3(linear(self.linear2, hidden))
-        return out
+        return self._feed_forward(images_and_prompts(x)).reshape(x.shape)
 
 
 @reader("transformers.MemoryAttentionLayer")
