@@ -5,6 +5,7 @@ Nothing here imports an implementation; both sides run these very functions, eac
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -42,20 +43,23 @@ def _parts(library: Library, variant: str, side: int, *names: str) -> list[Any]:
 
 
 def _vit(library: Library) -> Run:
-    [encoder] = _parts(library, "sam_vit_b", 512, "image_encoder")
-    image = random("image", 1, 3, 512, 512)
+    [encoder] = _parts(library, "sam_vit_b", 1024, "image_encoder")
+    image = random("image", 1, 3, 1024, 1024)
     return lambda: encoder(image)
 
 
 def _hiera(library: Library) -> Run:
-    [encoder] = _parts(library, "sam2.1_hiera_tiny", 512, "image_encoder")
-    image = random("image", 1, 3, 512, 512)
+    [encoder] = _parts(library, "sam2.1_hiera_tiny", 1024, "image_encoder")
+    image = random("image", 1, 3, 1024, 1024)
     return lambda: encoder(image)
 
 
-def _decoder(library: Library) -> Run:
+def _decoder(library: Library, clicks: int = 1) -> Run:
     encoder, decoder = _parts(library, "sam_vit_b", 1024, "prompt_encoder", "mask_decoder")
-    points = (torch.tensor([[[300.0, 620.0]]]), torch.tensor([[1]]))
+    points = (
+        512 + 400 * random("clicks", clicks, 1, 2).clamp(-1, 1),
+        torch.ones(clicks, 1, dtype=torch.int32),
+    )
     embedding = random("embedding", 1, 256, 64, 64)
 
     def run() -> object:
@@ -72,9 +76,9 @@ def _decoder(library: Library) -> Run:
 
 
 def _memory_attention(library: Library) -> Run:
-    [attention] = _parts(library, "sam2.1_hiera_tiny", 512, "memory_attention")
-    current, code = random("current", 1024, 1, 256), random("code", 1024, 1, 256)
-    tokens = 7 * 1024 + 64
+    [attention] = _parts(library, "sam2.1_hiera_tiny", 1024, "memory_attention")
+    current, code = random("current", 4096, 1, 256), random("code", 4096, 1, 256)
+    tokens = 7 * 4096 + 64
     memory, memory_code = random("memory", tokens, 1, 64), random("memory_code", tokens, 1, 64)
     return lambda: attention(
         curr=current, memory=memory, curr_pos=code, memory_pos=memory_code, num_obj_ptr_tokens=64
@@ -82,14 +86,15 @@ def _memory_attention(library: Library) -> Run:
 
 
 def _track_step(library: Library) -> Run:
-    """The second frame of a video: encode the image, attend to one memory, decode, encode a memory."""
-    [model] = _parts(library, "sam2.1_hiera_tiny", 512, "")
-    frames = random("frames", 2, 3, 512, 512)
+    """The eighth frame of a video: encode the image, attend to seven memories, decode, encode a memory."""
+    [model] = _parts(library, "sam2.1_hiera_tiny", 1024, "")
+    frames = random("frames", 2, 3, 1024, 1024)
     known: dict[str, dict[int, Any]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
     click = {"point_coords": torch.tensor([[[200.0, 260.0]]]), "point_labels": torch.tensor([[1]])}
 
     def step(index: int) -> Any:
-        maps, codes, sizes = prepared(model, encoded(model, frames[index : index + 1], torch.float32), 1)
+        image = frames[min(index, 1)][None]
+        maps, codes, sizes = prepared(model, encoded(model, image, torch.float32), 1)
         return model.track_step(
             frame_idx=index,
             is_init_cond_frame=index == 0,
@@ -99,18 +104,21 @@ def _track_step(library: Library) -> Run:
             point_inputs=click if index == 0 else None,
             mask_inputs=None,
             output_dict=known,
-            num_frames=2,
+            num_frames=8,
         )
 
     with torch.no_grad():
-        known["cond_frame_outputs"][0] = step(0)
-    return lambda: step(1)
+        first = step(0)
+    known["cond_frame_outputs"][0] = first
+    known["non_cond_frame_outputs"].update(dict.fromkeys(range(1, 7), first))
+    return lambda: step(7)
 
 
 COMPONENTS = (
-    Component("ViT-B image encoder, image of 512", _vit),
-    Component("Hiera-T and neck, image of 512", _hiera),
+    Component("ViT-B image encoder, image of 1024", _vit),
+    Component("Hiera-T and neck, image of 1024", _hiera),
     Component("SAM prompts and decoder, one click", _decoder),
-    Component("memory attention, 7 memories of 32x32", _memory_attention),
-    Component("tracked frame, image of 512", _track_step),
+    Component("SAM prompts and decoder, 64 clicks", partial(_decoder, clicks=64)),
+    Component("memory attention, 7 memories of 64x64", _memory_attention),
+    Component("tracked frame with 7 memories, image of 1024", _track_step),
 )

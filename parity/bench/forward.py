@@ -17,6 +17,9 @@ from parity.bench.components import COMPONENTS
 from parity.references import boot
 from parity.references.client import WorkerError
 
+Measured = tuple[float, float]
+"""Seconds and bytes of a call."""
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -29,6 +32,7 @@ class Timing:
         ratio: median over the rounds of upstream's time by ours: above 1, ours is faster.
         low: smallest ratio of a round.
         high: largest.
+        memory: median over the rounds of the bytes that upstream's call takes at most, by ours.
     """
 
     name: str
@@ -37,6 +41,7 @@ class Timing:
     ratio: float
     low: float
     high: float
+    memory: float
 
 
 class Side:
@@ -56,8 +61,8 @@ class Side:
             env={**os.environ, "YOLO_OFFLINE": "1", "HF_HUB_OFFLINE": "1"},
         )
 
-    def tell(self, word: str) -> float:
-        """Send a line and wait for the seconds that come back."""
+    def tell(self, word: str) -> Measured:
+        """Send a line and wait for the seconds and bytes that come back."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
@@ -68,7 +73,8 @@ class Side:
         line = self._process.stdout.readline()
         if not line:
             raise WorkerError("a process of the forward benchmark ended early")
-        return float(line)
+        seconds, peak = line.split()
+        return float(seconds), float(peak)
 
     def __enter__(self) -> Self:
         return self
@@ -106,14 +112,15 @@ def compare(python: Path, rounds: int, threads: int) -> list[Timing]:
     return found
 
 
-def summary(name: str, pairs: list[tuple[float, float]]) -> Timing:
-    """What pairs of seconds, upstream's and ours, come to."""
-    ratios = [upstream / own for upstream, own in pairs]
+def summary(name: str, pairs: list[tuple[Measured, Measured]]) -> Timing:
+    """What pairs of seconds and bytes, upstream's and ours, come to."""
+    ratios = [upstream[0] / own[0] for upstream, own in pairs]
     return Timing(
         name,
-        median(upstream for upstream, _ in pairs),
-        median(own for _, own in pairs),
+        median(upstream[0] for upstream, _ in pairs),
+        median(own[0] for _, own in pairs),
         median(ratios),
         min(ratios),
         max(ratios),
+        median(upstream[1] / max(own[1], 1.0) for upstream, own in pairs),
     )

@@ -2,16 +2,18 @@
 
 import importlib
 import sys
-import time
 from typing import Any
 
 import torch
 
 from parity.bench.components import COMPONENTS
+from parity.bench.memory import measured
+from parity.large import give_back
 
 
 def serve(module: str, threads: int) -> None:
-    """Answer lines on standard input: a component's number makes it, `run` times one call of it.
+    """Answer lines on standard input: a component's number makes it, `run` measures one call
+    of it. Each answer is its seconds and its bytes at most beyond what was there.
 
     Args:
         module: the module whose `library()` is timed.
@@ -22,13 +24,13 @@ def serve(module: str, threads: int) -> None:
     library: Any = importlib.import_module(module).library()
     run: Any = None
     for line in sys.stdin:
-        word, seconds = line.strip(), 0.0
+        word, found = line.strip(), {"seconds": 0.0, "peak": 0.0}
         with torch.no_grad():
             if word == "run":
-                start = time.perf_counter()
-                run()
-                seconds = time.perf_counter() - start
+                give_back()  # so that the peak is the call's own
+                found = measured(run)
             else:
+                run = None  # what was made before goes first
                 run = COMPONENTS[int(word)].make(library)
                 run()  # the first call fills caches
-        print(seconds, file=answers, flush=True)
+        print(found["seconds"], found["peak"], file=answers, flush=True)

@@ -120,12 +120,15 @@ def loading(found: "Loading") -> Iterator[str]:
 
 def passes(timings: "list[Timing]") -> Iterator[str]:
     """The table about forward passes."""
-    yield "| forward pass | Meta's code | samblocks | Meta's time by ours (lowest, highest round) |"
-    yield "|---|---|---|---|"
+    yield (
+        "| forward pass | Meta's code | samblocks | Meta's time by ours (lowest, highest round) "
+        "| Meta's peak memory by ours |"
+    )
+    yield "|---|---|---|---|---|"
     for timing in timings:
         yield (
             f"| {timing.name} | {timing.upstream:.2f} s | {timing.ours:.2f} s "
-            f"| {timing.ratio:.2f} ({timing.low:.2f}, {timing.high:.2f}) |"
+            f"| {timing.ratio:.2f} ({timing.low:.2f}, {timing.high:.2f}) | {timing.memory:.2f} |"
         )
 
 

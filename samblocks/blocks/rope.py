@@ -105,7 +105,9 @@ class RoPEAttention(Attention):
 
     def _values_are_narrow(self, q: Tensor, k: Tensor, v: Tensor) -> bool:
         """Whether to gather values as they come and to project what was gathered, as for SAM 2's memory."""
-        if self.num_heads > 1 or self.kv_in_dim >= self.internal_dim or not q.shape[1] or not k.shape[1]:
+        if torch.compiler.is_compiling() or self.num_heads > 1 or self.kv_in_dim >= self.internal_dim:
+            return False
+        if not q.shape[1] or not k.shape[1] or len(q) != len(k) or k.shape[:2] != v.shape[:2]:
             return False
         if q.dtype not in (torch.float32, torch.float64) or torch.is_autocast_enabled("cpu"):
             return False

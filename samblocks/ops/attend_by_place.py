@@ -51,13 +51,12 @@ def attend_by_place(
     """
     if form != "fused":
         return attend_in_steps(q, k, v, form=form, biases=(rows, columns), summed=summed, scale=scale)
-    sizes = piece_sizes()
     batch, heads, height, width = rows.shape[:4]
     a_row = width * k.shape[2] * q.element_size()
-    whole = batch * heads * height * a_row <= sizes.left_whole
-    if whole or not tensors_allow(q, k, v, rows, columns):
+    size = batch * heads * height * a_row
+    if not tensors_allow(q, k, v, rows, columns) or size <= piece_sizes().left_whole:
         return attend(q, k, v, bias=(rows + columns).reshape(*q.shape[:3], k.shape[2]), scale=scale)
-    step = min(height, max(1, sizes.scores // a_row))
+    step = min(height, max(1, piece_sizes().scores // a_row))
     out = q.new_empty(*q.shape[:3], v.shape[3])
     held = q.new_empty(step, *rows.shape[3:5], columns.shape[5])
     for item, head in itertools.product(range(batch), range(heads)):

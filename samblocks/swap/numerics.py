@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from samblocks.blocks import Attention, LayerNorm2d, REAttention, RoPEAttention
 from samblocks.models.tiny_vit_blocks import Attention as TinyViTAttention
+from samblocks.ops.fast_path import plain_paths
 from samblocks.swap.catalog import counterpart, library_of
 
 _Probe = Callable[[Any, Callable[..., Tensor]], tuple[Tensor, ...]]
@@ -89,7 +90,7 @@ def _alike(
     for module, _ in flags:
         module.training = False
     try:
-        with torch.no_grad():
+        with torch.no_grad(), plain_paths():
             inputs = probe(host, draw)
             expected = host.forward(*inputs)
             found = []

@@ -330,3 +330,20 @@ def test_plain_paths_hold_in_this_thread_until_the_end() -> None:
     with pytest.raises(RuntimeError, match="out"), plain_paths():
         raise RuntimeError("out")
     assert fast_path_allowed(block, x)
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_graphs_hold_the_plain_path() -> None:
+    """One graph, and no guard on the size of the batch: sizes of pieces are nothing that a graph depends on."""
+    batch = torch.export.Dim("batch", min=1, max=64)
+    for block, shape in (
+        (MultiScaleBlock(8, 16, 2, q_stride=(2, 2), window_size=4), (2, 8, 8, 8)),
+        (Block(8, 2, use_rel_pos=True, input_size=(4, 4)), (2, 4, 4, 8)),
+    ):
+        fill_(block.to(DOUBLE)).eval().requires_grad_(False)
+        program = torch.export.export(block, (draw(*shape),), dynamic_shapes=({0: batch},))
+        torch._dynamo.reset()
+        compiled = torch.compile(block, backend="eager", fullgraph=True)
+        for x in (draw(*shape), draw(5, *shape[1:])):
+            torch.testing.assert_close(program.module()(x), block(x), rtol=1e-12, atol=1e-12)
+            torch.testing.assert_close(compiled(x), block(x), rtol=1e-12, atol=1e-12)
