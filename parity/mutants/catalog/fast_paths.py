@@ -20,8 +20,8 @@ MUTANTS = (
     ),
     _ROPE(
         name="pointers_turned_in_place",
-        old="rotate_pairs_(k[:, :turned], cos, sin)",
-        new="rotate_pairs_(k[:, -turned:], cos, sin)",
+        old="rotate_pairs_(k[:, :turned], *turns)",
+        new="rotate_pairs_(k[:, -turned:], *turns)",
         why="pointers come last, and have no place",
     ),
     _NARROW(
