@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, is_dataclass
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,9 @@ BOUND = 2.0
 """How many times the host's own error ours may be."""
 
 _ORDER = ("EXACT", "NOISE", "WITHIN", "INCOMPARABLE", "DIVERGED")
+_MANY = 256
+"""Numbers of an output from which on its error is no matter of luck."""
+
 _LARGEST = 4 << 30
 """Bytes that a copy of the model in float64 may have."""
 
@@ -33,7 +37,7 @@ class OutputVerdict:
     Args:
         output: where it is in what the model returns.
         verdict: EXACT (equal bits), WITHIN (our error is at most twice the host's), NOISE (the host's error is
-            below rounding, ours is not above twice that), DIVERGED, or INCOMPARABLE.
+            below rounding, or on a few numbers below its usual one, and ours not above twice that), DIVERGED, or INCOMPARABLE.
         ratio: our error over the host's, both against float64; None where there is no such run.
         relative: the largest difference over the largest value; None for equal bits and for other than floats.
         flipped: elements that differ, of outputs that are not floating-point.
@@ -102,14 +106,22 @@ def verify(report: SwapReport, inputs: tuple[Any, ...], run: Callable[..., Any] 
                 report.apply()
             else:
                 report.undo()
-    rows = [judge(name, ours.get(name), tensor, truth.get(name), why) for name, tensor in host.items()]
+    usual = _usual_error(host, truth)
+    rows = [judge(name, ours.get(name), tensor, truth.get(name), why, usual) for name, tensor in host.items()]
     rows += [
         OutputVerdict(name, "INCOMPARABLE", cause="only after the swap") for name in ours if name not in host
     ]
     return Verification(tuple(rows))
 
 
-def judge(name: str, ours: Tensor | None, host: Tensor, truth: Tensor | None, why: str = "") -> OutputVerdict:
+def judge(
+    name: str,
+    ours: Tensor | None,
+    host: Tensor,
+    truth: Tensor | None,
+    why: str = "",
+    usual: float = 0.0,
+) -> OutputVerdict:
     """Judge one output.
 
     Args:
@@ -118,6 +130,8 @@ def judge(name: str, ours: Tensor | None, host: Tensor, truth: Tensor | None, wh
         host: before the swap.
         truth: the host's in float64, None where there is none.
         why: why there is none.
+        usual: the host's relative error elsewhere, by which outputs of a few numbers are judged where their own
+            is smaller: on so few it is a matter of luck.
     """
     if ours is None:
         return OutputVerdict(name, "INCOMPARABLE", cause="only before the swap")
@@ -139,12 +153,23 @@ def judge(name: str, ours: Tensor | None, host: Tensor, truth: Tensor | None, wh
     if truth is None or truth.shape != host.shape:
         verdict = "WITHIN" if relative <= 64 * epsilon else "DIVERGED"
         return OutputVerdict(name, verdict, relative=relative, cause=f"by the relative difference: {why}")
-    floor = epsilon / 2 * _rms(truth)
+    floor = max(epsilon / 2, usual if host.numel() < _MANY else 0.0) * _rms(truth)
     own, theirs = _rms(ours.double() - truth), _rms(host.double() - truth)
     scale = max(theirs, floor)
     ratio = own / scale if scale > 0 else math.inf
     verdict = "DIVERGED" if not ratio <= BOUND else "NOISE" if theirs < floor else "WITHIN"
     return OutputVerdict(name, verdict, ratio, relative)
+
+
+def _usual_error(host: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> float:
+    """The host's relative error, the median over its outputs of many numbers; 0 where there are none."""
+    found = [
+        _rms(tensor.double() - truth[name]) / (_rms(truth[name]) or 1.0)
+        for name, tensor in host.items()
+        if name in truth and truth[name].shape == tensor.shape and tensor.is_floating_point()
+        if tensor.numel() >= _MANY and bool(tensor.isfinite().all())
+    ]
+    return median(found) if found else 0.0
 
 
 def flat(value: Any, path: str = "out") -> Iterator[tuple[str, Tensor]]:

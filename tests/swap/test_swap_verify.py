@@ -103,6 +103,12 @@ def test_judging_single_outputs():
     assert judge("x", a.double(), a, None).verdict == "INCOMPARABLE"
     assert judge("x", a * torch.nan, a * torch.nan, None).verdict == "EXACT"
     assert judge("x", a * torch.nan, a, None).verdict == "DIVERGED"
+    few, exact = torch.tensor([1.0]), torch.tensor([1.0], dtype=torch.float64)
+    assert judge("x", few + 4e-7, few, exact).verdict == "DIVERGED"  # the host's one number is exact by luck
+    assert judge("x", few + 4e-7, few, exact, usual=3e-7).verdict == "NOISE"
+    assert judge("x", few + 4e-6, few, exact, usual=3e-7).verdict == "DIVERGED"
+    many = a.repeat(256)
+    assert judge("x", many * (1 + 4e-7), many, many.double(), usual=3e-7).verdict == "DIVERGED"
     flipped = judge("x", a > 1, a > 2, None)
     assert (flipped.verdict, flipped.flipped) == ("DIVERGED", 1)
     assert judge("x", a + 1e-7, a, a.double()).verdict in ("NOISE", "WITHIN")
