@@ -37,7 +37,8 @@ class OutputVerdict:
     Args:
         output: where it is in what the model returns.
         verdict: EXACT (equal bits), WITHIN (our error is at most twice the host's), NOISE (the host's error is
-            below rounding, or on a few numbers below its usual one, and ours not above twice that), DIVERGED, or INCOMPARABLE.
+            below rounding, or on a few numbers below its usual one, and ours not above twice that), DIVERGED,
+            or INCOMPARABLE.
         ratio: our error over the host's, both against float64; None where there is no such run.
         relative: the largest difference over the largest value; None for equal bits and for other than floats.
         flipped: elements that differ, of outputs that are not floating-point.
