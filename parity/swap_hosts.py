@@ -23,7 +23,14 @@ HOSTS = {
 
 
 def drive(
-    host: str, python: Path, *, size: int = 256, repeats: int = 3, threads: int = 1, only: str = ""
+    host: str,
+    python: Path,
+    *,
+    size: int = 256,
+    repeats: int = 3,
+    threads: int = 1,
+    only: str = "",
+    paths: str = "usual",
 ) -> Iterator[dict[str, Any]]:
     """Measure the drivers of one library.
 
@@ -34,6 +41,7 @@ def drive(
         repeats: how often each side is timed.
         threads: number of threads of the process.
         only: measure only drivers whose names hold this.
+        paths: what ours may do, a key of `parity.paths.PATHS`.
 
     Yields:
         What `parity.references.hosts.measure` found, driver by driver. Where the process ends too soon, the last
@@ -48,6 +56,7 @@ def drive(
         "threads": threads,
         "only": only,
         "prefix": prefix,
+        "paths": paths,
     }
     with tempfile.TemporaryDirectory(prefix="parity-") as scratch:
         log = Path(scratch) / "log"

@@ -4,8 +4,8 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -17,20 +17,12 @@ from parity.commands import files
 from parity.compare import Comparison, Verdict
 from parity.errors import UsageError
 from parity.judging import Row
+from parity.paths import PATHS
 from parity.precision import PRECISIONS
 from parity.references import REFERENCES
 from parity.references.client import Client, WorkerError, interpreter
 from parity.runner import Job, jobs, run
 from parity.truths import TruthCache
-from samblocks.ops.fast_path import plain_paths
-from samblocks.ops.pieces import SMALLEST, cut_to
-
-PATHS: dict[str, Callable[[], AbstractContextManager[None]]] = {
-    "usual": nullcontext,
-    "plain": plain_paths,
-    "pieces": lambda: cut_to(SMALLEST),
-}
-"""What ours may do beside going through the layers one after the other."""
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from parity.errors import UsageError
+from parity.paths import PATHS
 from parity.references.client import interpreter
 from parity.swap_hosts import HOSTS, drive
 
@@ -29,6 +30,12 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.add_argument("--size", type=int, default=256, help="side of the models' images (default 256)")
     parser.add_argument("--repeats", type=int, default=3, help="times each side is measured (default 3)")
     parser.add_argument("--threads", type=int, default=1, help="threads of the process (default 1)")
+    parser.add_argument(
+        "--paths",
+        choices=sorted(PATHS),
+        default="usual",
+        help="plain: ours takes no fast path, so that results keep their bits; pieces: all that can be cut is cut",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything as JSON")
     parser.add_argument(
         "--references", type=Path, metavar="FOLDER", help="the references' environment (default: .references)"
@@ -55,6 +62,7 @@ def _swap(options: argparse.Namespace) -> int:
             repeats=options.repeats,
             threads=options.threads,
             only=options.driver,
+            paths=options.paths,
         ):
             rows.append(row)
             print(_shown(row), flush=True)

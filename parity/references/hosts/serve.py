@@ -11,11 +11,12 @@ from importlib import import_module, metadata
 
 import torch
 
+from parity.paths import PATHS
 from parity.references import torchvision_operators
 from parity.references.hosts.measure import measure
 
 
-def serve(module: str, size: int, repeats: int, threads: int, only: str, prefix: str) -> None:
+def serve(module: str, size: int, repeats: int, threads: int, only: str, prefix: str, paths: str) -> None:
     """Measure the drivers of one file.
 
     Args:
@@ -25,6 +26,7 @@ def serve(module: str, size: int, repeats: int, threads: int, only: str, prefix:
         threads: number of threads that torch may use.
         only: a part of the drivers' names; all if empty.
         prefix: how their names begin.
+        paths: what ours may do, a key of `parity.paths.PATHS`.
     """
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints goes to standard error
@@ -38,7 +40,8 @@ def serve(module: str, size: int, repeats: int, threads: int, only: str, prefix:
         row: dict[str, object] = {"library": driver.library, "driver": driver.name}
         try:
             row["versions"] = {name: metadata.version(name) for name in (*driver.packages, "torch")}
-            row |= measure(driver, size, repeats)
+            with PATHS[paths]():
+                row |= measure(driver, size, repeats)
         except metadata.PackageNotFoundError as error:
             row["missing"] = str(error)
         except Exception as error:
