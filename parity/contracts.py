@@ -8,6 +8,7 @@ import copy
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import torch
@@ -145,7 +146,9 @@ def threads(cases: Sequence[Case]) -> Iterator[str]:
                 alone[case.id] = outputs
         _needs(bool(alone))
         work = [case for case in cases if case.id in alone for _ in range(4 if len(alone) == 1 else 2)]
-        with ThreadPoolExecutor(4) as pool:
+        workers = min(4, len(work))
+        # All begin at once: on a busy machine the first would be done before the last is there.
+        with ThreadPoolExecutor(workers, initializer=Barrier(workers).wait) as pool:
             results = list(pool.map(lambda case: _run(case, shared, case.tensors(), torch.float32), work))
     for case, result in zip(work, results, strict=True):
         for path in _differences(alone[case.id], result):

@@ -74,7 +74,7 @@ class Faulty(nn.Module):
             x = (x * self.kept).to(x.dtype)
         if self.fault == "keeps its input while it works":
             self.kept = x
-            time.sleep(0.01)
+            time.sleep(0.05)
             x = self.kept
         if self.fault == "mixes the batch":
             x = x + x.mean(dim=0)
