@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from samblocks.blocks.common import MLP, drop_path_or_nothing
 from samblocks.ops.attend import attend
 from samblocks.ops.attend_in_steps import Form
-from samblocks.ops.fast_path import fast_path_allowed
 from samblocks.ops.linear import linear
 from samblocks.ops.norm import layer_norm
 from samblocks.ops.pieces import in_pieces, rows_at_once
@@ -184,10 +183,7 @@ class MultiScaleBlock(nn.Module):
                 f"x must be at least q_stride {tuple(self.q_stride)} high and wide, "
                 f"but its shape is {tuple(x.shape)}"
             )
-        rows = self._rows_at_once(x)
-        if rows < x.shape[1] and fast_path_allowed(self, x):
-            return in_pieces(self._transform, x, rows)
-        return self._transform(x)
+        return in_pieces(self, self._transform, x, self._rows_at_once(x))
 
     def _rows_at_once(self, x: Tensor) -> int:
         """How many rows go through the whole block at a time: windows do not look at each other."""

@@ -3,7 +3,6 @@
 from torch import Tensor, nn
 
 from samblocks.blocks.rope import RoPEAttention
-from samblocks.ops.fast_path import fast_path_allowed
 from samblocks.ops.linear import linear
 from samblocks.ops.norm import layer_norm
 from samblocks.ops.pieces import in_pieces, rows_at_once
@@ -94,10 +93,7 @@ class MemoryAttentionLayer(nn.Module):
         return self._feed_forward(tgt)
 
     def _feed_forward(self, x: Tensor) -> Tensor:
-        step = rows_at_once(x[:, :, None], self.dim_feedforward)
-        if step < x.shape[1] and fast_path_allowed(self, x):
-            return in_pieces(self._transform, x, step)
-        return self._transform(x)
+        return in_pieces(self, self._transform, x, rows_at_once(x[:, :, None], self.dim_feedforward))
 
     def _transform(self, x: Tensor) -> Tensor:
         hidden = self.dropout(self.activation(linear(self.linear1, layer_norm(self.norm3, x))))

@@ -92,10 +92,16 @@ class RoPEAttention(Attention):
         queries, keys = q.shape[-2], k.shape[-2]
         size = self._grid(queries)
         turned_keys = self._count_turned(queries, keys, num_k_exclude_rope)
+        return self._attend_turned(q, k, v, self._tables(size, q), turned_keys)
+
+    def _attend_turned(
+        self, q: Tensor, k: Tensor, v: Tensor, turns: tuple[Tensor, Tensor], turned_keys: int
+    ) -> Tensor:
+        """Attend, with all queries and the first keys turned by cosines and sines: [B, N, C]."""
         if self._values_are_narrow(q, k, v):
-            return self._gather_narrow(q, k, v, self._tables(size, q), turned_keys)
+            return self._gather_narrow(q, k, v, turns, turned_keys)
         q, k, v = self._project(q, k, v)
-        cos, sin = self._tables(size, q)
+        (cos, sin), keys = turns, k.shape[2]
         q = rotate_pairs(q, cos, sin)
         if turned_keys == keys:
             k = rotate_pairs(k, cos, sin)

@@ -9,7 +9,6 @@ from samblocks.blocks.common import MLPBlock
 from samblocks.ops.attend import attend, merge_heads
 from samblocks.ops.attend_by_place import attend_by_place
 from samblocks.ops.attend_in_steps import Form
-from samblocks.ops.fast_path import fast_path_allowed
 from samblocks.ops.linear import linear
 from samblocks.ops.norm import layer_norm
 from samblocks.ops.pieces import in_pieces, rows_at_once
@@ -159,13 +158,10 @@ class Block(nn.Module):
         Returns:
             The transformed map: [B, H, W, C].
         """
-        side = self.window_size
-        rows = rows_at_once(x, 4 * x.shape[-1], max(side, 1))
-        if rows >= x.shape[1] or not fast_path_allowed(self, x):
-            return self._feed_forward(self._attend(x))
-        if side > 0:  # windows do not look at each other
-            return in_pieces(lambda part: self._feed_forward(self._attend(part)), x, rows)
-        return in_pieces(self._feed_forward, self._attend(x), rows)
+        rows = rows_at_once(x, 4 * x.shape[-1], max(self.window_size, 1))
+        if self.window_size > 0:  # windows do not look at each other
+            return in_pieces(self, lambda part: self._feed_forward(self._attend(part)), x, rows)
+        return in_pieces(self, self._feed_forward, self._attend(x), rows)
 
     def _attend(self, x: Tensor) -> Tensor:
         shortcut = x

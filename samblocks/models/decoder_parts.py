@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from samblocks.blocks import MLP, LayerNorm2d
+from samblocks.ops.fast_path import fast_path_allowed
+from samblocks.ops.pieces import prompts_at_once
 
 
 def for_prompts(name: str, maps: Tensor, prompts: int) -> Tensor:
@@ -28,18 +30,22 @@ def for_prompts(name: str, maps: Tensor, prompts: int) -> Tensor:
 
 
 def decode_in_pieces(
-    decode: Callable[..., tuple[Tensor, ...]], step: int, *inputs: Tensor
+    decoder: nn.Module, decode: Callable[..., tuple[Tensor, ...]], *inputs: Tensor
 ) -> tuple[Tensor, ...]:
     """Decode some prompts at a time: they do not look at each other, and each has a copy of the image's map.
 
     Args:
-        decode: from a part of the inputs to outputs for as many prompts.
-        step: prompts b of a piece; the last one may have fewer.
-        *inputs: [B, ...], all for the same prompts.
+        decoder: whose layers are called, for `fast_path_allowed`.
+        decode: from the inputs, or a part of each, to outputs for as many prompts.
+        *inputs: [B, ...], all for the same prompts; the second one is the image's map, [B, C, H, W].
 
     Returns:
         The outputs for all prompts: [B, ...].
     """
+    prompts, maps = inputs[:2]
+    step = prompts_at_once(len(prompts), maps)
+    if step >= len(prompts) or not fast_path_allowed(decoder, *inputs):
+        return decode(*inputs)
     done = [decode(*some) for some in zip(*(torch.split(x, step) for x in inputs), strict=True)]
     return tuple(torch.cat(parts) for parts in zip(*done, strict=True))
 

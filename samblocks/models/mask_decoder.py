@@ -12,8 +12,6 @@ from samblocks.models.decoder_parts import (
     make_upscaling,
     multiply_out,
 )
-from samblocks.ops.fast_path import fast_path_allowed
-from samblocks.ops.pieces import prompts_at_once
 
 
 class MaskDecoder(nn.Module):
@@ -127,11 +125,8 @@ class MaskDecoder(nn.Module):
             for_prompts("image_pe", image_pe, prompts),
             for_prompts("dense_prompt_embeddings", dense_prompt_embeddings, prompts),
         )
-        step = prompts_at_once(prompts, image_embeddings)
-        if prompts > step and fast_path_allowed(self, *inputs):
-            masks, iou = decode_in_pieces(self._decode, step, *inputs)
-            return masks, iou
-        return self._decode(*inputs)
+        masks, iou = decode_in_pieces(self, self._decode, *inputs)
+        return masks, iou
 
     def _decode(
         self, prompts: Tensor, images: Tensor, places: Tensor, dense: Tensor

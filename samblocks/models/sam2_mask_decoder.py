@@ -14,9 +14,7 @@ from samblocks.models.decoder_parts import (
     make_upscaling,
     multiply_out,
 )
-from samblocks.ops.fast_path import fast_path_allowed
 from samblocks.ops.linear import linear
-from samblocks.ops.pieces import prompts_at_once
 
 
 class SAM2MaskDecoder(nn.Module):
@@ -195,11 +193,8 @@ class SAM2MaskDecoder(nn.Module):
             for_prompts("dense_prompt_embeddings", dense_prompt_embeddings, prompts),
             *(for_prompts("high_res_features", maps, prompts) for maps in finer),
         )
-        step = prompts_at_once(prompts, image_embeddings)
-        if prompts > step and fast_path_allowed(self, *inputs):
-            masks, iou, mask_tokens, score = decode_in_pieces(self._decode, step, *inputs)
-            return masks, iou, mask_tokens, score
-        return self._decode(*inputs)
+        masks, iou, mask_tokens, score = decode_in_pieces(self, self._decode, *inputs)
+        return masks, iou, mask_tokens, score
 
     def _decode(
         self, sparse: Tensor, images: Tensor, places: Tensor, dense: Tensor, *finer: Tensor

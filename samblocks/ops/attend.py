@@ -1,7 +1,5 @@
 """The one place where attention is computed."""
 
-from collections.abc import Sequence
-
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -48,7 +46,7 @@ def attend(
     k: Tensor,
     v: Tensor,
     *,
-    bias: Tensor | Sequence[Tensor] | None = None,
+    bias: Tensor | None = None,
     dropout_p: float = 0.0,
     scale: float | None = None,
     form: Form = "fused",
@@ -63,8 +61,7 @@ def attend(
         dropout_p: probability with which an attention weight is dropped. The caller sees to it that this
             is 0 outside training.
         scale: factor of the dot products; 1/√d if None.
-        form: the order of operations; any but "fused" is written out, for the bits of other libraries, and
-            takes biases as `attend_in_steps` does.
+        form: the order of operations; any but "fused" is written out, for the bits of other libraries.
 
     Returns:
         The weighted values: [B, h, N, e].
@@ -75,7 +72,7 @@ def attend(
         >>> attend(q, k, torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]])).tolist()
         [[[[2.0, 4.0]]]]
     """
-    if form == "fused" and not isinstance(bias, Sequence):
+    if form == "fused":
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout_p, scale=scale)
-    biases = () if bias is None else (bias,) if isinstance(bias, Tensor) else bias
+    biases = () if bias is None else (bias,)
     return attend_in_steps(q, k, v, form=form, biases=biases, dropout_p=dropout_p, scale=scale)

@@ -62,7 +62,7 @@ def attend_in_steps(
     factor = q.shape[-1] ** -0.5 if scale is None else scale
     if dropout_p > 0.0 or not tensors_allow(q, k, v, *biases, devices=("cpu", "cuda")):
         scores = _scores(queries, keys, form, factor)
-        for bias in [sum(flat[1:], flat[0])] if summed and flat else flat:
+        for bias in _added(flat, summed):
             scores = (_spread(scores, flat) + bias).reshape(scores.shape)
         weights = F.dropout(scores.softmax(dim=-1), dropout_p)
         return (weights @ values).reshape(batch, heads, *out_shape)
@@ -70,7 +70,7 @@ def attend_in_steps(
     for some, places, tokens in _pieces(queries, keys, flat):
         scores = _scores(queries[some, tokens], keys[some], form, factor)
         terms = [bias[some, places] for bias in flat]
-        for term in [sum(terms[1:], terms[0])] if summed and terms else terms:
+        for term in _added(terms, summed):
             _spread(scores, terms).add_(term)
         out[some, tokens] = torch.softmax(scores, -1, out=scores) @ values[some]
     return out.reshape(batch, heads, *out_shape)
@@ -93,6 +93,11 @@ def _pieces(queries: Tensor, keys: Tensor, biases: Sequence[Tensor]) -> Iterator
             part = slice(place, place + step) if step < places else slice(None)
             tokens_there = slice(place * each, (place + step) * each)
             yield slice(head, head + at_once), part, tokens_there
+
+
+def _added(biases: Sequence[Tensor], summed: bool) -> Sequence[Tensor]:
+    """What is added to the scores, one after the other."""
+    return [sum(biases[1:], biases[0])] if summed and biases else biases
 
 
 def _scores(q: Tensor, k: Tensor, form: Form, scale: float) -> Tensor:

@@ -11,7 +11,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from samblocks.ops.fast_path import fast_path_allowed
 
 
 @dataclass(frozen=True)
@@ -122,10 +124,11 @@ def prompts_at_once(prompts: int, x: Tensor) -> int:
     return step if prompts >= 2 * step else max(prompts, 1)
 
 
-def in_pieces(function: Callable[[Tensor], Tensor], x: Tensor, step: int) -> Tensor:
-    """Apply a function to some rows at a time.
+def in_pieces(module: nn.Module, function: Callable[[Tensor], Tensor], x: Tensor, step: int) -> Tensor:
+    """Apply a function to some rows at a time, or to all where that would be noticed.
 
     Args:
+        module: whose layers the function calls, for `fast_path_allowed`.
         function: from rows of a map, [B, h, ...], to rows of the result; to as many, or to the same part of
             them for each piece. What it returns is copied.
         x: [B, H, ...]
@@ -135,10 +138,11 @@ def in_pieces(function: Callable[[Tensor], Tensor], x: Tensor, step: int) -> Ten
         The result for all rows: [B, H', ...].
 
     Examples:
-        >>> in_pieces(lambda rows: rows * 2, torch.ones(1, 5, 1, 1), step=2).flatten().tolist()
+        >>> layer = nn.Identity().eval()
+        >>> in_pieces(layer, lambda rows: layer(rows) * 2, torch.ones(1, 5, 1, 1), step=2).flatten().tolist()
         [2.0, 2.0, 2.0, 2.0, 2.0]
     """
-    if step >= x.shape[1]:
+    if step >= x.shape[1] or not fast_path_allowed(module, x):
         return function(x)
     first = function(x[:, :step])
     rows = first.shape[1]

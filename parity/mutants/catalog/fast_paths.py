@@ -57,7 +57,7 @@ MUTANTS = (
         block="Block",
         name="cut_through_windows",
         file="samblocks/blocks/vit.py",
-        old="rows_at_once(x, 4 * x.shape[-1], max(side, 1))",
+        old="rows_at_once(x, 4 * x.shape[-1], max(self.window_size, 1))",
         new="rows_at_once(x, 4 * x.shape[-1])",
         why="windows must stay together",
     ),

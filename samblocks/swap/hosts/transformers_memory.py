@@ -11,7 +11,6 @@ from samblocks import blocks
 from samblocks.models.memory import MemoryAttention as OurMemoryAttention
 from samblocks.models.memory import MemoryEncoder as OurMemoryEncoder
 from samblocks.ops.norm import layer_norm
-from samblocks.ops.rope import rotate_pairs
 from samblocks.swap.hosts.reading import made, reader, sizes
 from samblocks.swap.hosts.transformers_blocks import form_of, images_and_prompts, plain_sine
 
@@ -34,14 +33,7 @@ class RoPEAttention(blocks.RoPEAttention):
         """Attend: [B, P, N, C] to [B, P, M, C]."""
         cos, sin = (turns.reshape(-1, turns.shape[-1])[:, ::2] for turns in position_embeddings)
         q, k, v = (images_and_prompts(x) for x in (query, key, value))
-        placed = k.shape[1] - num_k_exclude_rope
-        if self._values_are_narrow(q, k, v):
-            out = self._gather_narrow(q, k, v, (cos, sin), placed)
-        else:
-            q, k, v = self._project(q, k, v)
-            q = rotate_pairs(q, cos, sin)
-            k = torch.cat((rotate_pairs(k[:, :, :placed], cos, sin), k[:, :, placed:]), dim=2)
-            out = self._gather(q, k, v)
+        out = self._attend_turned(q, k, v, (cos, sin), k.shape[1] - num_k_exclude_rope)
         return out.reshape(*query.shape[:2], *out.shape[1:]), None
 
 
