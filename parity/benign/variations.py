@@ -11,8 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from parity.case import Case, call_block
 from parity.execute import Outcome, execute
 from parity.own import library
-from samblocks.ops.fast_path import plain_paths
-from samblocks.ops.pieces import SMALLEST, cut_to
+from parity.paths import PATHS
 
 Inputs = Mapping[str, Tensor]
 
@@ -110,8 +109,8 @@ VARIATIONS = (
     AS_IT_IS,
     Variation("two threads", lambda case, inputs: True, _under(lambda: _threads(2))),
     Variation("attention by its formula", _attends, _under(lambda: sdpa_kernel(SDPBackend.MATH))),
-    Variation("no fast path", _attends, _under(plain_paths)),
-    Variation("cut in the smallest pieces", _attends, _under(lambda: cut_to(SMALLEST))),
+    Variation("no fast path", _attends, _under(PATHS["plain"])),
+    Variation("cut in the smallest pieces", _attends, _under(PATHS["pieces"])),
     Variation("inputs with gaps", _has(1), _laid_out(_with_gaps)),
     Variation("inputs stored backwards", _has(2), _laid_out(_backwards)),
     Variation("inputs channels last", _has(4), _laid_out(channels_last)),

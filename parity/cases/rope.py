@@ -27,6 +27,9 @@ def _readable_tables(side: Side) -> Any:
     return {name: torch.view_as_real(table) for name, table in tables.items()}
 
 
+_MEMORY = {"embedding_dim": 16, "kv_in_dim": 6, "rope_k_repeat": True, "feat_sizes": (4, 4)}
+_FRAMES_AND_POINTERS = _qkv(2, 16, 3 * 16 + 4, 16, 6)
+
 _ATTENTION = (
     Case(
         block="RoPEAttention",
@@ -72,14 +75,8 @@ _ATTENTION = (
         block="RoPEAttention",
         name="memory",
         why="keys of several frames are turned like those of one, in turn; the last ones, pointers, are not turned",
-        kwargs={
-            "embedding_dim": 16,
-            "num_heads": 2,
-            "kv_in_dim": 6,
-            "rope_k_repeat": True,
-            "feat_sizes": (4, 4),
-        },
-        inputs=_qkv(2, 16, 3 * 16 + 4, 16, 6),
+        kwargs={"num_heads": 2, **_MEMORY},
+        inputs=_FRAMES_AND_POINTERS,
         call=forward(num_k_exclude_rope=4),
         check=attention_chooses(),
     ),
@@ -87,14 +84,8 @@ _ATTENTION = (
         block="RoPEAttention",
         name="memory_of_one_head",
         why="the released kind: one head, and a memory with fewer channels than the keys that are made of it",
-        kwargs={
-            "embedding_dim": 16,
-            "num_heads": 1,
-            "kv_in_dim": 6,
-            "rope_k_repeat": True,
-            "feat_sizes": (4, 4),
-        },
-        inputs=_qkv(2, 16, 3 * 16 + 4, 16, 6),
+        kwargs={"num_heads": 1, **_MEMORY},
+        inputs=_FRAMES_AND_POINTERS,
         call=forward(num_k_exclude_rope=4),
         check=attention_chooses(),
     ),

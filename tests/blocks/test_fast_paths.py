@@ -79,7 +79,7 @@ MULTI_SCALE = {
     "pooled": ({"window_size": 4, "q_stride": (2, 2)}, (1, 16, 12), 4),
     "pooled, padded": ({"window_size": 4, "q_stride": (2, 2)}, (2, 10, 9), 3),
     "pooled, odd height": ({"window_size": 4, "q_stride": (2, 2)}, (1, 9, 8), 1),
-    "odd windows, pooled": ({"window_size": 7, "q_stride": (2, 2)}, (1, 14, 14), 1),
+    "odd windows, pooled": ({"window_size": 7, "q_stride": (2, 2)}, (1, 12, 12), 1),
     "whole map": ({"window_size": 0}, (1, 8, 8), 1),
 }
 
@@ -91,11 +91,6 @@ def test_windows_of_hiera(case: str, dim_out: int, calls: Any) -> None:
     arguments, shape, expected = MULTI_SCALE[case]
     block = fill_(MultiScaleBlock(8, dim_out, num_heads=2, **arguments).to(DOUBLE)).eval()
     x = draw(*shape, 8)
-    try:
-        with plain_paths(), torch.no_grad():
-            block(x)
-    except ValueError:
-        pytest.skip("the plain path refuses it")
     same(block, x)
     shapes = calls(block.attn)
     with torch.no_grad():

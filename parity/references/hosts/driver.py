@@ -37,7 +37,20 @@ class Result:
     logits: Tensor | None = None
 
 
-class HeardThreshold:
+class Heard:
+    """What a driver decides masks by, overheard: above zero where the mask is."""
+
+    def __init__(self) -> None:
+        self.heard: list[Tensor] = []
+
+    def taken(self, like: Tensor) -> Tensor:
+        """Give by how much the pixels of masks [N, H, W] are on their side, and forget all."""
+        found = [logits for logits in self.heard if logits.shape[-2:] == like.shape[-2:]]
+        self.heard = []
+        return torch.cat(found)
+
+
+class HeardThreshold(Heard):
     """A threshold of masks that remembers the logits it is compared with: the driver gives masks alone.
 
     Args:
@@ -45,8 +58,8 @@ class HeardThreshold:
     """
 
     def __init__(self, value: float) -> None:
+        super().__init__()
         self.value = value
-        self.heard: list[Tensor] = []
 
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Tensor:
@@ -55,12 +68,6 @@ class HeardThreshold:
         threshold.heard.append(logits - threshold.value)
         result: Tensor = function(logits, threshold.value)
         return result
-
-    def taken(self, like: Tensor) -> Tensor:
-        """Give the logits, less the threshold, that masks [N, H, W] were decided by, and forget all."""
-        found = [logits for logits in self.heard if logits.shape[-2:] == like.shape[-2:]]
-        self.heard = []
-        return torch.cat(found)
 
 
 @dataclass(frozen=True)

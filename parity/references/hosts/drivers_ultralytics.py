@@ -14,6 +14,7 @@ from parity.references.hosts.driver import (
     OBJECTS,
     PROMPTS,
     Driver,
+    Heard,
     HeardThreshold,
     Result,
     Session,
@@ -78,7 +79,7 @@ def _balance(threshold: HeardThreshold, run: Callable[[], Result]) -> None:
         low, high = (threshold.value, high) if foreground > 0.5 else (low, threshold.value)
 
 
-class _HeardOverlaps:
+class _HeardOverlaps(Heard):
     """The step that gives each pixel to one object at most, which remembers what it decided by.
 
     Args:
@@ -87,21 +88,15 @@ class _HeardOverlaps:
     """
 
     def __init__(self, constrain: Callable[[Tensor], Tensor], threshold: float) -> None:
+        super().__init__()
         self.constrain = constrain
         self.threshold = threshold
-        self.heard: list[Tensor] = []
 
     def __call__(self, logits: Tensor) -> Tensor:
         others = [torch.cat((logits[:i], logits[i + 1 :])).amax(0) for i in range(len(logits))]
         # Above zero where the object is there and before all others.
         self.heard.append(torch.minimum(logits - self.threshold, logits - torch.stack(others))[:, 0])
         return self.constrain(logits)
-
-    def taken(self, like: Tensor) -> Tensor:
-        """Give by how much pixels of masks [N, H, W] are on their side, and forget all."""
-        found = [logits for logits in self.heard if logits.shape[-2:] == like.shape[-2:]]
-        self.heard = []
-        return torch.cat(found)
 
 
 def _video(version: str) -> Any:
