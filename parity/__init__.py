@@ -2,21 +2,24 @@
 
 For other projects: `parity.check(candidate, reference, inputs)`, and the pytest fixture `parity`.
 
-    fill        the value of a tensor follows from its name and shape alone
-    lift        unmodified code in true float64
-    case        what is compared: constructor arguments, inputs, one small function run on both sides
-    cases/      the frozen cases, one file a family, and a sentence on what each pins
-    execute     runs one case on one library in one precision
-    references/ upstream packages, each in a worker process of its own environment
-    compare     error against the float64 truth, and the verdict
-    runner      cases × references × precisions
-    goldens     upstream's outputs in files, with provenance
-    checking    any two callables, not only our cases
-    diverge/    the module in which two implementations part, each replayed on the other's inputs
-    impact      flipped pixels, other choices: what a difference does
-    report      the table for people, the JSON for machines
-    html        one page for people; junit, annotations and sarif for CI
+Its parts, lowest first; imports only go down, and nothing imports `references`:
+
+    verdict     error against the float64 truth, and the verdict
+    execution   cases, values that follow from names, one run of one case on one library, float64 throughout
+    cases       the frozen cases, one file a family, and a sentence on what each pins
+    workers     processes of the references' environment, which reach the adapters by name
+    diverge     the module in which two implementations part, each replayed on the other's inputs
+    run         cases × references × precisions; goldens
+    layouts     every layout of every variant, there and back
+    bench       time and memory beside upstream's
+    swap        other libraries' drivers with our blocks inside
+    references  upstream packages in the terms of the reference page
+    contracts   what every module must keep, whatever its numbers are
     where       from a name to its code, cases, goldens, key rules and tests
+    reports     rows for people and machines
+    testing     any two callables, not only our cases: for other projects
+    selftest    planted bugs that must be seen, honest variations that must not
+    commands    the command line
 
 `python -m parity --help` shows the commands.
 """
@@ -24,10 +27,14 @@ For other projects: `parity.check(candidate, reference, inputs)`, and the pytest
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from parity.checking import Result, check
-    from parity.goldens import GoldenError
+    from parity.run.goldens import GoldenError
+    from parity.testing.check import Result, check
 
-_HOMES = {"check": "parity.checking", "Result": "parity.checking", "GoldenError": "parity.goldens"}
+_HOMES = {
+    "check": "parity.testing.check",
+    "Result": "parity.testing.check",
+    "GoldenError": "parity.run.goldens",
+}
 __all__ = ["GoldenError", "Result", "check"]
 
 

@@ -13,9 +13,10 @@
 
 The floors, lowest first; imports only go down:
 
+    variants     the released models as data
     ops          pure functions on tensors
     blocks       the blocks, under upstream's names
-    models       what they make up, and the variants
+    models       what they make up
     layouts      tensor names in five layouts
     checkpoints  files: read, load, save, convert, download
     swap         our blocks inside other libraries' models
@@ -32,15 +33,15 @@ from samblocks.errors import CheckpointError, LayoutError, SamblocksError, SwapE
 if TYPE_CHECKING:
     from samblocks.checkpoints import LoadReport, convert, inspect, load, save
     from samblocks.models.build import build
-    from samblocks.models.variants import VARIANTS
     from samblocks.ops.fast_path import plain_paths
     from samblocks.swap.apply import swap_blocks
+    from samblocks.variants import VARIANTS
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "LoadReport": "samblocks.checkpoints",
-    "VARIANTS": "samblocks.models.variants",
+    "VARIANTS": "samblocks.variants",
     "build": "samblocks.models.build",
     "convert": "samblocks.checkpoints",
     "inspect": "samblocks.checkpoints",

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from parity import fill
-from parity.case import Library
 from parity.cases.drive import encoded, prepared
+from parity.execution import fill
+from parity.execution.case import Library
 
 Run = Callable[[], object]
 

@@ -12,10 +12,10 @@ from statistics import median
 from types import TracebackType
 from typing import Self
 
-import parity
+from parity import package
 from parity.bench.components import COMPONENTS
-from parity.references import boot
-from parity.references.client import WorkerError
+from parity.workers import boot
+from parity.workers.client import WorkerError
 
 Measured = tuple[float, float]
 """Seconds and bytes of a call."""
@@ -48,9 +48,9 @@ class Side:
     """One library's process; a context manager."""
 
     def __init__(self, python: Path, module: str, threads: int) -> None:
-        folder = Path(parity.__file__).parent
+        folder = package.FOLDER
         folders = {"parity": str(folder)}
-        if module == "parity.own":
+        if module == "parity.run.samblocks_library":
             folders["samblocks"] = str(folder.parent / "samblocks")
         self._process = subprocess.Popen(
             boot.command(python, folders, "parity.bench.serve:serve", {"module": module, "threads": threads}),
@@ -101,8 +101,8 @@ def compare(python: Path, rounds: int, threads: int) -> list[Timing]:
     """
     found = []
     with (
-        Side(python, "parity.references.meta", threads) as theirs,
-        Side(Path(sys.executable), "parity.own", threads) as ours,
+        Side(python, "parity.references.meta.library", threads) as theirs,
+        Side(Path(sys.executable), "parity.run.samblocks_library", threads) as ours,
     ):
         for number, component in enumerate(COMPONENTS):
             for side in (theirs, ours):

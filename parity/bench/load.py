@@ -78,7 +78,7 @@ def compare(python: Path, rounds: int, threads: int, file: Path | None, folder: 
         file: a sam_vit_h checkpoint; None makes one up.
         folder: where the made-up file and the converted one go, 5 GB together; None takes the usual place.
     """
-    from parity.references.oneshot import ask
+    from parity.workers.one_request import ask
 
     with tempfile.TemporaryDirectory(prefix="parity-bench-", dir=folder) as scratch:
         chosen = file or _write(Path(scratch) / f"{VARIANT}.pth")
@@ -87,7 +87,7 @@ def compare(python: Path, rounds: int, threads: int, file: Path | None, folder: 
         theirs, ours = [], []
         for _ in range(rounds):
             request = {"file": str(chosen), "threads": threads}
-            theirs.append(ask(python, "parity.references.load_whole", request, {})[0])
+            theirs.append(ask(python, "parity.references.bench.load_whole", request, {})[0])
             ours.append(_own("load", chosen, threads, scratch))
         convert = _own("convert", chosen, threads, scratch)
         inspect = _own("inspect", chosen, threads, scratch)
@@ -111,8 +111,8 @@ def _write(path: Path) -> Path:
     import torch
     from torch import Tensor
 
-    from samblocks.checkpoints.content import Content
-    from samblocks.checkpoints.write import write
+    from samblocks.checkpoints.reading.content import Content
+    from samblocks.checkpoints.writing.write import write
     from samblocks.layouts import meta_tensors
 
     tensors = meta_tensors(VARIANT)

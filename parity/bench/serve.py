@@ -8,7 +8,7 @@ import torch
 
 from parity.bench.components import COMPONENTS
 from parity.bench.memory import measured
-from parity.large import give_back
+from parity.execution.large_cases import give_back
 
 
 def serve(module: str, threads: int) -> None:

@@ -2,7 +2,6 @@
 
 from functools import cache
 
-from parity.case import Case
 from parity.cases import (
     checkpoint,
     common,
@@ -28,6 +27,7 @@ from parity.cases import (
     variants,
     vit,
 )
+from parity.execution.case import Case
 
 _FILES = (
     common,

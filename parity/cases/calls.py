@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from parity import fill
-from parity.case import Side
-from parity.execute import flatten
+from parity.execution import fill
+from parity.execution.case import Side
+from parity.execution.execute import flatten
 
 Call = Callable[[Side], Any]
 Check = Callable[[Mapping[str, Tensor]], None]

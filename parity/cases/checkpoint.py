@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from parity import pictures
-from parity.case import Case, Side, Spec
 from parity.cases import images
 from parity.cases.blind import NO_OBJECT
 from parity.cases.drive import Step, tracked
 from parity.cases.two_way import EPS_DIFFERS
+from parity.execution import pictures
+from parity.execution.case import Case, Side, Spec
 
 SIZE = 1024
 """Side of the released models' images, in pixels."""

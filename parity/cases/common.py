@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from parity.case import Case, Side, Torch, TorchModule, uniform
 from parity.cases.calls import drops_and_keeps, gradients, with_input
+from parity.execution.case import Case, Side, Torch, TorchModule, uniform
 
 
 def _identity(side: Side) -> Any:

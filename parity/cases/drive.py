@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from parity import fill
-from parity.case import Side, Spec
+from parity.execution import fill
+from parity.execution.case import Side, Spec
 
 PARTS = ("sam_prompt_encoder", "sam_mask_decoder", "memory_attention", "memory_encoder")
 """The parts of a SAM 2 model whose outputs are recorded."""

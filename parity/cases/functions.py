@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from parity.case import Case, Side, uniform
 from parity.cases.calls import function
+from parity.execution.case import Case, Side, uniform
 
 
 def _round_trip(side: Side) -> Any:

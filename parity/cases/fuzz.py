@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from parity.case import Case, Side, Spec, integers, uniform
-from parity.execute import flatten
+from parity.execution.case import Case, Side, Spec, integers, uniform
+from parity.execution.execute import flatten
 
 MARK = "/fuzz "
 

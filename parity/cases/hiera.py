@@ -6,7 +6,6 @@ from typing import Any
 from torch import nn
 from torch.nn import functional
 
-from parity.case import Case, Side, Torch, TorchModule, uniform
 from parity.cases.calls import (
     attention_chooses,
     function,
@@ -14,6 +13,7 @@ from parity.cases.calls import (
     some_items_pass_through,
     with_input,
 )
+from parity.execution.case import Case, Side, Torch, TorchModule, uniform
 
 
 def _no_pool(side: Side) -> Any:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from parity.case import Case, NoCounterpart, Side, Torch, uniform
 from parity.cases.calls import gradients
+from parity.execution.case import Case, NoCounterpart, Side, Torch, uniform
 
 _VIT = {
     "img_size": 96,

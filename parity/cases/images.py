@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from parity.case import Side, Spec, literal
 from parity.cases.drive import encoded, pictures, rectangles
+from parity.execution.case import Side, Spec, literal
 
 
 def inputs(size: int) -> dict[str, Spec]:

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from parity.case import Case, Make, NoCounterpart, Side, Spec, Torch, make, uniform
 from parity.cases.two_way import EPS_DIFFERS
+from parity.execution.case import Case, Make, NoCounterpart, Side, Spec, Torch, make, uniform
 
 _HEIGHT, _WIDTH, _DIM, _PROMPTS = 6, 4, 32, 3
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from parity.case import Case, Make, NoCounterpart, Side, Spec, make, uniform
+from parity.execution.case import Case, Make, NoCounterpart, Side, Spec, make, uniform
 
 _DIM, _MEMORY, _SIDE = 16, 6, 3
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from parity.case import Case, Side, Spec, Torch, make, uniform
 from parity.cases.calls import gradients, some_items_pass_through, with_input
+from parity.execution.case import Case, Side, Spec, Torch, make, uniform
 
 _RELEASED = {"kernel_size": 3, "stride": 2, "padding": 1, "total_stride": 16}
 

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from parity.case import Case, Side, integers, literal, uniform
 from parity.cases.calls import function
+from parity.execution.case import Case, Side, integers, literal, uniform
 
 
 def _sizes_in_turn(side: Side) -> Any:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from parity.case import Case, Side, Spec, uniform
 from parity.cases.calls import function
 from parity.cases.drive import pictures
+from parity.execution.case import Case, Side, Spec, uniform
 
 _SIZE = 96
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from parity.case import Case, NoCounterpart, Side, Spec, Torch, literal, uniform
+from parity.execution.case import Case, NoCounterpart, Side, Spec, Torch, literal, uniform
 
 _KWARGS = {
     "embed_dim": 16,

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from parity.case import Case, Make, Side, make, uniform
 from parity.cases.calls import gradients
+from parity.execution.case import Case, Make, Side, make, uniform
 
 _SMALL: dict[str, Any] = {
     "embed_dim": 16,

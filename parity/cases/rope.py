@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 
-from parity.case import Case, Side, Spec, uniform
 from parity.cases.calls import attention_chooses, forward, gradients
+from parity.execution.case import Case, Side, Spec, uniform
 
 
 def _qkv(batch: int, queries: int, keys: int, width: int, key_width: int | None = None) -> dict[str, Spec]:

@@ -4,10 +4,10 @@ from typing import Any
 
 import torch
 
-from parity.case import Case, NoCounterpart, Side, literal, make, uniform
 from parity.cases import images
 from parity.cases.drive import pictures
 from parity.cases.two_way import EPS_DIFFERS
+from parity.execution.case import Case, NoCounterpart, Side, literal, make, uniform
 
 _SIZE = 64
 SMALL_PARTS: dict[str, Any] = {

@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import Tensor
 
-from parity.case import Case, Make, Spec, literal, make
 from parity.cases import blind
 from parity.cases.drive import Step, pictures, rectangles
 from parity.cases.pyramids import encoder
 from parity.cases.tracking import SEEING, adjusted, following
+from parity.execution.case import Case, Make, Spec, literal, make
 
 _SIZE, _FRAMES = 128, 6
 

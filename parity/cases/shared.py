@@ -6,8 +6,8 @@ Other libraries are made from configurations that know fewer settings; these cas
 from collections.abc import Mapping
 from typing import Any
 
-from parity.case import Case, Side, Spec, literal, make, uniform
 from parity.cases.calls import attention_chooses, gradients
+from parity.execution.case import Case, Side, Spec, literal, make, uniform
 
 _PROMPTS = {
     "embed_dim": 16,

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
-from parity.case import Case, Side, Spec, literal
 from parity.cases import blind
 from parity.cases.drive import Step, pictures, rectangles, tracked
+from parity.execution.case import Case, Side, Spec, literal
 
 SIZE = 256
 FRAMES = 11

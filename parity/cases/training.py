@@ -10,13 +10,13 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional
 
-from parity.case import Case, Side, Spec, literal, make, uniform
 from parity.cases import sam, sam2_settings
 from parity.cases.drive import pictures
 from parity.cases.pyramids import encoder
 from parity.cases.shared import small_layer
 from parity.cases.two_way import EPS_DIFFERS
-from parity.training import gradients, steps
+from parity.execution.case import Case, Side, Spec, literal, make, uniform
+from parity.execution.training import gradients, steps
 
 SMALL_SAM2 = {**sam2_settings.small_parts(), **sam2_settings.RELEASED}
 _KEY_BIAS = ("k_proj.bias",)

@@ -1,7 +1,7 @@
 """Cases of released trunks by themselves, at their full width: all that timm has of these models."""
 
-from parity.case import Case, Torch
 from parity.cases.drive import pictures
+from parity.execution.case import Case, Torch
 
 CASES = (
     Case(

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from parity.case import Case, Spec, Torch, uniform
 from parity.cases.calls import attention_chooses, gradients
+from parity.execution.case import Case, Spec, Torch, uniform
 
 
 def _qkv(batch: int, queries: int, keys: int, width: int, key_width: int | None = None) -> dict[str, Spec]:

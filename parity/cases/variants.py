@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from parity.case import Case
 from parity.cases import images
 from parity.cases.two_way import EPS_DIFFERS
+from parity.execution.case import Case
 
 _SIZES = ("tiny", "small", "base_plus", "large")
 

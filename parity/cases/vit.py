@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from parity.case import Case, Side, Torch, uniform
 from parity.cases.calls import attention_chooses, gradients
+from parity.execution.case import Case, Side, Torch, uniform
 
 
 def _initial_tables(side: Side) -> Any:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from parity.errors import UsageError
-from parity.references.client import interpreter
+from parity.workers.client import interpreter
 
 if TYPE_CHECKING:
     from parity.bench.forward import Timing

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import torch
 
-from parity import compare, envelopes
-from parity.benign import spread
-from parity.benign.alarms import Sample, reseeded, varied
-from parity.benign.measure import measure
-from parity.case import Case
 from parity.cases import all_cases
-from parity.commands.run import start_clients
-from parity.mutants import kept
+from parity.execution.case import Case
+from parity.selftest.calibration import spread
+from parity.selftest.calibration.alarms import Sample, reseeded, varied
+from parity.selftest.calibration.measure import measure
+from parity.selftest.mutants import reference_outputs
+from parity.verdict import compare, envelopes
+from parity.workers.start import start_clients
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -61,9 +61,9 @@ def _calibrate(options: argparse.Namespace) -> int:
     started = time.monotonic()
     torch.set_num_threads(1)
     cases = block_cases(options.block, models=options.models)
-    upstream, missing = kept.collect(cases, options.references)
+    upstream, missing = reference_outputs.collect(cases, options.references)
     with ExitStack() as stack:
-        wanted = kept.FOLLOWED if options.seeds or options.measure else ()
+        wanted = reference_outputs.FOLLOWED if options.seeds or options.measure else ()
         clients, absent = start_clients(wanted, options.references, stack)
         missing = missing or "; ".join(f"{name}: {why}" for name, why in absent.items())
         torch.set_num_threads(1)

@@ -3,10 +3,10 @@
 import argparse
 from collections.abc import Iterator, Sequence
 
-from parity.case import Case
 from parity.cases import all_cases
-from parity.contracts import CONTRACTS, Contract, NotApplicable, modules
+from parity.contracts.manners import CONTRACTS, Contract, NotApplicable, modules
 from parity.errors import UsageError
+from parity.execution.case import Case
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -13,20 +13,21 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from parity import diverge, pictures
-from parity.case import Case, NoCounterpart
-from parity.commands.run import start_clients
-from parity.diverge import subjects, text
+from parity import diverge
+from parity.diverge import in_worker, subjects, text
 from parity.diverge.locate import Comparer, Report
 from parity.diverge.planted import PLANTED, Mistake
 from parity.diverge.store import Store
 from parity.diverge.taps import Call
 from parity.diverge.upstream import Trace, recorded
 from parity.errors import UsageError
-from parity.execute import call, prepare
-from parity.own import library as own_library
-from parity.references import REFERENCES
-from parity.references.client import Client
+from parity.execution import pictures
+from parity.execution.case import Case, NoCounterpart
+from parity.execution.execute import call, prepare
+from parity.run.samblocks_library import library as own_library
+from parity.workers.client import Client
+from parity.workers.registry import REFERENCES
+from parity.workers.start import start_clients
 from samblocks import VARIANTS
 from samblocks.checkpoints import load
 
@@ -136,7 +137,9 @@ def traced(
     with tempfile.TemporaryDirectory(prefix="parity-") as folder:
         store = Store(Path(folder))
         file = str(weights) if weights else None
-        reply = client.trace({"do": "run", "case": case.id, "folder": folder, "weights": file}, given)
+        reply = client.ask(
+            in_worker.__name__, {"do": "run", "case": case.id, "folder": folder, "weights": file}, given
+        )
         if reply["status"] == "no counterpart":
             raise NoCounterpart(reply["message"])
         if reply["status"] != "ok":
@@ -147,7 +150,7 @@ def traced(
             return call(case, own_library(), module, given, dtype)
 
         def within(index: int) -> list[Call]:
-            inner = client.trace({"do": "within", "index": index})
+            inner = client.ask(in_worker.__name__, {"do": "within", "index": index})
             if inner["status"] != "ok":
                 raise RuntimeError(inner["message"])
             return [Call.from_json(data) for data in inner["calls"]]

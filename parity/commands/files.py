@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from parity import annotations, html, junit, report, sarif
 from parity.errors import UsageError
 from parity.extras import need_plots
-from parity.judging import Row
-from parity.killed import matrix
+from parity.reports import github, html, junit, sarif, summary
+from parity.reports.kill_matrix import matrix
+from parity.run.judging import Row
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +73,7 @@ def write(
     for file in filter(None, (options.json, options.html, options.junit, options.sarif)):
         file.parent.mkdir(parents=True, exist_ok=True)
     if options.json is not None:
-        report.write_json(rows, options.json, versions)
+        summary.write_json(rows, options.json, versions)
     if options.junit is not None:
         junit.write(rows, options.junit, versions, seconds)
     if options.sarif is not None:
@@ -81,21 +81,21 @@ def write(
     if options.html is not None:
         page = html.page(
             [_heated(row) for row in rows],
-            report.environment(versions),
+            summary.environment(versions),
             title="samblocks against its references",
             mutants=_mutants(options.mutants) if options.mutants is not None else None,
             notes=notes,
             status=status,
         )
-        report.write_text(options.html, page)
+        summary.write_text(options.html, page)
     if options.github or os.environ.get("GITHUB_ACTIONS") == "true":
-        for line in annotations.lines(rows):
+        for line in github.lines(rows):
             print(line)
 
 
 def _heated(row: Row) -> dict[str, Any]:
     heat = row.comparison.heat
-    return report.record(row) | ({"heat": heat.record()} if heat is not None else {})
+    return summary.record(row) | ({"heat": heat.record()} if heat is not None else {})
 
 
 def _mutants(file: Path) -> Mapping[str, Any]:

@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 
 from parity.errors import UsageError
-from parity.layouts_proof import row as rows_of
-from parity.layouts_proof.row import Row
-from samblocks.models.variants import VARIANTS
+from parity.layouts import row as rows_of
+from parity.layouts.row import Row
+from samblocks.variants import VARIANTS
 
 QUICK = ("mobile_sam", "sam2_hiera_tiny", "sam2.1_hiera_tiny", "sam_vit_b")
 
@@ -53,11 +53,11 @@ def _layouts(options: argparse.Namespace) -> int:
             if sys.stderr.isatty():
                 print(f"{number}/{len(variants)} {variant}", file=sys.stderr)
             if options.live:
-                from parity.layouts_proof import crossings
+                from parity.layouts import crossings
 
                 rows += crossings.prove(variant, Path(folder), options.references, environment)
             else:
-                from parity.layouts_proof import routes
+                from parity.layouts import routes
 
                 rows += routes.prove(variant, Path(folder))
     for line in rows_of.text(rows):

@@ -11,14 +11,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from parity.case import Case
 from parity.cases import all_cases
 from parity.errors import UsageError
-from parity.mutants import kept, matrix
-from parity.mutants.catalog import ALL
-from parity.mutants.depend import dependents
-from parity.mutants.hunt import TIMEOUT, Result, hunt, plan
-from parity.mutants.mutant import Mutant
+from parity.execution.case import Case
+from parity.selftest.mutants import matrix, reference_outputs
+from parity.selftest.mutants.catalog import ALL
+from parity.selftest.mutants.depend import dependents
+from parity.selftest.mutants.hunt import TIMEOUT, Result, hunt, plan
+from parity.selftest.mutants.mutant import Mutant
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -94,7 +94,7 @@ def _hunted(
 ) -> tuple[list[Result], bool]:
     """Hunt the mutants of one pass; and whether the code as it is holds in the pass's cases."""
     wanted = {case.id: case for _, rounds in work for cases in rounds for case in cases}
-    upstream, missing = kept.collect(list(wanted.values()), options.references)
+    upstream, missing = reference_outputs.collect(list(wanted.values()), options.references)
     if missing:
         print(f"NOT RUN {missing}")
     held = _sound([case for case in wanted.values() if upstream[case.id]], upstream, options)
@@ -116,7 +116,9 @@ def _chosen(only: Sequence[str] | None) -> list[Mutant]:
     return chosen
 
 
-def _sound(cases: Sequence[Case], upstream: dict[str, kept.Kept], options: argparse.Namespace) -> bool:
+def _sound(
+    cases: Sequence[Case], upstream: dict[str, reference_outputs.Kept], options: argparse.Namespace
+) -> bool:
     """Whether the code as it is holds in all cases; those in which it does not are judged no further."""
     halves = [list(cases[start::2]) for start in (0, 1)]
     held = True

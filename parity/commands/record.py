@@ -8,15 +8,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from parity import goldens
-from parity.case import Case
 from parity.cases import all_cases
-from parity.commands.run import start_clients
-from parity.compare import Verdict, rms
-from parity.execute import flatten
-from parity.goldens import FOLDER, Golden, GoldenError
-from parity.references import REFERENCES
-from parity.references.client import Client
+from parity.execution.case import Case
+from parity.execution.execute import flatten
+from parity.run import goldens
+from parity.run.goldens import FOLDER, Golden, GoldenError
+from parity.verdict.compare import Verdict, rms
+from parity.workers.client import Client
+from parity.workers.registry import REFERENCES
+from parity.workers.start import start_clients
 
 _LARGEST = 96 * 1024
 """Bytes that one golden may have: larger cases are judged live only."""

@@ -1,28 +1,25 @@
 """`parity run`: our blocks and models against the references, one verdict for each output."""
 
 import argparse
-import os
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-import torch
-
-from parity import outlier, report, terminal
-from parity.case import Case
 from parity.cases import all_cases
 from parity.commands import files
-from parity.compare import Comparison, Verdict
 from parity.errors import UsageError
-from parity.judging import Row
-from parity.paths import PATHS
-from parity.precision import PRECISIONS
-from parity.references import REFERENCES
-from parity.references.client import Client, WorkerError, interpreter
-from parity.runner import Job, jobs, run
-from parity.truths import TruthCache
+from parity.execution.case import Case
+from parity.execution.paths import PATHS
+from parity.reports import summary, terminal
+from parity.run.judging import Row
+from parity.run.runner import Job, jobs, run
+from parity.run.truth_cache import TruthCache
+from parity.verdict import outlier
+from parity.verdict.compare import Comparison, Verdict
+from parity.verdict.precision import PRECISIONS
+from parity.workers.registry import REFERENCES
+from parity.workers.start import start_clients
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -112,7 +109,7 @@ def _run(options: argparse.Namespace) -> int:
     for line in outlier.lines(strangers):
         print(line)
     print(f"{len(work)} cases in {elapsed:.0f} s")
-    status = report.status(rows, missing_by_name=any(name in missing for name in named))
+    status = summary.status(rows, missing_by_name=any(name in missing for name in named))
     files.write(options, rows, versions, elapsed, [str(stranger) for stranger in strangers], status)
     return status
 
@@ -128,26 +125,8 @@ def _chosen(options: argparse.Namespace) -> list[Case]:
     return [case for case in cases if case.block in options.block or case.id in options.block]
 
 
-def start_clients(
-    names: Sequence[str], folder: Path | None, stack: ExitStack
-) -> tuple[list[Client], dict[str, str]]:
-    """Start the workers; returns those that run, and for each that does not the reason."""
-    python = interpreter(folder)
-    if python is None:
-        return [], dict.fromkeys(names, "the references' environment is missing: make references")
-    threads = max(1, (os.cpu_count() or 1) // (len(names) + 1))
-    torch.set_num_threads(threads)
-    clients, missing = [], {}
-    for name in names:
-        try:
-            clients.append(stack.enter_context(Client(REFERENCES[name], python, threads=threads)))
-        except WorkerError as error:
-            missing[name] = str(error)
-    return clients, missing
-
-
 def _stages(options: argparse.Namespace, stack: ExitStack) -> list[Job]:
-    from parity import stages
+    from parity.run import stages
 
     work: list[Job] = []
     for checkpoint in options.checkpoint:

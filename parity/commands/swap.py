@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from parity.errors import UsageError
-from parity.paths import PATHS
-from parity.references.client import interpreter
-from parity.swap_hosts import HOSTS, drive
+from parity.execution.paths import PATHS
+from parity.swap.drive import HOSTS, drive
+from parity.workers.client import interpreter
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

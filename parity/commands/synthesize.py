@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from parity.errors import UsageError
-from parity.fill import fill_
+from parity.execution.fill import fill_
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -19,7 +19,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 def _synthesize(options: argparse.Namespace) -> int:
     from samblocks.checkpoints import save
     from samblocks.models.build import build
-    from samblocks.models.variants import VARIANTS
+    from samblocks.variants import VARIANTS
 
     if not options.out.parent.is_dir():
         raise UsageError(f"{options.out.parent} is not a folder; make it first")

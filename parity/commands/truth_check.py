@@ -9,10 +9,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from parity.cases import all_cases
-from parity.commands.run import start_clients
-from parity.compare import Verdict, compare_double
 from parity.errors import UsageError
-from parity.references import REFERENCES
+from parity.verdict.compare import Verdict, compare_double
+from parity.workers.registry import REFERENCES
+from parity.workers.start import start_clients
 
 BOUND = 1e-12
 """Largest relative difference of the two ways: float32 would leave 1e-8 and more."""

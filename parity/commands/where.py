@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from torch import nn
 
-from parity import where
-from parity.key_rules import places_of, rules_of
+from parity.where import where
+from parity.where.key_rules import places_of, rules_of
 
 _MOST = 12
 
@@ -73,7 +73,7 @@ def _rules(member: type[nn.Module]) -> Iterator[str]:
 
 
 def _mutants(name: str) -> Iterator[str]:
-    from parity.mutants.catalog import ALL
+    from parity.selftest.mutants.catalog import ALL
 
     for mutant in ALL:
         if mutant.block == name:

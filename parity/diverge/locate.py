@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from parity.compare import Comparison, Verdict, compare, compare_double
 from parity.diverge.align import attributes, canonical_paths, differing
 from parity.diverge.replay import UnbindableError, replay
 from parity.diverge.semantics import semantic
@@ -19,7 +18,8 @@ from parity.diverge.steps import Sides, step_of
 from parity.diverge.store import OpaqueError, Store, Tree
 from parity.diverge.taps import Call, call_name
 from parity.diverge.upstream import Trace
-from parity.execute import flatten
+from parity.execution.execute import flatten
+from parity.verdict.compare import Comparison, Verdict, compare, compare_double
 
 ORDER = (Verdict.DIVERGED, Verdict.INCOMPARABLE, Verdict.WITHIN, Verdict.NOISE, Verdict.EXACT)
 

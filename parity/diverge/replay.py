@@ -10,8 +10,8 @@ from torch import nn
 
 from parity.diverge.store import Store
 from parity.diverge.taps import Argument, Call
-from parity.execute import SEED
-from parity.lift import lifted
+from parity.execution.execute import SEED
+from parity.execution.float64 import lifted
 
 
 class UnbindableError(TypeError):

@@ -66,7 +66,7 @@ class Store:
         raise OpaqueError(f"a {content} among its arguments")
 
     def tensors(self, tree: Tree) -> dict[str, Tensor]:
-        """The tensors and numbers of a value by path, as `parity.execute.flatten` names them; the rest is left out."""
+        """The tensors and numbers of a value by path, named as by `flatten`; the rest is left out."""
         found: dict[str, Tensor] = {}
         self._flatten(tree, "", found)
         return found

@@ -4,10 +4,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from parity.case import Case, Side, Spec, literal
 from parity.cases import all_cases
 from parity.cases.drive import Step, pictures, tracked
 from parity.errors import UsageError
+from parity.execution.case import Case, Side, Spec, literal
 
 _ID = re.compile(r"(?P<what>variant|encoder)/(?P<variant>[\w.]+)@(?P<size>\d+)")
 _SCRIPT = (Step(0, "points"), Step(1))

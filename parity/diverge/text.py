@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from parity.compare import Verdict
 from parity.diverge.locate import Culprit, Report, Tap
+from parity.verdict.compare import Verdict
 
 SCHEMA = 1
 

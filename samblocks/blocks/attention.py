@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from samblocks.ops.attend import attend, merge_heads, split_heads
-from samblocks.ops.attend_in_steps import Form
+from samblocks.ops.eager_attention import Form
 from samblocks.ops.linear import linear
 
 

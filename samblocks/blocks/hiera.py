@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from samblocks.blocks.common import MLP, drop_path_or_nothing
 from samblocks.ops.attend import attend
-from samblocks.ops.attend_in_steps import Form
+from samblocks.ops.chunking import in_pieces, rows_at_once
+from samblocks.ops.eager_attention import Form
 from samblocks.ops.linear import linear
 from samblocks.ops.norm import layer_norm
-from samblocks.ops.pieces import in_pieces, rows_at_once
 from samblocks.ops.windows import window_partition, window_unpartition
 
 NormLayer = Callable[[int], nn.Module]

@@ -3,9 +3,9 @@
 from torch import Tensor, nn
 
 from samblocks.blocks.rope import RoPEAttention
+from samblocks.ops.chunking import in_pieces, rows_at_once
 from samblocks.ops.linear import linear
 from samblocks.ops.norm import layer_norm
-from samblocks.ops.pieces import in_pieces, rows_at_once
 
 
 class MemoryAttentionLayer(nn.Module):

@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from samblocks.blocks.common import MLPBlock
 from samblocks.ops.attend import attend, merge_heads
-from samblocks.ops.attend_by_place import attend_by_place
-from samblocks.ops.attend_in_steps import Form
+from samblocks.ops.attend_with_rel_pos import attend_by_place
+from samblocks.ops.chunking import in_pieces, rows_at_once
+from samblocks.ops.eager_attention import Form
 from samblocks.ops.linear import linear
 from samblocks.ops.norm import layer_norm
-from samblocks.ops.pieces import in_pieces, rows_at_once
 from samblocks.ops.rel_pos import rel_pos_terms
 from samblocks.ops.windows import window_partition, window_unpartition
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from samblocks.checkpoints.content import Content, check_dtype, describe
-from samblocks.checkpoints.converted import Conversion, Named, prepare
-from samblocks.checkpoints.read import read
-from samblocks.checkpoints.write import check_ending, write
+from samblocks.checkpoints.conversion_plan import Conversion, Named, prepare
+from samblocks.checkpoints.reading.content import Content, check_dtype, describe
+from samblocks.checkpoints.reading.read import read
+from samblocks.checkpoints.writing.write import check_ending, write
 from samblocks.errors import CheckpointError, LayoutError
 
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from samblocks.checkpoints import lock
 from samblocks.checkpoints.explain import Request, explain, recognise
-from samblocks.checkpoints.read import read
+from samblocks.checkpoints.published import lock
+from samblocks.checkpoints.reading.read import read
 from samblocks.checkpoints.report import LoadReport
 from samblocks.errors import CheckpointError
 from samblocks.layouts import Detection, TensorInfo, table

@@ -11,26 +11,26 @@ from typing import Literal, overload
 import torch
 from torch import Tensor, nn
 
-from samblocks.checkpoints.choose import (
+from samblocks.checkpoints.component_selection import (
     check_variant,
     choose_variant,
     component_at,
     component_path,
     is_component,
 )
-from samblocks.checkpoints.content import cast, check_dtype
 from samblocks.checkpoints.explain import Explanation, Request, explain, recognise
-from samblocks.checkpoints.read import Checkpoint, read
+from samblocks.checkpoints.mismatch_text import problems
+from samblocks.checkpoints.reading.content import cast, check_dtype
+from samblocks.checkpoints.reading.read import Checkpoint, read
 from samblocks.checkpoints.report import LoadReport
 from samblocks.checkpoints.resize import resize
-from samblocks.checkpoints.skeleton import skeleton
-from samblocks.checkpoints.words import problems
 from samblocks.errors import CheckpointError, LayoutError
 from samblocks.layouts import Detection
 from samblocks.layouts.apply import apply
 from samblocks.models.build import assemble, materialize
-from samblocks.models.sam import SAMModel
-from samblocks.models.sam2 import SAM2Model
+from samblocks.models.sam1.model import SAMModel
+from samblocks.models.sam2.model import SAM2Model
+from samblocks.models.skeleton import skeleton
 
 Model = SAMModel | SAM2Model | nn.Module
 
@@ -161,8 +161,8 @@ def _find(path_or_name: str | os.PathLike[str], source: str | None) -> Path:
     named = isinstance(path_or_name, str) and path.suffix not in (".pt", ".pth", ".safetensors")
     if os.path.lexists(path) or not (named or len(path.parts) == 1):
         return path
-    from samblocks.checkpoints import lock
-    from samblocks.checkpoints.fetch import fetch
+    from samblocks.checkpoints.published import lock
+    from samblocks.checkpoints.published.fetch import fetch
 
     try:
         lock.find(str(path_or_name), source)

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from samblocks.checkpoints.content import Content, check_dtype, describe
-from samblocks.checkpoints.converted import Named, envelope_of, prepare
-from samblocks.checkpoints.write import check_ending, write
+from samblocks.checkpoints.conversion_plan import Named, envelope_of, prepare
+from samblocks.checkpoints.reading.content import Content, check_dtype, describe
+from samblocks.checkpoints.writing.write import check_ending, write
 from samblocks.errors import CheckpointError, LayoutError
 from samblocks.layouts import LAYOUTS, detect
 

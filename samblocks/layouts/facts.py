@@ -1,6 +1,6 @@
 """The facts about the variants that decide names and shapes of their tensors.
 
-They stand here a second time, beside `samblocks.models.variants`, because recognising a file must work on
+They stand here a second time, beside `samblocks.variants`, because recognising a file must work on
 names and shapes alone, without torch; a test holds the two against each other.
 """
 

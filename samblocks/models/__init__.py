@@ -2,30 +2,28 @@
 
 | file | what is in it |
 |---|---|
-| `image_encoder_vit`, `tiny_vit` | image encoders of SAM 1 and of MobileSAM |
-| `hiera`, `image_encoder` | image encoder of SAM 2: trunk, neck, both together |
-| `prompt_encoder` | points, boxes and masks as tokens; SAM 1 and SAM 2 |
-| `mask_decoder`, `sam2_mask_decoder` | from tokens to masks |
-| `memory` | memory attention and memory encoder of SAM 2 |
-| `sam`, `sam2` | the whole models |
-| `variants`, `build` | the released models as data, and what makes modules of it |
+| `sam1` | image encoder, mask decoder and the whole model of SAM 1 |
+| `tiny_vit` | the image encoder of MobileSAM |
+| `sam2` | trunk, neck, mask decoder, memory, tracking and the whole model of SAM 2 |
+| `prompt_encoder`, `decoder_parts` | points, boxes and masks as tokens, and what both mask decoders share |
+| `build`, `skeleton` | the released models (`samblocks.variants`) as modules, with and without storage |
 
 TinyViT's parts (`Conv2d_BN`, `MBConv`, `TinyViTBlock`, and a `PatchEmbed`, an `MLP` and an `Attention` that
-are not the ones of `samblocks.blocks`) are in `tiny_vit_convs`, `tiny_vit_blocks` and `tiny_vit_stages`.
+are not the ones of `samblocks.blocks`) are in `tiny_vit`.
 """
 
 from samblocks.models.build import build
-from samblocks.models.hiera import Hiera
-from samblocks.models.image_encoder import FpnNeck, ImageEncoder
-from samblocks.models.image_encoder_vit import ImageEncoderViT
-from samblocks.models.mask_decoder import MaskDecoder
-from samblocks.models.memory import MemoryAttention, MemoryEncoder
 from samblocks.models.prompt_encoder import PromptEncoder
-from samblocks.models.sam import SAMModel
-from samblocks.models.sam2 import SAM2Model
-from samblocks.models.sam2_mask_decoder import SAM2MaskDecoder
-from samblocks.models.tiny_vit import TinyViT
-from samblocks.models.variants import VARIANTS, Variant
+from samblocks.models.sam1.image_encoder import ImageEncoderViT
+from samblocks.models.sam1.mask_decoder import MaskDecoder
+from samblocks.models.sam1.model import SAMModel
+from samblocks.models.sam2.hiera import Hiera
+from samblocks.models.sam2.image_encoder import FpnNeck, ImageEncoder
+from samblocks.models.sam2.mask_decoder import SAM2MaskDecoder
+from samblocks.models.sam2.memory import MemoryAttention, MemoryEncoder
+from samblocks.models.sam2.model import SAM2Model
+from samblocks.models.tiny_vit.tiny_vit import TinyViT
+from samblocks.variants import VARIANTS, Variant
 
 __all__ = [
     "VARIANTS",

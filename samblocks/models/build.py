@@ -10,16 +10,16 @@ import torch
 from torch import nn
 
 from samblocks.blocks import MemoryAttentionLayer, RoPEAttention, TwoWayTransformer
-from samblocks.models.hiera import Hiera
-from samblocks.models.image_encoder import FpnNeck, ImageEncoder
-from samblocks.models.image_encoder_vit import ImageEncoderViT
-from samblocks.models.mask_decoder import MaskDecoder
-from samblocks.models.memory import MemoryAttention, MemoryEncoder
 from samblocks.models.prompt_encoder import PromptEncoder
-from samblocks.models.sam import SAMModel
-from samblocks.models.sam2 import SAM2Model
-from samblocks.models.tiny_vit import TinyViT
-from samblocks.models.variants import (
+from samblocks.models.sam1.image_encoder import ImageEncoderViT
+from samblocks.models.sam1.mask_decoder import MaskDecoder
+from samblocks.models.sam1.model import SAMModel
+from samblocks.models.sam2.hiera import Hiera
+from samblocks.models.sam2.image_encoder import FpnNeck, ImageEncoder
+from samblocks.models.sam2.memory import MemoryAttention, MemoryEncoder
+from samblocks.models.sam2.model import SAM2Model
+from samblocks.models.tiny_vit.tiny_vit import TinyViT
+from samblocks.variants import (
     VARIANTS,
     FpnNeckConfig,
     HieraConfig,

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from samblocks.blocks import MLP, LayerNorm2d
+from samblocks.ops.chunking import prompts_at_once
 from samblocks.ops.fast_path import fast_path_allowed
-from samblocks.ops.pieces import prompts_at_once
 
 
 def for_prompts(name: str, maps: Tensor, prompts: int) -> Tensor:

@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn import functional as F
 
-from samblocks.ops.attend_in_steps import Form, attend_in_steps
+from samblocks.ops.eager_attention import Form, attend_in_steps
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:

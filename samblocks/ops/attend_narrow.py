@@ -8,7 +8,7 @@ memory 64, and there are many times more keys than queries.
 import torch
 from torch import Tensor
 
-from samblocks.ops.pieces import piece_sizes
+from samblocks.ops.chunking import piece_sizes
 
 _SCORES = 32 << 20
 """Bytes of scores that are held at once, at most."""

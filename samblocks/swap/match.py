@@ -11,8 +11,8 @@ from samblocks.errors import LayoutError, SwapError
 from samblocks.swap import numerics
 from samblocks.swap.adopt import adopt, counterparts, is_leaf, same
 from samblocks.swap.catalog import catalogued_base, counterpart, is_ours, qualified
+from samblocks.swap.host_types import as_kin, our_name
 from samblocks.swap.hosts import names_of, read
-from samblocks.swap.kin import as_kin, our_name
 from samblocks.swap.obstacles import changed, sealed, within
 from samblocks.swap.report import Exchange, SwapRow
 from samblocks.swap.state_names import Renaming

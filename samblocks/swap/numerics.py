@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from samblocks.blocks import Attention, LayerNorm2d, REAttention, RoPEAttention
-from samblocks.models.tiny_vit_blocks import Attention as TinyViTAttention
+from samblocks.models.tiny_vit.blocks import Attention as TinyViTAttention
 from samblocks.ops.fast_path import plain_paths
 from samblocks.swap.catalog import counterpart, library_of
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from parity import fill
+from parity.execution import fill
 from samblocks import blocks
 
 SIGNATURES = json.loads(Path(__file__).parents[1].joinpath("data", "signatures.json").read_text("utf-8"))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.modules.module import register_module_forward_hook
 
-from parity.fill import fill_
+from parity.execution.fill import fill_
 from samblocks.blocks import (
     Attention,
     Block,
@@ -19,10 +19,10 @@ from samblocks.blocks import (
     SAM2TwoWayTransformer,
     TwoWayTransformer,
 )
-from samblocks.models.mask_decoder import MaskDecoder
-from samblocks.models.sam2_mask_decoder import SAM2MaskDecoder
+from samblocks.models.sam1.mask_decoder import MaskDecoder
+from samblocks.models.sam2.mask_decoder import SAM2MaskDecoder
+from samblocks.ops.chunking import SMALLEST, cut_to
 from samblocks.ops.fast_path import fast_path_allowed, plain_paths
-from samblocks.ops.pieces import SMALLEST, cut_to
 
 DOUBLE = torch.float64
 

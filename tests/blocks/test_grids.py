@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from parity import fill
+from parity.execution import fill
 from samblocks import blocks
 
 

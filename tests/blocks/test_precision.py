@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from parity import fill
+from parity.execution import fill
 from samblocks import blocks
 
 # Encodings of pixels are given in float32 for every half type, as upstream gives them.

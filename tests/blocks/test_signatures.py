@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from parity import fill
+from parity.execution import fill
 from samblocks import blocks
 
 PLAIN = set(vars(nn.Module()))

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, grad
 
-from parity import fill
+from parity.execution import fill
 from samblocks import blocks
 from samblocks.ops import rope, sine
 

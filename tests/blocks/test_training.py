@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from parity import fill
+from parity.execution import fill
 from samblocks import blocks
 
 

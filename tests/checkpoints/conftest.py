@@ -17,14 +17,14 @@ for name in ("download_server", "synthetic", "fuzz_files"):
 @pytest.fixture
 def server(monkeypatch):
     """The server; proxies are switched off, and no pauses are made between tries."""
-    from samblocks.checkpoints import web
+    from samblocks.checkpoints.published import http
 
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     for name in ("HF_HUB_OFFLINE", "SAMBLOCKS_LOCK", "SAMBLOCKS_CACHE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(web, "PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(http, "PAUSES", (0.01, 0.01))
     with sys.modules["download_server"].running() as running:
         monkeypatch.setenv("HF_ENDPOINT", running.address)
         yield running

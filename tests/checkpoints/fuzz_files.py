@@ -28,7 +28,7 @@ if __name__ == "__main__":
 
 from samblocks.checkpoints import inspect  # noqa: E402
 from samblocks.checkpoints.dtypes import TORCH_DTYPES  # noqa: E402
-from samblocks.checkpoints.read import read  # noqa: E402
+from samblocks.checkpoints.reading.read import read  # noqa: E402
 from samblocks.errors import CheckpointError  # noqa: E402
 
 HEADER_WORDS = (

@@ -10,8 +10,8 @@ from zlib import crc32
 import torch
 from torch import Tensor, nn
 
-from samblocks.checkpoints.content import describe
-from samblocks.checkpoints.write_safetensors import lay_out
+from samblocks.checkpoints.reading.content import describe
+from samblocks.checkpoints.writing.write_safetensors import lay_out
 from samblocks.layouts import TensorInfo
 
 

@@ -18,9 +18,9 @@ from torch import nn
 from torch._weights_only_unpickler import _get_allowed_globals
 
 from samblocks.checkpoints import convert_file, inspect, load
-from samblocks.checkpoints.pickle_values import KNOWN
-from samblocks.checkpoints.pickles import _HANDLERS, _PUSHES_ARGUMENT
-from samblocks.checkpoints.read import read
+from samblocks.checkpoints.reading.pickle_values import KNOWN
+from samblocks.checkpoints.reading.pickles import _HANDLERS, _PUSHES_ARGUMENT
+from samblocks.checkpoints.reading.read import read
 from samblocks.errors import CheckpointError
 
 CANARY = Path(f"canary-{os.getpid()}")
@@ -363,7 +363,7 @@ def test_the_whole_folder_is_read_within_a_few_hundred_megabytes(tmp_path):
     code = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from samblocks.checkpoints.read import read\n"
+        "from samblocks.checkpoints.reading.read import read\n"
         "from samblocks.errors import CheckpointError\n"
         "base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "count = 0\n"

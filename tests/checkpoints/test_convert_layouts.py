@@ -7,11 +7,12 @@ import pytest
 import torch
 from synthetic import equal_states, filled, half, saved, sparse, values, weightless
 
-from samblocks.checkpoints import convert, convert_file, inspect, lock
-from samblocks.checkpoints.content import Content, describe
-from samblocks.checkpoints.converted import Named, prepare
-from samblocks.checkpoints.read import read
-from samblocks.checkpoints.write_safetensors import lay_out
+from samblocks.checkpoints import convert, convert_file, inspect
+from samblocks.checkpoints.conversion_plan import Named, prepare
+from samblocks.checkpoints.published import lock
+from samblocks.checkpoints.reading.content import Content, describe
+from samblocks.checkpoints.reading.read import read
+from samblocks.checkpoints.writing.write_safetensors import lay_out
 from samblocks.errors import CheckpointError, LayoutError
 from samblocks.layouts import LAYOUTS, classes_of, expected, meta_tensors, variants_of
 from samblocks.models import VARIANTS, build

@@ -5,8 +5,8 @@ import hashlib
 import pytest
 from download_server import REVISION, noise, page, refuse, right, write_lock
 
-from samblocks.checkpoints import hub
-from samblocks.checkpoints.fetch import fetch
+from samblocks.checkpoints.published import hub
+from samblocks.checkpoints.published.fetch import fetch
 from samblocks.errors import CheckpointError
 
 DATA = noise(200_000, seed=2)

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from download_server import REVISION, noise, slow, write_lock
 
-from samblocks.checkpoints import progress
-from samblocks.checkpoints.fetch import fetch
-from samblocks.checkpoints.guard import one_process
+from samblocks.checkpoints.published import progress
+from samblocks.checkpoints.published.fetch import fetch
+from samblocks.checkpoints.published.file_lock import one_process
 
 DATA = noise(400_000, seed=3)
 ROOT = Path(__file__).resolve().parents[2]
 FETCH = """
 import sys
-from samblocks.checkpoints.fetch import fetch
+from samblocks.checkpoints.published.fetch import fetch
 print(fetch(sys.argv[1], cache_dir=sys.argv[2], lock=sys.argv[3]))
 """
 
@@ -68,7 +68,7 @@ def test_the_lock_is_held_by_one_at_a_time(tmp_path):
 def test_a_killed_holder_leaves_no_lock(tmp_path):
     code = (
         "import sys, time, pathlib\n"
-        "from samblocks.checkpoints.guard import one_process\n"
+        "from samblocks.checkpoints.published.file_lock import one_process\n"
         "with one_process(pathlib.Path(sys.argv[1]), waiting=print):\n"
         "    print('held', flush=True); time.sleep(60)\n"
     )

@@ -6,8 +6,8 @@ import re
 import pytest
 from download_server import lead, noise, page, refuse, right, slow, unmeasured, write_lock
 
-from samblocks.checkpoints import transfer, web
-from samblocks.checkpoints.fetch import fetch
+from samblocks.checkpoints.published import http, transfer
+from samblocks.checkpoints.published.fetch import fetch
 from samblocks.errors import CheckpointError
 
 DATA = noise(300_000)
@@ -76,9 +76,9 @@ def test_endless_redirects_end(setup):
 
 
 def test_no_redirect_from_https_to_http():
-    request = web.urllib.request.Request("https://example.org/model.pt")
+    request = http.urllib.request.Request("https://example.org/model.pt")
     with pytest.raises(CheckpointError, match="redirects from https to http://example"):
-        web.StaysSecure().redirect_request(request, None, 302, "Found", {}, "http://example.org/x")
+        http.StaysSecure().redirect_request(request, None, 302, "Found", {}, "http://example.org/x")
 
 
 def test_a_cut_transfer_goes_on_where_it_stopped(setup):
@@ -213,7 +213,7 @@ def test_a_slow_host_is_waited_for(setup):
 
 
 def test_a_host_that_falls_silent_is_not_waited_for_without_end(setup, monkeypatch):
-    monkeypatch.setattr(web, "TIMEOUT", 0.3)
+    monkeypatch.setattr(http, "TIMEOUT", 0.3)
     setup.server.routes[PATH] = [slow(DATA, pieces=2, pause=0.8), right(DATA)]
     assert setup.fetch().read_bytes() == DATA
     assert len(setup.server.log) == 2
@@ -226,10 +226,10 @@ def test_an_error_that_passes_is_tried_again(setup):
 
 def test_the_wait_a_host_asks_for_is_kept_but_bounded(setup, monkeypatch):
     waits = []
-    monkeypatch.setattr(web.time, "sleep", waits.append)
+    monkeypatch.setattr(http.time, "sleep", waits.append)
     setup.server.routes[PATH] = [refuse(429, Retry_After=7), refuse(503, Retry_After=9999), right(DATA)]
     setup.fetch()
-    assert waits == [7.0, web.LONGEST_WAIT]
+    assert waits == [7.0, http.LONGEST_WAIT]
 
 
 def test_an_error_that_stays_is_given_up(setup):
@@ -321,7 +321,7 @@ def test_a_copy_elsewhere_is_offered(server, tmp_path):
 
 
 def test_folders_of_the_environment(monkeypatch, tmp_path):
-    from samblocks.checkpoints.fetch import default_cache
+    from samblocks.checkpoints.published.fetch import default_cache
 
     monkeypatch.delenv("SAMBLOCKS_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

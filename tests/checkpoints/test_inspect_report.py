@@ -8,10 +8,11 @@ import pytest
 import torch
 from synthetic import half, saved, sparse, weightless
 
-from samblocks.checkpoints import inspect, lock
-from samblocks.checkpoints.content import Content
+from samblocks.checkpoints import inspect
+from samblocks.checkpoints.published import lock
+from samblocks.checkpoints.reading.content import Content
 from samblocks.checkpoints.report import STATUSES
-from samblocks.checkpoints.write import write
+from samblocks.checkpoints.writing.write import write
 from samblocks.errors import CheckpointError
 from samblocks.layouts import LAYOUTS, TensorInfo, classes_of, expected, meta_tensors, variants_of
 from samblocks.models import VARIANTS
@@ -50,7 +51,7 @@ def test_every_layout_is_explained_to_the_byte(tmp_path, layout, variant, model_
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_parameters_are_those_of_the_model(tmp_path, variant):
-    from samblocks.checkpoints.skeleton import skeleton
+    from samblocks.models.skeleton import skeleton
 
     path = sparse(tmp_path / "a.safetensors", meta_tensors(variant))
     report = inspect(path)

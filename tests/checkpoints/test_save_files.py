@@ -10,12 +10,12 @@ from safetensors.torch import save_file
 from synthetic import equal_states, filled, values
 
 from samblocks.checkpoints import inspect, load, save
-from samblocks.checkpoints.content import Content, describe
 from samblocks.checkpoints.dtypes import DTYPE_NAMES
-from samblocks.checkpoints.skeleton import skeleton
-from samblocks.checkpoints.write import write
+from samblocks.checkpoints.reading.content import Content, describe
+from samblocks.checkpoints.writing.write import write
 from samblocks.errors import CheckpointError
 from samblocks.models import PromptEncoder, build
+from samblocks.models.skeleton import skeleton
 
 DTYPES = [dtype for dtype in DTYPE_NAMES if dtype not in (torch.complex64,)]
 STORABLE = [

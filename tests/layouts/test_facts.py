@@ -7,7 +7,7 @@ import pytest
 from samblocks.layouts import FACTS, TensorInfo, meta_tensors, variants_of
 from samblocks.layouts.facts import Sam2Facts, SamFacts, facts_of
 from samblocks.models.build import build
-from samblocks.models.variants import VARIANTS, HieraConfig, ImageEncoderViTConfig
+from samblocks.variants import VARIANTS, HieraConfig, ImageEncoderViTConfig
 
 Manifest = dict[str, TensorInfo]
 

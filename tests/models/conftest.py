@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from parity.fill import fill_, tensor
+from parity.execution.fill import fill_, tensor
 from samblocks.blocks import MemoryAttentionLayer, PositionEmbeddingSine, RoPEAttention
 from samblocks.models import FpnNeck, Hiera, ImageEncoder, MemoryAttention, MemoryEncoder, SAM2Model
 

@@ -13,7 +13,7 @@ import samblocks
 from samblocks import VARIANTS, build
 from samblocks.models import SAMModel
 from samblocks.models.build import assemble, materialize
-from samblocks.models.sam2 import SAM2Model
+from samblocks.models.sam2.model import SAM2Model
 
 ROOT = Path(__file__).parents[2]
 

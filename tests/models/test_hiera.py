@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from parity.fill import fill_, tensor
+from parity.execution.fill import fill_, tensor
 from samblocks.models import FpnNeck, Hiera, ImageEncoder
 
 SMALL: dict[str, Any] = {

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from parity.fill import fill_, tensor
+from parity.execution.fill import fill_, tensor
 from samblocks.blocks import LayerNorm2d, SAM2TwoWayTransformer, TwoWayTransformer
 from samblocks.models import MaskDecoder, SAM2MaskDecoder
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from parity.fill import fill_, tensor
+from parity.execution.fill import fill_, tensor
 from samblocks.blocks import Attention, MemoryAttentionLayer, PositionEmbeddingSine, RoPEAttention
 from samblocks.models import MemoryAttention, MemoryEncoder
 

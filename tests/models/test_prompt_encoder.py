@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from parity.fill import fill_
+from parity.execution.fill import fill_
 from samblocks.models import PromptEncoder
 
 POINTS = torch.tensor([[[10.0, 20.0], [90.5, 3.25], [0.0, 60.0]], [[33.0, 1.0], [95.0, 63.0], [50.0, 50.0]]])

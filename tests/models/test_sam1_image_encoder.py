@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from parity.fill import fill_
+from parity.execution.fill import fill_
 from samblocks.models import ImageEncoderViT
 
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from parity.fill import fill_, tensor
+from parity.execution.fill import fill_, tensor
 from samblocks.blocks import TwoWayTransformer
 from samblocks.models import ImageEncoderViT, MaskDecoder, PromptEncoder, SAMModel, TinyViT
 from samblocks.models.build import materialize

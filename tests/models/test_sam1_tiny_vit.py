@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from parity.fill import fill_
+from parity.execution.fill import fill_
 from samblocks.models import TinyViT
 from samblocks.models.build import materialize
-from samblocks.models.tiny_vit_blocks import Attention, TinyViTBlock
-from samblocks.models.tiny_vit_convs import MBConv, PatchMerging
+from samblocks.models.tiny_vit.blocks import Attention, TinyViTBlock
+from samblocks.models.tiny_vit.convs import MBConv, PatchMerging
 
 
 def small(**changes: object) -> TinyViT:

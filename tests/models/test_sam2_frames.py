@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from samblocks.models import SAM2Model
-from samblocks.models.sam2_frames import memory_frames, pointer_frames
+from samblocks.models.sam2.frames import memory_frames, pointer_frames
 
 
 def listed_memory(current: int, size: int, stride: int, reverse: bool) -> list[int]:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from parity.fill import tensor
+from parity.execution.fill import tensor
 from samblocks.models import SAM2Model
 
 FEATURES = tensor("features", (3, 32, 4, 4))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from parity.fill import tensor
+from parity.execution.fill import tensor
 from samblocks.models import ImageEncoder, SAM2Model
 
 OWN = ("maskmem_tpos_enc", "no_mem_embed", "no_mem_pos_enc", "no_obj_ptr", "no_obj_embed_spatial")

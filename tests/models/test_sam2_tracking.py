@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from parity.fill import tensor
+from parity.execution.fill import tensor
 from samblocks.models import SAM2Model
 
 RUN: tuple[tuple[int, str] | int, ...] = (

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from samblocks import VARIANTS, build
-from samblocks.models.variants import FpnNeckConfig, HieraConfig, SAM2Config
+from samblocks.variants import FpnNeckConfig, HieraConfig, SAM2Config
 
 MANIFESTS = Path(__file__).parents[1] / "data" / "manifests"
 

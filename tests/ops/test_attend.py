@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from parity import fill
+from parity.execution import fill
 from samblocks.ops.attend import attend, merge_heads, split_heads
 from samblocks.ops.linear import linear
 from samblocks.ops.norm import layer_norm, layer_norm_2d

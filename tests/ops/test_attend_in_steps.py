@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from samblocks.blocks import Attention, LayerNorm2d, REAttention
-from samblocks.ops import attend_in_steps as home
+from samblocks.ops import eager_attention as home
 from samblocks.ops.attend import attend
-from samblocks.ops.pieces import SMALLEST, Sizes, cut_to
+from samblocks.ops.chunking import SMALLEST, Sizes, cut_to
 from samblocks.ops.rel_pos import add_decomposed_rel_pos
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from parity import fill
+from parity.execution import fill
 from samblocks.ops.rel_pos import add_decomposed_rel_pos, get_rel_pos, rel_pos_terms
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from parity import fill
+from parity.execution import fill
 from samblocks.ops.rope import (
     _product,
     _product_in_reals,

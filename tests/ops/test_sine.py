@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from parity import fill
+from parity.execution import fill
 from samblocks import blocks
 from samblocks.ops.fourier import pixel_centres
 from samblocks.ops.sine import _grids, get_1d_sine_pe, sine_grid

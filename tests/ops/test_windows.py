@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parity import fill
+from parity.execution import fill
 from samblocks.ops.windows import window_partition, window_unpartition
 
 

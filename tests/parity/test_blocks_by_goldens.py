@@ -5,16 +5,17 @@ from collections import Counter
 import pytest
 import torch
 
-from parity import goldens, report
-from parity.case import Case
 from parity.cases import all_cases
 from parity.commands.record import recordable
-from parity.execute import execute
-from parity.goldens import FOLDER, GoldenClient
-from parity.own import library
-from parity.references import REFERENCES
-from parity.runner import jobs, run
-from samblocks.ops.pieces import SMALLEST, cut_to
+from parity.execution.case import Case
+from parity.execution.execute import execute
+from parity.reports import summary
+from parity.run import goldens
+from parity.run.goldens import FOLDER, GoldenClient
+from parity.run.runner import jobs, run
+from parity.run.samblocks_library import library
+from parity.workers.registry import REFERENCES
+from samblocks.ops.chunking import SMALLEST, cut_to
 
 PAGE = [
     "DropPath",
@@ -42,7 +43,7 @@ JUDGED = [(name, case) for name, client in CLIENTS.items() for case in client.ca
 def test_block_agrees_with_upstream(reference: str, case: Case) -> None:
     rows = list(run(list(jobs([case])), [CLIENTS[reference]], dtypes=[torch.float32, torch.float64]))
     assert rows
-    assert report.status(rows) == 0, "\n".join(report.text(rows, everything=False))
+    assert summary.status(rows) == 0, "\n".join(summary.text(rows, everything=False))
 
 
 @pytest.mark.parametrize(("reference", "case"), JUDGED, ids=[f"{name}:{case.id}" for name, case in JUDGED])

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import torch
 
-from parity import goldens
-from parity.case import Case, uniform
-from parity.compare import Verdict
-from parity.goldens import Golden, GoldenClient, GoldenError
-from parity.references import REFERENCES
-from parity.runner import jobs, run
+from parity.execution.case import Case, uniform
+from parity.run import goldens
+from parity.run.goldens import Golden, GoldenClient, GoldenError
+from parity.run.runner import jobs, run
+from parity.verdict.compare import Verdict
+from parity.workers.registry import REFERENCES
 
 META = REFERENCES["meta"]
 VERSIONS = {"sam2": "1.1.0", "segment-anything": "1.0", "torch": "2.13.0"}
@@ -76,7 +76,7 @@ def test_goldens_judge_like_a_worker(
         def function(self, name: str) -> Any:
             return lambda x: x * factor
 
-    monkeypatch.setattr("parity.runner.own_library", Ours)
+    monkeypatch.setattr("parity.run.runner.own_library", Ours)
     case = subject(call=lambda side: side.library.function("twice")(side.inputs["x"]))
     goldens.write(golden(case), goldens.path_of(case, "meta", tmp_path))
     client = GoldenClient(META, tmp_path)

@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from parity.fill import fill_
+from parity.execution.fill import fill_
 
 
 def hosted(module, name=None):

@@ -6,7 +6,7 @@ import torch
 from fake_hosts import hosted
 from torch import nn
 
-from parity.fill import fill_
+from parity.execution.fill import fill_
 
 _SAM2 = "transformers.models.sam2.modeling_sam2"
 

@@ -7,10 +7,10 @@ import torch
 from fake_hosts import picture, pipeline
 from fake_transformers import decoder, maps
 
-from parity.fill import fill_
+from parity.execution.fill import fill_
 from samblocks import swap_blocks
+from samblocks.ops.chunking import SMALLEST, cut_to
 from samblocks.ops.fast_path import plain_paths
-from samblocks.ops.pieces import SMALLEST, cut_to
 from samblocks.swap.hosts.transformers_memory import MemoryAttentionLayer, RoPEAttention
 
 

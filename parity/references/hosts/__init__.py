@@ -1,4 +1,4 @@
 """Other libraries' own drivers, run before and after a swap: the live proof of `samblocks.swap`.
 
-Everything here runs in the references' environment, in a process that `parity.swap_hosts` starts.
+Everything here runs in the references' environment, in a process that `parity.swap.drive` starts.
 """

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from parity import pictures
-from parity.fill import fill_
+from parity.execution import pictures
+from parity.execution.fill import fill_
 
 PROMPTS = 12
 """Clicks on the photograph; each gives a mask."""

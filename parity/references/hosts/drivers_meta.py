@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from parity.references import meta_models
 from parity.references.hosts.driver import (
     OBJECTS,
     PROMPTS,
@@ -23,6 +22,7 @@ from parity.references.hosts.driver import (
     probe_sam,
     probe_sam2,
 )
+from parity.references.meta import models
 
 
 def _levels(size: int) -> list[tuple[int, int]]:
@@ -33,7 +33,7 @@ def _levels(size: int) -> list[tuple[int, int]]:
 def _image_predictor(size: int, folder: Path) -> Session:
     from sam2.sam2_image_predictor import SAM2ImagePredictor
 
-    predictor = SAM2ImagePredictor(filled(meta_models.model("sam2.1_hiera_tiny", size, {})))
+    predictor = SAM2ImagePredictor(filled(models.model("sam2.1_hiera_tiny", size, {})))
     predictor._bb_feat_sizes = _levels(size)
 
     def run() -> Result:
@@ -56,7 +56,7 @@ def _mask_generator(size: int, folder: Path) -> Session:
 
     nms.provide()
     generator = SAM2AutomaticMaskGenerator(
-        filled(meta_models.model("sam2.1_hiera_tiny", size, {})),
+        filled(models.model("sam2.1_hiera_tiny", size, {})),
         points_per_side=4,
         points_per_batch=16,
         pred_iou_thresh=0.0,
@@ -112,7 +112,7 @@ def _video(version: str) -> Any:
 def _sam_predictor(size: int, folder: Path) -> Session:
     from segment_anything import SamPredictor
 
-    predictor = SamPredictor(filled(meta_models.model("sam_vit_b", size, {})))
+    predictor = SamPredictor(filled(models.model("sam_vit_b", size, {})))
 
     def run() -> Result:
         picture = photograph()

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from parity.references import ultralytics_models
 from parity.references.hosts.driver import (
     OBJECTS,
     PROMPTS,
@@ -26,6 +25,7 @@ from parity.references.hosts.driver import (
     probe_sam,
     probe_sam2,
 )
+from parity.references.ultralytics import models
 
 
 def _set_up(kind: Any, model: Any, size: int) -> Any:
@@ -49,7 +49,7 @@ def _image(class_name: str, variant: str, *, sam2: bool) -> Any:
     def make(size: int, folder: Path) -> Session:
         from ultralytics.models import sam
 
-        model = filled(ultralytics_models.model(variant, size, {}))
+        model = filled(models.model(variant, size, {}))
         probe = probe_sam2 if sam2 else probe_sam
         predictor = _set_up(getattr(sam, class_name), model, size)
 
@@ -111,7 +111,7 @@ def _video(version: str) -> Any:
         for frame in frames:
             writer.write(frame[..., ::-1].copy())
         writer.release()
-        model = filled(ultralytics_models.model(f"{version}_hiera_tiny", size, {}))
+        model = filled(models.model(f"{version}_hiera_tiny", size, {}))
 
         def run() -> Result:
             predictor = _set_up(SAM2VideoPredictor, model, size)  # it keeps what it tracked

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from parity.bench.memory import measured
-from parity.large import give_back
+from parity.execution.large_cases import give_back
 from parity.references.hosts.driver import Driver, Result, Session
 from samblocks.swap import SwapReport, swap_blocks
 

@@ -11,8 +11,8 @@ from importlib import import_module, metadata
 
 import torch
 
-from parity.paths import PATHS
-from parity.references import torchvision_operators
+from parity.execution.paths import PATHS
+from parity.references.common import torchvision_operators
 from parity.references.hosts.measure import measure
 
 
@@ -26,7 +26,7 @@ def serve(module: str, size: int, repeats: int, threads: int, only: str, prefix:
         threads: number of threads that torch may use.
         only: a part of the drivers' names; all if empty.
         prefix: how their names begin.
-        paths: what ours may do, a key of `parity.paths.PATHS`.
+        paths: what ours may do, a key of `parity.execution.paths.PATHS`.
     """
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints goes to standard error

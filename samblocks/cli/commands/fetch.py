@@ -16,7 +16,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Fetch the file and print where it is."""
-    from samblocks.checkpoints.fetch import fetch
+    from samblocks.checkpoints.published.fetch import fetch
 
     print(fetch(arguments.name, source=arguments.source, offline=arguments.offline))
     return 0

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import json
 
-from samblocks.checkpoints import lock
+from samblocks.checkpoints.published import lock
 from samblocks.cli.text import megabytes, table
 
 HELP = "list the public checkpoints that are known, locked or not"

@@ -25,8 +25,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check the list; 1 if something differs, 3 if nothing, or not all that was named, could be checked."""
-    from samblocks.checkpoints import lock
-    from samblocks.checkpoints.lock_check import DIFFERS, NOT_REACHED, survey
+    from samblocks.checkpoints.published import lock
+    from samblocks.checkpoints.published.lock_check import DIFFERS, NOT_REACHED, survey
 
     if arguments.names and arguments.unlocked:
         raise ValueError("--unlocked looks up all files that are not locked; it takes no names")

@@ -1,0 +1,1 @@
+"""The far side of benchmarks: what upstream does to load a file."""

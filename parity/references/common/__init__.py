@@ -1,0 +1,1 @@
+"""What adapters share: renamed arguments, patched constants, missing operators."""

@@ -1,0 +1,1 @@
+"""The far side of the proof of layouts: upstream's own loaders and converters."""

@@ -1,0 +1,1 @@
+"""Meta's segment_anything and sam2."""

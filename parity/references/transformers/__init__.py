@@ -1,0 +1,1 @@
+"""transformers' SAM and SAM 2."""

@@ -1,0 +1,1 @@
+"""Rows for people and machines: terminal, HTML, JUnit, SARIF, annotations, charts."""

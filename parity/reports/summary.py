@@ -1,0 +1,242 @@
+"""What a run found: the table for people, worst first, and the JSON for machines."""
+
+import json
+import os
+import platform
+import shutil
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from parity.run.judging import Row
+from parity.verdict.compare import Verdict
+from parity.verdict.mask_impact import as_json, together
+
+SCHEMA = 1
+
+_ORDER = (
+    Verdict.DIVERGED,
+    Verdict.INCOMPARABLE,
+    Verdict.NOT_RUN,
+    Verdict.KNOWN,
+    Verdict.WITHIN,
+    Verdict.NOISE,
+    Verdict.EXACT,
+    Verdict.NO_COUNTERPART,
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """All outputs of one case against one reference: the worst verdict, and the largest figures."""
+
+    id: str
+    reference: str
+    verdict: Verdict
+    ratio: float | None
+    double: float | None
+    max_abs: float | None
+    output: str
+    cause: str
+
+
+def summarize(rows: Sequence[Row]) -> list[Line]:
+    """One line for each case and reference, worst first."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.id, row.reference), []).append(row)
+    lines = []
+    for (case_id, reference), group in groups.items():
+        worst = min(group, key=badness)
+        ratios = [
+            row.comparison.ratio
+            for row in group
+            if row.dtype != "float64" and row.comparison.ratio is not None
+        ]
+        doubles = [
+            row.comparison.ratio
+            for row in group
+            if row.dtype == "float64" and row.comparison.ratio is not None
+        ]
+        largest = [
+            row.comparison.max_abs
+            for row in group
+            if row.dtype != "float64" and row.comparison.max_abs is not None
+        ]
+        lines.append(
+            Line(
+                case_id,
+                reference,
+                worst.comparison.verdict,
+                max(ratios, default=None),
+                max(doubles, default=None),
+                max(largest, default=None),
+                _named(worst) if worst.comparison.verdict.failed else "",
+                worst.comparison.cause,
+            )
+        )
+    return sorted(lines, key=lambda line: (_ORDER.index(line.verdict), -(line.ratio or 0.0), line.id))
+
+
+def text(rows: Sequence[Row], *, everything: bool = True) -> Iterator[str]:
+    """The table, line by line, in plain text.
+
+    Args:
+        rows: what the run yielded.
+        everything: also the lines that hold without remark.
+    """
+    lines = summarize(rows)
+    width = max((len(line.id) for line in lines), default=10)
+    yield f"{'verdict':14} {'case':{width}} {'reference':12} {'R (fp32)':>9} {'rel (fp64)':>10} {'max |Δ|':>9}"
+    for line in lines:
+        remark = " — ".join(part for part in (line.output, line.cause) if part)
+        figures = f"{_figure(line.ratio, '.3f'):>9} {_figure(line.double, '.1e'):>10} {_figure(line.max_abs, '.1e'):>9}"
+        if everything or line.verdict.failed:
+            yield f"{line.verdict:14} {line.id:{width}} {line.reference:12} {figures}  {remark}".rstrip()
+            if effect := _effect(rows, line):
+                yield f"{'':14} {effect}"
+    yield ""
+    yield from distribution(rows)
+    yield ", ".join(f"{count} {verdict}" for verdict, count in counts(rows).items()) or "nothing ran"
+
+
+def _effect(rows: Sequence[Row], line: Line) -> str:
+    """What the differences of a whole model do to masks, choices and objects, in one line."""
+    return together(
+        [
+            row.impact
+            for row in rows
+            if (row.id, row.reference) == (line.id, line.reference) and row.impact is not None
+        ]
+    )
+
+
+def distribution(rows: Iterable[Row]) -> Iterator[str]:
+    """How R is distributed over all outputs, by precision; bit-equal outputs have no R and are counted."""
+    by_dtype: dict[str, list[float]] = {}
+    equal: Counter[str] = Counter()
+    for row in rows:
+        if row.comparison.verdict is Verdict.EXACT:
+            equal[row.dtype] += 1
+        elif row.comparison.verdict in (Verdict.WITHIN, Verdict.NOISE) and row.comparison.ratio is not None:
+            by_dtype.setdefault(row.dtype, []).append(row.comparison.ratio)
+    for dtype in sorted(set(by_dtype) | set(equal)):
+        figures = sorted(by_dtype.get(dtype, []))
+        name = "relative difference" if dtype == "float64" else "R"
+        if not figures:
+            yield f"{dtype}: {equal[dtype]} outputs bit-equal"
+            continue
+        form = ".1e" if dtype == "float64" else ".3f"
+        cuts = [
+            figures[min(len(figures) - 1, int(len(figures) * share))] for share in (0.05, 0.5, 0.95, 0.99)
+        ]
+        quantiles = ", ".join(
+            f"{name} {value:{form}}"
+            for name, value in zip(("5 %", "median", "95 %", "99 %"), cuts, strict=True)
+        )
+        yield (
+            f"{dtype}: {equal[dtype]} outputs bit-equal, {len(figures)} others: {name} {quantiles}, "
+            f"max {figures[-1]:{form}}, mean {statistics.fmean(figures):{form}}"
+        )
+
+
+def counts(rows: Sequence[Row]) -> dict[Verdict, int]:
+    """How many case-reference pairs had each verdict, worst first."""
+    tally = Counter(line.verdict for line in summarize(rows))
+    return {verdict: tally[verdict] for verdict in _ORDER if tally[verdict]}
+
+
+def status(rows: Sequence[Row], *, missing_by_name: bool = False) -> int:
+    """The exit status: 0 all held, 1 something diverged, 3 nothing ran or a named reference is missing."""
+    tally = counts(rows)
+    if any(verdict.failed for verdict in tally):
+        return 1
+    ran = any(verdict not in (Verdict.NOT_RUN, Verdict.NO_COUNTERPART) for verdict in tally)
+    return 3 if missing_by_name or not ran else 0
+
+
+def write_json(rows: Sequence[Row], path: Path, versions: Mapping[str, Mapping[str, str]]) -> None:
+    """Write the report for machines; a temporary file, then a rename."""
+    document = {
+        "schema": SCHEMA,
+        "environment": environment(versions),
+        "cases": [record(row) for row in rows],
+    }
+    write_text(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+
+
+def record(row: Row) -> dict[str, Any]:
+    """One row for machines."""
+    return (
+        {
+            "id": row.id,
+            "reference": row.reference,
+            "dtype": row.dtype,
+            "output": row.output,
+            "verdict": str(row.comparison.verdict),
+            "ratio": _finite(row.comparison.ratio),
+            "max_abs": _finite(row.comparison.max_abs),
+            "index": list(row.comparison.index) if row.comparison.index is not None else None,
+            "cause": row.comparison.cause,
+        }
+        | _metrics(row)
+        | ({"impact": as_json(row.impact)} if row.impact is not None else {})
+    )
+
+
+def _metrics(row: Row) -> dict[str, Any]:
+    """Distances between ours and upstream's; nothing where bits are equal or nothing could be measured."""
+    metrics = row.comparison.metrics
+    if metrics is None:
+        return {}
+    return {"metrics": {name: _finite(value) for name, value in asdict(metrics).items()}}
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all: a temporary file, then a rename."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def environment(versions: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """Where the figures come from."""
+    return {
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "references": {name: dict(packages) for name, packages in versions.items()},
+    }
+
+
+def terminal_width() -> int:
+    """Columns of the terminal, 100 where there is none."""
+    return shutil.get_terminal_size((100, 24)).columns
+
+
+def badness(row: Row) -> tuple[int, float]:
+    """What rows are sorted by, worst first."""
+    return _ORDER.index(row.comparison.verdict), -(row.comparison.ratio or 0.0)
+
+
+def _named(row: Row) -> str:
+    return f"{row.output} ({row.dtype})" if row.dtype else row.output
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "" if value is None else f"{value:{form}}"
+
+
+def _finite(value: float | None) -> float | str | None:
+    # JSON has no infinity: a word is better than a file that strict readers refuse.
+    return value if value is None or abs(value) < float("inf") else str(value)

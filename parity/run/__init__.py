@@ -1,0 +1,1 @@
+"""Cases × references × precisions: run on both sides, judged, recorded and kept."""

@@ -1,0 +1,185 @@
+"""Goldens: upstream's outputs and their float64 truth in files, so that blocks are judged without upstream.
+
+One safetensors file for each case and reference, at `goldens/<reference>/<Block>/<case>.safetensors`. Weights and
+inputs are not in it: they follow from their names, and the file holds hashes that tell "the inputs changed" from
+"the block changed". A golden that was not recorded from upstream is refused: a harness whose goldens come from the
+code under test proves nothing.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from parity import package
+from parity.execution import fill
+from parity.execution.case import Case
+from parity.workers.registry import REFERENCES, Reference
+from parity.workers.reply import Reply
+
+FOLDER = package.FOLDER / "goldens"
+SCHEMA = 1
+
+_UPSTREAM, _TRUTH = "upstream/", "truth/"
+
+State = Sequence[tuple[str, tuple[int, ...]]]
+"""Names and shapes of a module's tensors."""
+
+
+class GoldenError(ValueError):
+    """A golden that cannot be trusted, or does not belong to the case; the text says why."""
+
+
+@dataclass(frozen=True)
+class Golden:
+    """What a file holds.
+
+    Attributes:
+        upstream: upstream's float32 outputs, by path.
+        truth: the same outputs from the lifted float64 run.
+        provenance: where they come from.
+    """
+
+    upstream: dict[str, Tensor]
+    truth: dict[str, Tensor]
+    provenance: dict[str, Any]
+
+
+def path_of(case: Case, reference: str, folder: Path = FOLDER) -> Path:
+    """Where the golden of a case lies."""
+    return folder / reference / case.block / f"{case.name}.safetensors"
+
+
+def provenance(case: Case, reference: Reference, versions: Mapping[str, str], state: State) -> dict[str, Any]:
+    """What is written beside the tensors: package, version and commit, torch, platform, and the hashes."""
+    import platform
+
+    return {
+        "schema": SCHEMA,
+        "case": case.id,
+        "recorded_from": reference.name,
+        "packages": {name: versions[name] for name in reference.packages},
+        "sources": dict(reference.sources),
+        "torch": versions["torch"],
+        "platform": f"{platform.system()} {platform.machine()}",
+        "inputs": inputs_digest(case),
+        "weights": weights_digest(case, state),
+        "state": [[name, list(shape)] for name, shape in state],
+    }
+
+
+def write(golden: Golden, file: Path) -> None:
+    """Write a golden: a temporary file, then a rename."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {_UPSTREAM + name: value.contiguous() for name, value in golden.upstream.items()}
+    tensors |= {_TRUTH + name: value.contiguous() for name, value in golden.truth.items()}
+    note = {
+        "provenance": json.dumps(golden.provenance, sort_keys=True),
+        "order": json.dumps(list(golden.upstream)),
+    }
+    partial = file.with_suffix(".part")
+    safetensors.torch.save_file(tensors, partial, note)
+    partial.replace(file)
+
+
+def read(file: Path) -> Golden:
+    """Read a golden.
+
+    Raises:
+        GoldenError: when the file is damaged, or was not recorded from an upstream package.
+    """
+    try:
+        with safe_open(file, framework="pt") as stored:
+            note = stored.metadata() or {}
+            found = json.loads(note.get("provenance", "{}"))
+            _refuse_unless_upstream(found, file)
+            order = json.loads(note["order"])
+            upstream = {name: stored.get_tensor(_UPSTREAM + name) for name in order}
+            truth = {name: stored.get_tensor(_TRUTH + name) for name in order}
+    except (SafetensorError, KeyError, json.JSONDecodeError) as damage:
+        raise GoldenError(f"{file} is damaged ({damage}); record it anew: make goldens") from None
+    return Golden(upstream, truth, found)
+
+
+def _refuse_unless_upstream(found: Mapping[str, Any], file: Path) -> None:
+    origin = found.get("recorded_from")
+    reference = REFERENCES.get(str(origin))
+    if reference is None:
+        raise GoldenError(
+            f"{file} was recorded from {origin or 'nothing that it names'}; goldens come from upstream alone: "
+            f"{', '.join(REFERENCES)}"
+        )
+    if set(found.get("packages", ())) != set(reference.packages):
+        raise GoldenError(
+            f"{file} does not say which versions of {', '.join(reference.packages)} it comes from"
+        )
+    if found.get("schema") != SCHEMA:
+        raise GoldenError(f"{file} has schema {found.get('schema')}, this reader knows {SCHEMA}")
+
+
+def inputs_digest(case: Case) -> str:
+    """Hash of the case's inputs, as they are made here and now."""
+    digest = hashlib.sha256()
+    for name, value in case.tensors().items():
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def weights_digest(case: Case, state: State) -> str:
+    """Hash of the names, shapes and filled values of a module's tensors, in canonical order."""
+    digest = hashlib.sha256()
+    tensors = {name: fill.tensor(name, shape) for name, shape in sorted(state)}
+    if case.adjust is not None:
+        case.adjust(tensors)
+    for name, value in tensors.items():
+        digest.update(f"{name} {tuple(value.shape)}\n".encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()
+
+
+class GoldenClient:
+    """Answers like a reference's worker does, from goldens; cases without one have no counterpart.
+
+    Attributes:
+        reference: which one.
+        versions: versions of the packages that the goldens come from.
+    """
+
+    def __init__(self, reference: Reference, folder: Path = FOLDER) -> None:
+        self.reference = reference
+        self.versions: dict[str, str] = {}
+        self._folder = folder
+
+    def cases(self, cases: Iterable[Case]) -> Iterator[Case]:
+        """Those of `cases` that have a golden."""
+        return (case for case in cases if path_of(case, self.reference.name, self._folder).exists())
+
+    def execute(
+        self,
+        case: Case,
+        inputs: Mapping[str, Tensor],
+        *,
+        dtype: torch.dtype = torch.float32,
+        autocast: torch.dtype | None = None,
+        lift: bool = False,
+        weights: Path | None = None,
+    ) -> Reply:
+        """See `parity.workers.client.Client.execute`; raises GoldenError where the golden has gone stale."""
+        file = path_of(case, self.reference.name, self._folder)
+        recorded = autocast is None and (lift or dtype is torch.float32)
+        if weights is not None or not recorded or not file.exists():
+            return Reply("no counterpart", "no golden was recorded for this", {}, ())
+        golden = read(file)
+        if golden.provenance["inputs"] != inputs_digest(case):
+            raise GoldenError(f"the inputs of {case.id} are not those of its golden any more: make goldens")
+        self.versions = {**golden.provenance["packages"], "torch": golden.provenance["torch"]}
+        state = tuple((name, tuple(shape)) for name, shape in golden.provenance["state"])
+        return Reply("ok", "", dict(golden.truth if lift else golden.upstream), state)

@@ -1,0 +1,226 @@
+"""Our outcomes of one case against one reference's: one row for each output and precision."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from parity.execution.case import Case
+from parity.execution.execute import Outcome
+from parity.verdict.compare import Comparison, Verdict, compare, compare_double
+from parity.verdict.envelopes import OF_INPUTS, envelope
+from parity.verdict.error_map import grid
+from parity.verdict.mask_impact import Impact, impact
+from parity.verdict.precision import SINGLE, Precision
+from parity.workers.reply import Reply
+
+# Gradients through a softmax are differences of nearly equal numbers, of which a low precision leaves little: over 36
+# runs with other weights our error there was 0.47 to 2.43 times upstream's, the median 0.93.
+_LOW_GRADIENTS = 4.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """The comparison of one output of one case with one reference in one precision.
+
+    For masks, qualities and scores of whole models, also what the difference does.
+    """
+
+    id: str
+    reference: str
+    dtype: str
+    output: str
+    comparison: Comparison
+    impact: Impact | None = None
+
+
+def judge(
+    case: Case,
+    reference: str,
+    ours: Mapping[Precision, Outcome | str],
+    replies: Mapping[Precision, Reply],
+    truth_reply: Reply | None,
+    *,
+    siblings: Mapping[str, float] = MappingProxyType({}),
+    filled: bool = True,
+    heat: bool = False,
+) -> list[Row]:
+    """Compare our outcomes of one case with one reference's.
+
+    Args:
+        case: what was run.
+        reference: the reference's name.
+        ours: our outcome in each precision, or the sentence with which our code failed.
+        replies: the reference's replies; float64 is judged by the truth itself, a low precision against upstream
+            in the same.
+        truth_reply: the lifted run; None where nothing needed it.
+        siblings: by output, the relative error in float32 of another reference that computes the same.
+        filled: whether the weights are those that follow from names: others may hide what is known to differ.
+        heat: keep with each comparison where the difference sits.
+    """
+    full = [reply for each, reply in replies.items() if not each.low]
+    for reply in (*full, truth_reply):
+        if reply is not None and reply.status == "no counterpart":
+            return [
+                Row(case.id, reference, "-", "-", Comparison(Verdict.NO_COUNTERPART, cause=reply.message))
+            ]
+        if reply is not None and reply.status != "ok":
+            cause = f"{reference} raised {reply.message}"
+            return [Row(case.id, reference, "-", "-", Comparison(Verdict.INCOMPARABLE, cause=cause))]
+    truth = truth_reply.outputs if truth_reply is not None else {}
+    rows: list[Row] = []
+    for each, outcome in ours.items():
+        upstream = replies.get(each)
+        if upstream is not None and upstream.status != "ok":
+            rows.append(Row(case.id, reference, each.name, "-", _not_in(each, reference, upstream)))
+            continue
+        if isinstance(outcome, str):
+            rows.append(Row(case.id, reference, each.name, "-", Comparison(Verdict.DIVERGED, cause=outcome)))
+            continue
+        if upstream is not None:
+            rows += _state(case, reference, each.name, outcome, upstream)
+        theirs = truth if upstream is None else upstream.outputs
+        mine = _as_narrow(outcome.outputs, theirs) if each.low else outcome.outputs
+        theirs = _as_narrow(theirs, mine) if each.low else theirs
+        found = _outputs(
+            case,
+            reference,
+            each,
+            mine,
+            theirs,
+            truth,
+            siblings if each == SINGLE else {},
+            double=upstream is None,
+        )
+        rows += (_heated(row, mine, theirs) for row in found) if heat else found
+    # In a low precision a known difference may drown.
+    shows = filled and any(not each.low for each in ours)
+    return [*_blindness(case, reference, truth), *_with_known(case, reference, rows, shows)]
+
+
+def _not_in(low: Precision, reference: str, reply: Reply) -> Comparison:
+    """A reference that has nothing to compare with in a low precision: many of upstream's modules raise there."""
+    cause = reply.message if reply.status == "no counterpart" else f"{reference} raises {reply.message}"
+    return Comparison(Verdict.NO_COUNTERPART, cause=f"in {low.name}: {cause}")
+
+
+def _as_narrow(outputs: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Outputs in the other side's dtype where that is narrower: libraries differ in what they keep in float32."""
+    found = dict(outputs)
+    for path, value in outputs.items():
+        other = others.get(path)
+        if other is not None and value.is_floating_point() and other.is_floating_point():
+            found[path] = value.to(other.dtype) if other.dtype.itemsize < value.dtype.itemsize else value
+    return found
+
+
+def _outputs(
+    case: Case,
+    reference: str,
+    used: Precision,
+    ours: Mapping[str, Tensor],
+    theirs: Mapping[str, Tensor],
+    truth: Mapping[str, Tensor],
+    siblings: Mapping[str, float],
+    *,
+    double: bool,
+) -> Iterator[Row]:
+    for path in [*theirs, *(path for path in ours if path not in theirs)]:
+        if path not in ours or path not in theirs:
+            whose = "ours" if path not in ours else reference
+            result = Comparison(Verdict.INCOMPARABLE, cause=f"{whose} has no output {path!r}")
+        elif double:
+            result = compare_double(ours[path], theirs[path], bound=0.0 if case.exact else case.bound64)
+        elif used.low and _chosen(case, path):
+            cause = f"in {used.name} it is a matter of rounding which mask is chosen"
+            result = Comparison(Verdict.NO_COUNTERPART, cause=cause)
+        elif used.low and not theirs[path].is_floating_point() and not torch.equal(ours[path], theirs[path]):
+            result = Comparison(
+                Verdict.NO_COUNTERPART, cause=f"in {used.name} a decision is a matter of rounding"
+            )
+        else:
+            result = compare(
+                ours[path],
+                theirs[path],
+                truth.get(path),
+                bound=_bound(case, used, path),
+                exact=case.exact,
+                envelope=max(_floor(used, envelope(reference, case.id, path)), siblings.get(path, 0.0)),
+            )
+        effect = None
+        if case.variant is not None and not double and path in ours and path in theirs:
+            effect = impact(path, ours[path], theirs[path], truth.get(path), among=ours)
+        yield Row(case.id, reference, used.name, path, result, effect)
+
+
+def _chosen(case: Case, path: str) -> bool:
+    """Whether an output follows from a choice among masks by their scores.
+
+    Within 8 bits another mask wins now and then, in upstream as in ours. In a model that tracks, what follows is
+    another object's.
+    """
+    return case.block == "SAM2Model" or (case.block == "SAM2MaskDecoder" and path.startswith("one/"))
+
+
+def _bound(case: Case, used: Precision, path: str) -> float:
+    gradient = path == "parameters" or path.startswith(OF_INPUTS)
+    return max(case.bound, _LOW_GRADIENTS) if used.low and gradient else case.bound
+
+
+def _floor(used: Precision, measured: float) -> float:
+    """An envelope that was measured in float32, in another precision: rounding grows with ε, and so does luck."""
+    coarser = torch.finfo(used.autocast or used.dtype).eps / torch.finfo(torch.float32).eps
+    # Under autocast an output may be float32, but it went through less.
+    half_a_unit = torch.finfo(used.autocast).eps / 2 if used.autocast else 0.0
+    return max(measured * coarser, half_a_unit)
+
+
+def _heated(row: Row, ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> Row:
+    """The row with where its difference sits, if there is one."""
+    if row.comparison.verdict is Verdict.EXACT or row.output not in ours or row.output not in theirs:
+        return row
+    where = grid(ours[row.output], theirs[row.output])
+    return replace(row, comparison=replace(row.comparison, heat=where))
+
+
+def _state(case: Case, reference: str, dtype: str, ours: Outcome, theirs: Reply) -> list[Row]:
+    """A row if the two modules' tensors differ in name or shape: then their weights are not compatible."""
+    difference = sorted(set(ours.state) ^ set(theirs.state))
+    if not difference:
+        return []
+    shown = ", ".join(f"{name} {list(shape)}" for name, shape in difference[:4])
+    cause = f"{len(difference)} tensors differ in name or shape, e.g. {shown}"
+    return [Row(case.id, reference, dtype, "state_dict", Comparison(Verdict.INCOMPARABLE, cause=cause))]
+
+
+def _blindness(case: Case, reference: str, truth: Mapping[str, Tensor]) -> list[Row]:
+    """A row if the case says of the truth's outputs that nothing could be seen in them."""
+    if case.check is None or not truth:
+        return []
+    try:
+        case.check(truth)
+    except AssertionError as blind:
+        result = Comparison(Verdict.INCOMPARABLE, cause=f"the case is blind: {blind}")
+        return [Row(case.id, reference, "float64", "-", result)]
+    return []
+
+
+def _with_known(case: Case, reference: str, rows: list[Row], shows: bool) -> list[Row]:
+    """Excuse what is known to differ, and complain when it no longer does, if it would show."""
+    cause = case.known.get(reference)
+    if cause is None:
+        return rows
+    differing = [row for row in rows if row.comparison.verdict.failed and row.output != "-"]
+    if not differing and not shows:
+        return rows
+    if not differing:
+        gone = Comparison(Verdict.DIVERGED, cause=f"known to differ, but does not any more: {cause}")
+        return [*rows, Row(case.id, reference, "-", "-", gone)]
+    return [
+        replace(row, comparison=replace(row.comparison, verdict=Verdict.KNOWN, cause=cause))
+        if row in differing
+        else row
+        for row in rows
+    ]

@@ -1,0 +1,222 @@
+"""Cases × references × precisions: run both sides, compare, and yield one row for each output."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Lock
+
+import torch
+from torch import Tensor, nn
+
+from parity.execution.case import Case
+from parity.execution.execute import Outcome, execute, execute_on
+from parity.execution.large_cases import room_for
+from parity.run.goldens import Golden
+from parity.run.judging import Row, judge
+from parity.run.samblocks_library import library as own_library
+from parity.run.siblings import errors_of_siblings
+from parity.run.truth_cache import TruthCache
+from parity.verdict import outlier, precision
+from parity.verdict.outlier import Outlier
+from parity.verdict.precision import DOUBLE, SINGLE, Precision
+from parity.workers.reply import Answering, Reply
+
+# How many cases the workers may be ahead of the comparison: enough to keep them busy, few enough for memory.
+_AHEAD = 3
+
+
+@dataclass(frozen=True)
+class Job:
+    """A case with the tensors it runs on.
+
+    Attributes:
+        case: what to run.
+        inputs: input tensors by name.
+        weights: file with weights in Meta's names, instead of filled ones.
+        model: a loaded model of ours, run in float32 in place of one that is made for the case.
+        truth_of: the reference whose truth serves for all; by default each is judged by its own.
+    """
+
+    case: Case
+    inputs: Mapping[str, Tensor] = field(repr=False)
+    weights: Path | None = None
+    model: nn.Module | None = field(default=None, repr=False)
+    truth_of: str | None = None
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """A worker's replies on one case: in each working precision, and the truth."""
+
+    replies: dict[Precision, Reply]
+    truth: Reply | None
+
+
+def jobs(cases: Sequence[Case]) -> Iterator[Job]:
+    """Cases on the inputs and weights that follow from their names."""
+    for case in cases:
+        yield Job(case, case.tensors())
+
+
+def run(
+    work: Sequence[Job],
+    clients: Sequence[Answering],
+    *,
+    dtypes: Sequence[Precision | torch.dtype] = (SINGLE, DOUBLE),
+    truths: TruthCache | None = None,
+    finished: Callable[[Job, Sequence[Row]], None] | None = None,
+    heat: bool = False,
+    apart: Callable[[Outlier], None] | None = None,
+) -> Iterator[Row]:
+    """Yield the rows of each job against each reference, in order.
+
+    Args:
+        work: what to run.
+        clients: the references' workers; each works through the jobs on its own, a few ahead.
+        dtypes: working precisions; float64 is judged by the truth itself, a low one against upstream in the same.
+        truths: where truths are kept.
+        finished: called after each job with its rows.
+        heat: keep with each comparison where the difference sits.
+        apart: called for each job on which one of three or more libraries stands apart.
+    """
+    truths = truths or TruthCache(None)
+    wanted = [precision.of(entry) for entry in dtypes]
+    one_at_a_time = Lock()
+
+    def turn(job: Job) -> AbstractContextManager[object]:
+        return one_at_a_time if job.case.large else nullcontext()
+
+    def ask(client: Answering, job: Job, with_truth: bool) -> _Answers:
+        with turn(job):
+            return _ask(client, job, wanted, truths, with_truth)
+
+    with ExitStack() as stack:
+        lanes = {client: stack.enter_context(ThreadPoolExecutor(1)) for client in clients}
+        waiting: deque[tuple[Job, dict[Answering, Future[_Answers]]]] = deque()
+        upcoming = iter(work)
+        while True:
+            while len(waiting) < _AHEAD and (job := next(upcoming, None)) is not None:
+                teller = _teller(job, clients)
+                asked = {c: lane.submit(ask, c, job, teller in (None, c)) for c, lane in lanes.items()}
+                waiting.append((job, asked))
+            if not waiting:
+                return
+            job, asked = waiting.popleft()
+            with turn(job), room_for(job.case):
+                ours = _ours(job, wanted)
+            answers = _shared(
+                _teller(job, clients), {client: future.result() for client, future in asked.items()}
+            )
+            honest = _siblings(answers)
+            rows = [
+                row
+                for client, answer in answers.items()
+                for row in judge(
+                    job.case,
+                    client.reference.name,
+                    ours,
+                    answer.replies,
+                    answer.truth,
+                    siblings=honest.get(client.reference.name, {}),
+                    filled=job.weights is None and job.model is None,
+                    heat=heat,
+                )
+            ]
+            if apart is not None and (stranger := _stranger(job, ours, answers)) is not None:
+                apart(stranger)
+            if finished is not None:
+                finished(job, rows)
+            yield from rows
+
+
+def _ours(job: Job, wanted: Sequence[Precision]) -> dict[Precision, Outcome | str]:
+    """Our outcome in each precision, or the sentence with which our code failed."""
+    outcomes: dict[Precision, Outcome | str] = {}
+    weights = None
+    if job.weights is not None:
+        import safetensors.torch
+
+        weights = safetensors.torch.load_file(job.weights)
+    for each in wanted:
+        if each == DOUBLE and not job.case.double:
+            continue
+        try:
+            if job.model is not None and each == SINGLE:
+                outcomes[each] = execute_on(job.model, job.case, own_library(), job.inputs, each.dtype)
+            else:
+                outcomes[each] = execute(
+                    job.case,
+                    own_library(),
+                    job.inputs,
+                    dtype=each.dtype,
+                    autocast=each.autocast,
+                    weights=weights,
+                )
+        except Exception as error:  # a block that raises is a finding to report, not the end of the run
+            outcomes[each] = f"ours raised {type(error).__name__}: {error}"
+    return outcomes
+
+
+def _teller(job: Job, clients: Sequence[Answering]) -> Answering | None:
+    """Who computes the truth for all; None where each computes its own."""
+    return next((client for client in clients if client.reference.name == job.truth_of), None)
+
+
+def _shared(teller: Answering | None, answers: dict[Answering, _Answers]) -> dict[Answering, _Answers]:
+    """The answers, with the truth that one gave for all."""
+    if teller is None:
+        return answers
+    return {client: replace(answer, truth=answers[teller].truth) for client, answer in answers.items()}
+
+
+def _siblings(answers: Mapping[Answering, _Answers]) -> dict[str, dict[str, float]]:
+    """By reference and output, the error of another one that computes the same and is less exact in float32."""
+    whole = {
+        client.reference.name: Golden(answer.replies[SINGLE].outputs, answer.truth.outputs, {})
+        for client, answer in answers.items()
+        if SINGLE in answer.replies and answer.replies[SINGLE].status == "ok"
+        if answer.truth is not None and answer.truth.status == "ok"
+    }
+    return {name: errors_of_siblings(whole, name) for name in whole} if len(whole) > 1 else {}
+
+
+def _ask(
+    client: Answering, job: Job, wanted: Sequence[Precision], truths: TruthCache, with_truth: bool
+) -> _Answers:
+    replies: dict[Precision, Reply] = {}
+    for each in wanted:
+        if each != DOUBLE:
+            replies[each] = client.execute(
+                job.case, job.inputs, dtype=each.dtype, autocast=each.autocast, weights=job.weights
+            )
+            if replies[each].status != "ok" and not each.low:
+                return _Answers(replies, None)
+
+    silent = bool(replies) and all(reply.status != "ok" for reply in replies.values())
+    if not with_truth or silent:
+        return _Answers(replies, None)
+
+    def compute() -> Reply:
+        return client.execute(job.case, job.inputs, lift=True, weights=job.weights)
+
+    return _Answers(replies, truths.get(client, job.case, job.inputs, job.weights, compute))
+
+
+def _stranger(
+    job: Job, ours: Mapping[Precision, Outcome | str], answers: Mapping[Answering, _Answers]
+) -> Outlier | None:
+    """The library that stands apart: judged in float64 where it ran, for there rounding hides nothing."""
+    for each in (DOUBLE, *(each for each in ours if not each.low)):
+        own = ours.get(each)
+        if not isinstance(own, Outcome):
+            continue
+        outputs: dict[str, Mapping[str, Tensor]] = {own_library().name: own.outputs}
+        for client, answer in answers.items():
+            reply = answer.truth if each == DOUBLE else answer.replies.get(each)
+            if reply is not None and reply.status == "ok":
+                outputs[client.reference.name] = reply.outputs
+        return outlier.find(job.case.id, outputs)
+    return None

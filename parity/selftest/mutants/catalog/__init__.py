@@ -1,0 +1,24 @@
+"""The planted bugs, one file a part of the project."""
+
+from parity.selftest.mutants.catalog import (
+    attention,
+    decoders,
+    encoders,
+    fast_paths,
+    position,
+    small,
+    tracking,
+    vit_hiera,
+)
+
+ALL = (
+    *small.MUTANTS,
+    *position.MUTANTS,
+    *vit_hiera.MUTANTS,
+    *attention.MUTANTS,
+    *encoders.MUTANTS,
+    *decoders.MUTANTS,
+    *tracking.MUTANTS,
+    *fast_paths.MUTANTS,
+)
+"""Every mutant."""

@@ -1,0 +1,1 @@
+"""Other libraries' drivers with our blocks inside, measured in processes of their own."""

@@ -1,0 +1,1 @@
+"""For other projects: compare any two callables, keep goldens, a fixture for pytest."""

@@ -1,0 +1,22 @@
+"""The results of a pytest session in one file, for machines or for people."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from parity.reports.summary import SCHEMA, environment, write_text
+
+
+def write_json(records: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write the records as JSON; a temporary file, then a rename."""
+    cases = [{name: value for name, value in record.items() if name != "heat"} for record in records]
+    document = {"schema": SCHEMA, "environment": environment({}), "cases": cases}
+    write_text(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_html(records: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write the records as one self-contained page; needs the extra `plots`."""
+    from parity.reports.html import page
+
+    write_text(path, page(records, environment({}), title="Parity of this project's tests"))

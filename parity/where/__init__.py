@@ -1,0 +1,1 @@
+"""From a name to its code, cases, goldens, key rules and tests."""

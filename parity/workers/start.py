@@ -1,0 +1,29 @@
+"""Start the workers of several references, and say of each that does not start why not."""
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+
+from parity.workers.client import Client, WorkerError, interpreter
+from parity.workers.registry import REFERENCES
+
+
+def start_clients(
+    names: Sequence[str], folder: Path | None, stack: ExitStack
+) -> tuple[list[Client], dict[str, str]]:
+    """Start the workers; returns those that run, and for each that does not the reason."""
+    python = interpreter(folder)
+    if python is None:
+        return [], dict.fromkeys(names, "the references' environment is missing: make references")
+    threads = max(1, (os.cpu_count() or 1) // (len(names) + 1))
+    torch.set_num_threads(threads)
+    clients, missing = [], {}
+    for name in names:
+        try:
+            clients.append(stack.enter_context(Client(REFERENCES[name], python, threads=threads)))
+        except WorkerError as error:
+            missing[name] = str(error)
+    return clients, missing

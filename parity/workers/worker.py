@@ -1,0 +1,82 @@
+"""The worker's loop: take a case, inputs and a precision; run them on one upstream library; send the outputs."""
+
+import importlib
+import os
+import sys
+import traceback
+from importlib import metadata
+from typing import Any, BinaryIO
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from parity.cases import find
+from parity.execution.case import Library, NoCounterpart
+from parity.execution.execute import execute
+from parity.execution.large_cases import room_for
+from parity.workers.protocol import receive, send
+
+
+def serve(module: str, packages: list[str], threads: int) -> None:
+    """Answer requests on standard input until it is closed.
+
+    Args:
+        module: the module that has `library()`, the upstream library in the reference page's terms.
+        packages: distributions whose versions are reported.
+        threads: number of threads torch may use.
+    """
+    incoming, outgoing = _claim_pipes()
+    torch.set_num_threads(threads)
+    try:
+        library: Library = importlib.import_module(module).library()
+    except Exception:
+        send(outgoing, {"status": "unavailable", "message": traceback.format_exc(limit=-2)})
+        return
+    versions = {name: metadata.version(name) for name in [*packages, "torch"]}
+    send(outgoing, {"status": "ready", "versions": versions})
+    while True:
+        try:
+            request, inputs = receive(incoming)
+        except EOFError:
+            return
+        header, outputs = _answer(request, inputs, library)
+        send(outgoing, header, outputs)
+
+
+def _answer(
+    request: dict[str, Any], inputs: dict[str, Tensor], library: Library
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if "module" in request:  # a request of another wing, which names what answers it: see `Client.ask`
+        answer = importlib.import_module(request["module"]).answer
+        return answer(request, inputs, library), {}
+    for name in request.get("channels_last", ()):
+        inputs[name] = inputs[name].contiguous(memory_format=torch.channels_last)
+    try:
+        weights = safetensors.torch.load_file(request["weights"]) if request.get("weights") else None
+        case = find(request["case"])
+        with room_for(case):
+            outcome = execute(
+                case,
+                library,
+                inputs,
+                dtype=getattr(torch, request["dtype"]),
+                autocast=getattr(torch, request["autocast"]) if request["autocast"] else None,
+                lift=request["lift"],
+                weights=weights,
+            )
+    except NoCounterpart as missing:
+        return {"status": "no counterpart", "message": str(missing)}, {}
+    except Exception as error:
+        trace = traceback.format_exc(limit=-4)
+        return {"status": "raised", "message": f"{type(error).__name__}: {error}", "trace": trace}, {}
+    return {"status": "ok", "state": outcome.state}, outcome.outputs
+
+
+def _claim_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """Keep the pipe for messages alone: whatever a library prints goes to standard error."""
+    incoming = os.fdopen(os.dup(0), "rb", buffering=1 << 20)
+    outgoing = os.fdopen(os.dup(1), "wb", buffering=1 << 20)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return incoming, outgoing

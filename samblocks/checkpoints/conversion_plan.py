@@ -1,0 +1,220 @@
+"""A conversion worked out before anything is read: what becomes what, what is dropped, what a base gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+from torch import Tensor
+
+from samblocks.checkpoints.dtypes import WEIGHT_DTYPES, item_size
+from samblocks.checkpoints.reading.content import Content
+from samblocks.errors import LayoutError
+from samblocks.layouts import Detection, Plan, Step, TensorInfo, detect, expected, plan, tied_keys
+from samblocks.layouts.apply import apply
+from samblocks.variants import VARIANTS
+
+_NAMED = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Tensors and what messages call them."""
+
+    content: Content
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What a conversion does.
+
+    Args:
+        source: the layout that the tensors have.
+        target: the layout that they get.
+        variant: the variant, one of several where the tensors do not tell.
+        model_class: the class of transformers that is written, if any.
+        tensors: how many are written.
+        nbytes: their bytes.
+        dropped: names, in the source, of what the target has no place for, each with the reason.
+        invented: names, in the target, of what the source does not hold, each with what is put there.
+        from_base: names, in the target, of what the base gave.
+    """
+
+    source: str
+    target: str
+    variant: str
+    model_class: str | None
+    tensors: int
+    nbytes: int
+    dropped: tuple[tuple[str, str], ...]
+    invented: tuple[tuple[str, str], ...]
+    from_base: tuple[str, ...]
+
+
+class StepTensors:
+    """The results of a plan by name, in any order: a step is carried out when one of its results is asked for.
+
+    Args:
+        way: the plan.
+        get: gives a tensor of the source by its name.
+    """
+
+    def __init__(self, way: Plan, get: Callable[[str], Tensor]) -> None:
+        self._way = way
+        self._get = get
+        self._steps = {name: step for step in way.steps for name in step.targets}
+        self._waiting: dict[str, Tensor] = {}
+
+    def __call__(self, name: str) -> Tensor:
+        """The tensor; each is given once."""
+        if name not in self._waiting:
+            step = self._steps[name]
+            self._waiting.update(apply(replace(self._way, steps=(step,)), self._get))
+        return self._waiting.pop(name)
+
+
+def prepare(
+    given: Named,
+    to: str,
+    *,
+    drop: bool,
+    base: Named | None,
+    model_class: str | None,
+    file: bool = False,
+) -> tuple[Content, Conversion]:
+    """Work a conversion out.
+
+    Args:
+        given: the tensors.
+        to: the layout that is wanted.
+        drop: whether tensors may be dropped.
+        base: a whole checkpoint for what is missing.
+        model_class: the class of transformers that is wanted.
+        file: it is for a file, where libraries leave out the second name of a tensor that has two.
+
+    Raises:
+        LayoutError: a tensor is not understood, would be dropped, or is missing.
+    """
+    found = detect(given.content.tensors)
+    below = None if base is None else detect(base.content.tensors)
+    variant = _variant(found, below)
+    ways = [_plan(given.content, found, to, variant, model_class)]
+    if base is not None and below is not None:
+        ways.append(_plan(base.content, below, to, variant, model_class))
+    dropped = _dropped(given, ways[0])
+    if dropped and not drop:
+        names = [name for name, _ in dropped]
+        raise LayoutError(
+            f"{given.where} has {len(names)} tensors that {to} has no place for ({_listed(names)}); "
+            "allow it with drop=True (--drop)"
+        )
+    givers = _givers(ways)
+    missing = [name for name in ways[-1].missing if name not in givers]
+    if missing:
+        hint = (
+            "give one that holds everything"
+            if base is not None
+            else "give a whole checkpoint as base (--base)"
+        )
+        raise LayoutError(f"{given.where} lacks {len(missing)} tensors of {to} ({_listed(missing)}); {hint}")
+    again = tied_keys(to, variant) if file else ()
+    order = [
+        name for name in expected(to, variant, ways[0].model_class) if name in givers and name not in again
+    ]
+    infos = {name: ways[givers[name]].infos[name] for name in order}
+    sources = [
+        StepTensors(way, named.content.get) for way, named in zip(ways, (given, base), strict=False) if named
+    ]
+    content = Content(infos, lambda name: sources[givers[name]](name), envelope_of(to, variant))
+    return content, _summary(found, ways, infos, givers, dropped, variant)
+
+
+def envelope_of(layout: str, variant: str) -> str:
+    """The key under which a layout's own `.pt` files keep the state dict."""
+    return "model" if layout in ("meta", "ultralytics") and VARIANTS[variant].tracking is not None else ""
+
+
+def _variant(found: Detection, below: Detection | None) -> str:
+    """The first variant that both the tensors and the base can be."""
+    if below is None:
+        return found.candidates[0]
+    common = [name for name in found.candidates if name in below.candidates]
+    if not common:
+        raise LayoutError(
+            f"base is {' or '.join(below.candidates)}, but the tensors are those of {' or '.join(found.candidates)}"
+        )
+    return common[0]
+
+
+def _plan(content: Content, found: Detection, to: str, variant: str, model_class: str | None) -> Plan:
+    return plan(
+        content.tensors,
+        source=found.layout,
+        target=to,
+        variant=variant,
+        model_class=model_class,
+        source_class=found.model_class,
+    )
+
+
+def _dropped(given: Named, way: Plan) -> list[tuple[str, str]]:
+    """What is lost: not what only describes the tensors, such as the text of a configuration."""
+    strange = [name for step in way.of_kind("unexplained") for name in step.sources]
+    if strange:
+        raise LayoutError(
+            f"{given.where} has {len(strange)} tensors that are not understood ({_listed(strange)})"
+        )
+    tensors = given.content.tensors
+    return [
+        (name, step.why)
+        for step in way.of_kind("dropped")
+        for name in step.sources
+        if tensors[name].dtype in WEIGHT_DTYPES
+    ]
+
+
+def _givers(ways: Sequence[Plan]) -> dict[str, int]:
+    """For each target the plan that gives it: the first that really has it, else the first that invents it."""
+    givers: dict[str, int] = {}
+    for invented in (False, True):
+        for number, way in enumerate(ways):
+            for step in way.steps:
+                if (step.kind == "invented") == invented:
+                    for name in step.targets:
+                        givers.setdefault(name, number)
+    return givers
+
+
+def _summary(
+    found: Detection,
+    ways: Sequence[Plan],
+    infos: dict[str, TensorInfo],
+    givers: dict[str, int],
+    dropped: list[tuple[str, str]],
+    variant: str,
+) -> Conversion:
+    steps: dict[str, Step] = {
+        name: step
+        for number, way in enumerate(ways)
+        for step in way.steps
+        for name in step.targets
+        if givers[name] == number
+    }
+    return Conversion(
+        source=found.layout,
+        target=ways[0].target,
+        variant=variant,
+        model_class=ways[0].model_class,
+        tensors=len(infos),
+        nbytes=sum(prod(info.shape) * item_size(info.dtype) for info in infos.values()),
+        dropped=tuple(dropped),
+        invented=tuple((name, steps[name].why) for name in infos if steps[name].kind == "invented"),
+        from_base=tuple(name for name in infos if givers[name] and steps[name].kind != "invented"),
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

@@ -1,0 +1,1 @@
+"""A file's tensors by name, mapped into memory, nothing ever run."""

@@ -1,0 +1,183 @@
+"""Files of torch.save: today's zip archives and the older bare format, both read in place.
+
+The result is the tree of values that was saved; in place of each tensor stands where its bytes lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+
+from samblocks.checkpoints.dtypes import item_size
+from samblocks.checkpoints.reading.mapped import MappedFile, StoredTensor
+from samblocks.checkpoints.reading.pickle_values import (
+    SCALAR_DTYPES,
+    STORAGE_DTYPES,
+    PickleRefused,
+    StorageRef,
+    TensorRef,
+)
+from samblocks.checkpoints.reading.pickles import Unpickled, read_pickle
+from samblocks.checkpoints.reading.printable import printable
+from samblocks.checkpoints.reading.zips import Record, ZipRefused, read_records
+from samblocks.errors import CheckpointError
+
+LARGEST_PICKLE = 32 * 2**20
+_OLD_MAGIC = 0x1950A86A20F9469CFC6C
+_OLD_PROTOCOL = 1001
+_LONGEST_LIST = 12
+
+
+@dataclass(frozen=True, slots=True)
+class TorchFile:
+    """What torch.save wrote: the tree of values and, for each tensor in it, its place in the file."""
+
+    root: object
+    locate: Callable[[TensorRef], StoredTensor]
+
+
+def read_zip(file: MappedFile) -> TorchFile:
+    """Read the archive that torch.save writes since PyTorch 1.6."""
+    try:
+        records = read_records(file)
+    except ZipRefused as refusal:
+        raise CheckpointError(f"{file.path} is a zip archive that cannot be read: {refusal}.") from None
+    folder = _folder(file, records)
+    order = records.get(f"{folder}/byteorder")
+    if order is not None and file.bytes(order.start, min(order.stop, order.start + 8)) != b"little":
+        raise CheckpointError(
+            f"{file.path} was saved with another byte order: save it again on this machine."
+        )
+    data = records[f"{folder}/data.pkl"]
+    pickled = _unpickle(file, data.start, data.stop)
+    _refuse_globals(file, pickled.refused)
+
+    def storage(reference: StorageRef) -> tuple[int, int]:
+        record = records.get(f"{folder}/data/{reference.key}")
+        if record is None:
+            raise CheckpointError(
+                f"{file.path} names a storage {reference.key[:40]!r} that it does not hold."
+            )
+        return record.start, record.stop
+
+    return TorchFile(pickled.root, lambda tensor: _stored(file, tensor, storage(tensor.storage)))
+
+
+def read_old(file: MappedFile) -> TorchFile:
+    """Read the bare format of PyTorch before 1.6: five pickles, then the storages one after the other."""
+    position = 0
+    head: list[Unpickled] = []
+    for _ in range(5):
+        part = _unpickle(file, position, min(file.size, position + LARGEST_PICKLE))
+        position += part.end
+        head.append(part)
+        if len(head) == 1 and part.root != _OLD_MAGIC:
+            _refuse_globals(file, part.refused)
+            raise CheckpointError(
+                f"{file.path} is a plain pickle, not a file of torch.save: load it where you trust it and "
+                "save its tensors with torch.save."
+            )
+    _, protocol, system, content, keys = head
+    for part in head:
+        _refuse_globals(file, part.refused)
+    order = system.root.get("little_endian", True) if isinstance(system.root, dict) else None
+    if protocol.root != _OLD_PROTOCOL or order is not True or not isinstance(keys.root, list):
+        raise CheckpointError(
+            f"{file.path} is a torch.save file of an unknown kind: save it again with torch.save."
+        )
+    places = _old_storages(file, content.storages, keys.root, position)
+    return TorchFile(content.root, lambda tensor: _stored(file, tensor, places[tensor.storage.key]))
+
+
+def _old_storages(
+    file: MappedFile, storages: dict[str, StorageRef], keys: list[object], position: int
+) -> dict[str, tuple[int, int]]:
+    places: dict[str, tuple[int, int]] = {}
+    for key in keys:
+        if not isinstance(key, str) or key not in storages or key in places:
+            raise CheckpointError(f"{file.path} is damaged: its list of storages does not fit its tensors.")
+        count = int.from_bytes(file.bytes(position, position + 8), "little", signed=True)
+        size = count * item_size(_element(file, storages[key].dtype))
+        if count != storages[key].count or position + 8 + size > file.size:
+            raise CheckpointError(f"{file.path} ends early: the download or copy did not finish.")
+        places[key] = (position + 8, position + 8 + size)
+        position += 8 + size
+    if places.keys() != storages.keys():
+        raise CheckpointError(f"{file.path} is damaged: tensors are left without a storage.")
+    return places
+
+
+def _folder(file: MappedFile, records: dict[str, Record]) -> str:
+    """The archive's single top folder, which is named after the file that was first written."""
+    folders = [name.removesuffix("/data.pkl") for name in records if name.endswith("/data.pkl")]
+    if any("/code/" in name for name in records):
+        raise CheckpointError(
+            f"{file.path} is a TorchScript program, not a checkpoint: save its state_dict() instead."
+        )
+    if len(folders) != 1 or "/" in folders[0]:
+        held = ", ".join(repr(name[:60]) for name in list(records)[:3]) or "nothing"
+        raise CheckpointError(f"{file.path} is a zip archive but no file of torch.save: it holds {held}.")
+    return folders[0]
+
+
+def _unpickle(file: MappedFile, start: int, stop: int) -> Unpickled:
+    if stop - start > LARGEST_PICKLE:
+        size = (stop - start) / 2**20
+        raise CheckpointError(
+            f"{file.path} has a pickle of {size:.0f} MiB, larger than any checkpoint's: not read."
+        )
+    try:
+        return read_pickle(file.bytes(start, stop))
+    except PickleRefused as refusal:
+        raise CheckpointError(f"{file.path} cannot be read: {refusal}.") from None
+
+
+def _refuse_globals(file: MappedFile, refused: tuple[str, ...]) -> None:
+    if not refused:
+        return
+    shown = ", ".join(printable(name) for name in refused[:_LONGEST_LIST])
+    more = f" and {len(refused) - _LONGEST_LIST} more" if len(refused) > _LONGEST_LIST else ""
+    raise CheckpointError(
+        f"{file.path} is refused and nothing of it was run: beyond tensors, its pickle asks for {shown}{more}; "
+        "where you trust it, load it with the code that wrote it and save model.state_dict() alone."
+    )
+
+
+def _element(file: MappedFile, storage: str) -> str:
+    dtype = STORAGE_DTYPES.get(storage)
+    if dtype is None:
+        raise CheckpointError(f"{file.path} holds storages of an unknown type, {storage}.")
+    return dtype
+
+
+def _stored(file: MappedFile, tensor: TensorRef, place: tuple[int, int]) -> StoredTensor:
+    """Check a tensor against its storage: every element must lie inside, and none may be repeated."""
+    element = _element(file, tensor.storage.dtype)
+    dtype = element if tensor.dtype is None else SCALAR_DTYPES.get(tensor.dtype, "")
+    if not dtype:
+        raise CheckpointError(f"{file.path} holds a tensor of an unknown dtype, {tensor.dtype}.")
+    start, stop = place
+    stop = min(stop, start + tensor.storage.count * item_size(element))
+    if stop - start < tensor.storage.count * item_size(element):
+        raise CheckpointError(f"{file.path} has a storage that is smaller than its tensors: it is damaged.")
+    size, count = item_size(dtype), prod(tensor.shape)
+    last = tensor.offset + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.strides, strict=True))
+    if count and (last + 1) * size > stop - start:
+        raise CheckpointError(f"{file.path} holds a tensor that reaches outside its storage: it is damaged.")
+    if count * size > stop - start:
+        raise CheckpointError(
+            f"{file.path} holds a tensor that repeats its storage (an expanded one): save a copy."
+        )
+    offset = start + tensor.offset * size if count else start
+    strides = None if _contiguous(tensor.shape, tensor.strides) else tensor.strides
+    return StoredTensor(tensor.shape, dtype, offset, strides, (start, stop))
+
+
+def _contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    expected = 1
+    for size, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if size != 1 and stride != expected:
+            return False
+        expected *= size
+    return True

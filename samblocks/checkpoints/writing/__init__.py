@@ -1,0 +1,1 @@
+"""A file tensor by tensor, put in its place when it is whole."""

@@ -1,0 +1,1 @@
+"""SAM 1: image encoder, mask decoder, the whole model."""

@@ -1,0 +1,158 @@
+"""The image encoder of SAM 2: a trunk, and a neck that brings its levels to one width."""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from samblocks.blocks import PositionEmbeddingSine
+
+
+class FpnNeck(nn.Module):
+    """Feature pyramid neck: a lateral convolution per level, coarse levels added to finer ones.
+
+    Args:
+        d_model: channels of every level that comes out.
+        backbone_channel_list: channels of the levels that come in, **coarsest first** (the trunk's
+            `channel_list`); `forward` takes the levels themselves finest first.
+        kernel_size: side of the lateral convolutions.
+        stride: stride of the lateral convolutions.
+        padding: padding of the lateral convolutions.
+        fpn_interp_model: how a coarse level is doubled in size: "nearest", "bilinear" or "bicubic".
+        fuse_type: "sum" or "avg" of a lateral map and the doubled coarser one.
+        fpn_top_down_levels: levels (0 is the finest) that receive the coarser one; all when None.
+        position_encoding: module that turns a map into its position code; a sine code of 256 channels
+            when None.
+
+    Raises:
+        ValueError: for an unknown `fuse_type` or `fpn_interp_model`.
+
+    Examples:
+        >>> import torch
+        >>> neck = FpnNeck(d_model=8, backbone_channel_list=[32, 16], fpn_interp_model="nearest")
+        >>> maps, codes = neck([torch.randn(1, 16, 8, 8), torch.randn(1, 32, 4, 4)])
+        >>> [tuple(level.shape) for level in maps], [tuple(code.shape) for code in codes]
+        ([(1, 8, 8, 8), (1, 8, 4, 4)], [(1, 256, 8, 8), (1, 256, 4, 4)])
+
+    Upstream: facebookresearch/sam2 sam2/modeling/backbones/image_encoder.py
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        backbone_channel_list: Sequence[int],
+        kernel_size: int = 1,
+        stride: int = 1,
+        padding: int = 0,
+        fpn_interp_model: str = "bilinear",
+        fuse_type: str = "sum",
+        fpn_top_down_levels: Sequence[int] | None = None,
+        *,
+        position_encoding: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        if fuse_type not in ("sum", "avg"):
+            raise ValueError(f"fuse_type={fuse_type!r}: must be 'sum' or 'avg'")
+        if fpn_interp_model not in ("nearest", "bilinear", "bicubic"):
+            raise ValueError(
+                f"fpn_interp_model={fpn_interp_model!r}: must be 'nearest', 'bilinear' or 'bicubic'"
+            )
+        self.position_encoding = position_encoding or PositionEmbeddingSine(num_pos_feats=256)
+        self.convs = nn.ModuleList()
+        self.backbone_channel_list = backbone_channel_list
+        self.d_model = d_model
+        for channels in backbone_channel_list:
+            level = nn.Sequential()
+            level.add_module("conv", nn.Conv2d(channels, d_model, kernel_size, stride, padding))
+            self.convs.append(level)
+        self.fpn_interp_model = fpn_interp_model
+        self.fuse_type = fuse_type
+        if fpn_top_down_levels is None:
+            fpn_top_down_levels = range(len(self.convs))
+        self.fpn_top_down_levels = list(fpn_top_down_levels)
+
+    def forward(self, xs: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Bring the trunk's levels to one width, coarse ones added to finer ones.
+
+        Args:
+            xs: one map [B, C, H, W] per level, finest first.
+
+        Returns:
+            The maps [B, C, H, W], of `d_model` channels, and their position codes, both finest first and in
+            the dtype of the convolutions' results.
+
+        Raises:
+            ValueError: when the number of levels is not that of `backbone_channel_list`.
+        """
+        if len(xs) != len(self.convs):
+            raise ValueError(f"xs: has {len(xs)} levels, must have {len(self.convs)}")
+        maps: list[Tensor] = []
+        coarser: Tensor | None = None
+        for level, lateral_conv in zip(reversed(range(len(xs))), self.convs, strict=True):
+            fused: Tensor = lateral_conv(xs[level])
+            if coarser is not None and level in self.fpn_top_down_levels:
+                fused = fused + self._double(coarser)
+                if self.fuse_type == "avg":
+                    fused = fused / 2
+            coarser = fused
+            maps.append(fused)
+        maps.reverse()
+        return maps, [self.position_encoding(x).to(x.dtype) for x in maps]
+
+    def _double(self, x: Tensor) -> Tensor:
+        """Twice the height and width, dtype kept."""
+        align_corners = None if self.fpn_interp_model == "nearest" else False
+        return F.interpolate(x, scale_factor=2.0, mode=self.fpn_interp_model, align_corners=align_corners)
+
+
+class ImageEncoder(nn.Module):
+    """Trunk and neck of SAM 2 in one module.
+
+    Args:
+        trunk: module from images to a list of maps, finest first, with a `channel_list` (coarsest first).
+        neck: module from these maps to maps of one width and their position codes.
+        scalp: how many of the coarsest levels are thrown away; SAM 2 drops one.
+
+    Raises:
+        ValueError: when trunk and neck disagree on the channels of the levels.
+
+    Examples:
+        >>> import torch
+        >>> from samblocks.models.sam2.hiera import Hiera
+        >>> trunk = Hiera(embed_dim=16, stages=(1, 1, 2, 1), global_att_blocks=(3,), window_spec=(8, 4, 4, 2))
+        >>> encoder = ImageEncoder(trunk, FpnNeck(256, trunk.channel_list), scalp=1)
+        >>> encoded = encoder(torch.randn(1, 3, 64, 64))
+        >>> tuple(encoded["vision_features"].shape), len(encoded["backbone_fpn"])
+        ((1, 256, 4, 4), 3)
+
+    Upstream: facebookresearch/sam2 sam2/modeling/backbones/image_encoder.py
+    """
+
+    def __init__(self, trunk: nn.Module, neck: nn.Module, scalp: int = 0) -> None:
+        super().__init__()
+        trunk_channels, neck_channels = list(trunk.channel_list), list(neck.backbone_channel_list)  # type: ignore[arg-type]
+        if trunk_channels != neck_channels:
+            raise ValueError(
+                f"neck: its backbone_channel_list {neck_channels} must be the trunk's "
+                f"channel_list {trunk_channels}"
+            )
+        if not 0 <= scalp < len(neck_channels):
+            raise ValueError(f"scalp={scalp}: must leave at least one of {len(neck_channels)} levels")
+        self.trunk = trunk
+        self.neck = neck
+        self.scalp = scalp
+
+    def forward(self, sample: Tensor) -> dict[str, Tensor | list[Tensor]]:
+        """Encode a batch of normalised images.
+
+        Args:
+            sample: [B, 3, H, W]
+
+        Returns:
+            "vision_features", the coarsest kept map [B, C, H, W]; "vision_pos_enc", the position codes of the
+            kept levels; "backbone_fpn", their maps; both lists finest first.
+        """
+        maps, codes = self.neck(self.trunk(sample))
+        if self.scalp > 0:
+            maps, codes = maps[: -self.scalp], codes[: -self.scalp]
+        return {"vision_features": maps[-1], "vision_pos_enc": codes, "backbone_fpn": maps}
