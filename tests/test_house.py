@@ -1,6 +1,8 @@
 """What linters do not know: how long files may be, what may be imported, what must not be said."""
 
 import ast
+import graphlib
+import importlib
 import re
 import subprocess
 import sys
@@ -118,3 +120,37 @@ def test_public_blocks_and_models_say_where_they_come_from() -> None:
                 ):
                     silent.append(name)
     assert not silent
+
+
+PUBLIC_MODULES = (
+    "samblocks",
+    "samblocks.blocks",
+    "samblocks.models",
+    "samblocks.models.variants",
+    "parity",
+    "parity.fill",
+    "parity.checking",
+)
+
+
+@pytest.mark.parametrize("module", PUBLIC_MODULES)
+def test_what_is_public_can_be_imported(module: str) -> None:
+    package = importlib.import_module(module)
+    assert package.__all__
+    assert all(hasattr(package, name) for name in package.__all__)
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in SOURCES}
+    modules = {name.removesuffix(".__init__"): path for name, path in modules.items()}
+    imports = {name: set(_imported_modules(path, modules)) - {name} for name, path in modules.items()}
+    graphlib.TopologicalSorter(imports).prepare()  # raises CycleError, which names them
+
+
+def _imported_modules(path: Path, modules: dict[str, Path]) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            yield from inner & modules.keys() or {node.module or ""} & modules.keys()
+        elif isinstance(node, ast.Import):
+            yield from {alias.name for alias in node.names} & modules.keys()

@@ -6,16 +6,14 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from torch import nn
 
 from samblocks.errors import SwapError
 from samblocks.swap.adopt import Slot, flag
 from samblocks.swap.obstacles import sharded
-
-if TYPE_CHECKING:
-    from samblocks.swap.verify import Verification
+from samblocks.swap.verify import Verification, verify
 
 
 @dataclass(frozen=True)
@@ -157,8 +155,6 @@ class SwapReport:
         Raises:
             SwapError: this is a plan only.
         """
-        from samblocks.swap.verify import verify
-
         if self.dry_run:
             raise SwapError("this is a plan only: call swap_blocks without dry_run")
         return verify(self, inputs, run)

@@ -8,16 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from samblocks.swap.double import run_in_double
-
-if TYPE_CHECKING:
-    from samblocks.swap.report import SwapReport
+from samblocks.swap.float64 import run_in_double
 
 BOUND = 2.0
 """How many times the host's own error ours may be."""
@@ -88,25 +85,44 @@ class Verification:
         return "\n".join([*lines, f"{self.verdict}: {len(self.outputs)} outputs"])
 
 
-def verify(report: SwapReport, inputs: tuple[Any, ...], run: Callable[..., Any] | None) -> Verification:
+class Swap(Protocol):
+    """A swap that can be undone and applied again."""
+
+    model: nn.Module
+
+    @property
+    def applied(self) -> bool:
+        """Whether our modules are in their places."""
+        ...
+
+    def apply(self) -> object:
+        """Put our modules into their places."""
+        ...
+
+    def undo(self) -> None:
+        """Put the host's back."""
+        ...
+
+
+def verify(swap: Swap, inputs: tuple[Any, ...], run: Callable[..., Any] | None) -> Verification:
     """Run the model with and without the swap; see `SwapReport.verify`. It is left as it was found."""
-    model, was = report.model, report.applied
+    model, was = swap.model, swap.applied
     call = run or _call
     with _evaluating(model), torch.no_grad():
         try:
-            report.undo()
+            swap.undo()
             host = dict(flat(_once(model, inputs, call)))
-            report.apply()
+            swap.apply()
             ours = dict(flat(_once(model, inputs, call)))
             equal = all(name in ours and _equal(ours[name], tensor) for name, tensor in host.items())
-            report.undo()
+            swap.undo()
             # Equal bits need no third run to judge them by.
             truth, why = ({}, "") if equal else _truth(model, inputs, call)
         finally:
             if was:
-                report.apply()
+                swap.apply()
             else:
-                report.undo()
+                swap.undo()
     usual = _usual_error(host, truth)
     rows = [judge(name, ours.get(name), tensor, truth.get(name), why, usual) for name, tensor in host.items()]
     rows += [

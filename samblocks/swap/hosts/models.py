@@ -9,7 +9,7 @@ from torch import nn
 
 from samblocks import models
 from samblocks.errors import SwapError
-from samblocks.models.memory import MemoryAttention, MemoryEncoder
+from samblocks.models.sam2.memory import MemoryAttention, MemoryEncoder
 from samblocks.swap.catalog import library_of
 from samblocks.swap.hosts.reading import drop_rate, made, read, reader, sizes
 

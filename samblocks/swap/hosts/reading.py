@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from samblocks.checkpoints.skeleton import NoDraws
 from samblocks.errors import SwapError
+from samblocks.models.skeleton import NoDraws
 from samblocks.swap.catalog import counterpart, qualified
 
 Reader = Callable[[Any], nn.Module]

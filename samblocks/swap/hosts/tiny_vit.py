@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from samblocks.errors import SwapError
-from samblocks.models import tiny_vit, tiny_vit_blocks, tiny_vit_convs, tiny_vit_stages
+from samblocks.models.tiny_vit import blocks, convs, stages, tiny_vit
 from samblocks.swap.hosts.reading import drop_rate, made, read, reader, sizes
 
 
@@ -16,28 +16,26 @@ from samblocks.swap.hosts.reading import drop_rate, made, read, reader, sizes
 def conv_bn(host: Any) -> nn.Module:
     """The convolution's settings; both leaves are taken over."""
     conv = host.c
-    return made(tiny_vit_convs.Conv2d_BN, conv.in_channels, conv.out_channels, conv.kernel_size[0])
+    return made(convs.Conv2d_BN, conv.in_channels, conv.out_channels, conv.kernel_size[0])
 
 
 @reader("TinyViTPatchEmbed")
 def patch_embed(host: Any) -> nn.Module:
     """Channels; the resolution is a plain attribute."""
-    return made(tiny_vit_convs.PatchEmbed, host.in_chans, host.embed_dim, 4, nn.GELU)
+    return made(convs.PatchEmbed, host.in_chans, host.embed_dim, 4, nn.GELU)
 
 
 @reader("MBConv")
 def mb_conv(host: Any) -> nn.Module:
     """Channels and drop path."""
     ratio = host.hidden_chans / host.in_chans
-    return made(
-        tiny_vit_convs.MBConv, host.in_chans, host.out_chans, ratio, nn.GELU, drop_rate(host.drop_path)
-    )
+    return made(convs.MBConv, host.in_chans, host.out_chans, ratio, nn.GELU, drop_rate(host.drop_path))
 
 
 @reader("PatchMerging")
 def patch_merging(host: Any) -> nn.Module:
     """Channels, and the stride that the convolution has."""
-    ours = made(tiny_vit_convs.PatchMerging, host.input_resolution, host.dim, host.out_dim, nn.GELU)
+    ours = made(convs.PatchMerging, host.input_resolution, host.dim, host.out_dim, nn.GELU)
     ours.stride = host.conv2.c.stride[0]
     return ours
 
@@ -45,7 +43,7 @@ def patch_merging(host: Any) -> nn.Module:
 @reader("TinyViTMLP")
 def mlp(host: Any) -> nn.Module:
     """Three widths."""
-    return made(tiny_vit_blocks.MLP, *sizes(host.fc1), sizes(host.fc2)[1])
+    return made(blocks.MLP, *sizes(host.fc1), sizes(host.fc2)[1])
 
 
 @reader("TinyViTAttention")
@@ -69,7 +67,7 @@ def attention(host: Any) -> nn.Module:
     if side * side != width or biases.shape[1] != width:
         raise SwapError(f"its {width} bias indices are not those of a square window")
     return made(
-        tiny_vit_blocks.Attention,
+        blocks.Attention,
         sizes(host.qkv)[0],
         host.key_dim,
         host.num_heads,
@@ -82,7 +80,7 @@ def attention(host: Any) -> nn.Module:
 def block(host: Any) -> nn.Module:
     """Width, heads, window; its attention is read on its own."""
     ours = made(
-        tiny_vit_blocks.TinyViTBlock,
+        blocks.TinyViTBlock,
         host.dim,
         host.input_resolution,
         host.num_heads,
@@ -98,16 +96,14 @@ def block(host: Any) -> nn.Module:
 @reader("ConvLayer")
 def conv_layer(host: Any) -> nn.Module:
     """Its blocks, and the step to the next stage, one by one."""
-    return _stage(
-        host, made(tiny_vit_stages.ConvLayer, host.dim, host.input_resolution, 0, activation=nn.GELU)
-    )
+    return _stage(host, made(stages.ConvLayer, host.dim, host.input_resolution, 0, activation=nn.GELU))
 
 
 @reader("BasicLayer")
 def basic_layer(host: Any) -> nn.Module:
     """Its blocks, and the step to the next stage, one by one."""
     return _stage(
-        host, made(tiny_vit_stages.BasicLayer, host.dim, host.input_resolution, 0, num_heads=1, window_size=1)
+        host, made(stages.BasicLayer, host.dim, host.input_resolution, 0, num_heads=1, window_size=1)
     )
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from samblocks import blocks
 from samblocks.errors import SwapError
-from samblocks.ops.attend_in_steps import Form
+from samblocks.ops.eager_attention import Form
 from samblocks.ops.sine import sine_grid
 from samblocks.swap.hosts.reading import channels, made, reader, side, sizes
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from samblocks import blocks
-from samblocks.models.memory import MemoryAttention as OurMemoryAttention
-from samblocks.models.memory import MemoryEncoder as OurMemoryEncoder
+from samblocks.models.sam2.memory import MemoryAttention as OurMemoryAttention
+from samblocks.models.sam2.memory import MemoryEncoder as OurMemoryEncoder
 from samblocks.ops.norm import layer_norm
 from samblocks.swap.hosts.reading import made, reader, sizes
 from samblocks.swap.hosts.transformers_blocks import form_of, images_and_prompts, plain_sine
