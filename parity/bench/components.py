@@ -77,11 +77,11 @@ def _decoder(library: Library, clicks: int = 1) -> Run:
 
 def _memory_attention(library: Library) -> Run:
     [attention] = _parts(library, "sam2.1_hiera_tiny", 1024, "memory_attention")
-    current, code = random("current", 4096, 1, 256), random("code", 4096, 1, 256)
+    current, encoding = random("current", 4096, 1, 256), random("encoding", 4096, 1, 256)
     tokens = 7 * 4096 + 64
-    memory, memory_code = random("memory", tokens, 1, 64), random("memory_code", tokens, 1, 64)
+    memory, memory_encoding = random("memory", tokens, 1, 64), random("memory_encoding", tokens, 1, 64)
     return lambda: attention(
-        curr=current, memory=memory, curr_pos=code, memory_pos=memory_code, num_obj_ptr_tokens=64
+        curr=current, memory=memory, curr_pos=encoding, memory_pos=memory_encoding, num_obj_ptr_tokens=64
     )
 
 
@@ -94,12 +94,12 @@ def _track_step(library: Library) -> Run:
 
     def step(index: int) -> Any:
         image = frames[min(index, 1)][None]
-        maps, codes, sizes = prepared(model, encoded(model, image, torch.float32), 1)
+        maps, encodings, sizes = prepared(model, encoded(model, image, torch.float32), 1)
         return model.track_step(
             frame_idx=index,
             is_init_cond_frame=index == 0,
             current_vision_feats=maps,
-            current_vision_pos_embeds=codes,
+            current_vision_pos_embeds=encodings,
             feat_sizes=sizes,
             point_inputs=click if index == 0 else None,
             mask_inputs=None,

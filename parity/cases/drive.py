@@ -138,8 +138,8 @@ def prepared(net: Any, features: Mapping[str, Any], objects: int) -> tuple[Any, 
         name: [level.expand(objects, -1, -1, -1) for level in features[name]]
         for name in ("backbone_fpn", "vision_pos_enc")
     }
-    _, maps, codes, sizes = net._prepare_backbone_features({**features, **for_all})
-    return maps, codes, sizes
+    _, maps, encodings, sizes = net._prepare_backbone_features({**features, **for_all})
+    return maps, encodings, sizes
 
 
 def tracked(side: Side, script: Sequence[Step], objects: int = 2) -> dict[str, Tensor]:
@@ -165,7 +165,7 @@ def tracked(side: Side, script: Sequence[Step], objects: int = 2) -> dict[str, T
             if step.frame not in features:
                 features[step.frame] = encoded(net, frames[step.frame : step.frame + 1], side.dtype)
                 found.add_levels(features[step.frame])
-            maps, codes, sizes = prepared(net, features[step.frame], objects)
+            maps, encodings, sizes = prepared(net, features[step.frame], objects)
             points, mask = prompt(side.inputs, step.prompt)
             earlier = _take_back(known, step)
             calls.results.clear()
@@ -173,7 +173,7 @@ def tracked(side: Side, script: Sequence[Step], objects: int = 2) -> dict[str, T
                 frame_idx=step.frame,
                 is_init_cond_frame=bool(step.prompt) and not step.correct,
                 current_vision_feats=maps,
-                current_vision_pos_embeds=codes,
+                current_vision_pos_embeds=encodings,
                 feat_sizes=sizes,
                 point_inputs=points,
                 mask_inputs=mask,
@@ -203,7 +203,7 @@ class Stacks:
         self._values.setdefault(name, []).append(value.detach().clone())
 
     def add_levels(self, features: Mapping[str, Any]) -> None:
-        """What `forward_image` returned; position codes are the same for all images."""
+        """What `forward_image` returned; position encodings are the same for all images."""
         for name in ("backbone_fpn", "vision_pos_enc"):
             for level, value in enumerate(features[name]):
                 if name == "backbone_fpn" or f"{name}/{level}" not in self._values:

@@ -123,7 +123,7 @@ _FPN_NECK = (
     Case(
         block="FpnNeck",
         name="defaults",
-        why="by default all levels are fed from above, bilinearly, and added; codes have 256 channels",
+        why="by default all levels are fed from above, bilinearly, and added; encodings have 256 channels",
         kwargs={"d_model": 20, "backbone_channel_list": _CHANNELS},
         inputs=_maps(16),
         call=_neck,
@@ -149,7 +149,7 @@ _FPN_NECK = (
     Case(
         block="FpnNeck",
         name="own_codes",
-        why="position codes of another width, given from outside",
+        why="position encodings of another width, given from outside",
         kwargs={
             "d_model": 16,
             "backbone_channel_list": _CHANNELS,

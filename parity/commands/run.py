@@ -64,7 +64,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "--paths",
         choices=sorted(PATHS),
         default="usual",
-        help="plain: ours takes no fast path; pieces: whatever can be cut is cut, as far as it goes",
+        help="plain: ours takes no fast path; chunks: whatever can be cut is cut, as far as it goes",
     )
     parser.add_argument(
         "--references", type=Path, metavar="FOLDER", help="the references' environment (default: .references)"

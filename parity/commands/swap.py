@@ -34,7 +34,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "--paths",
         choices=sorted(PATHS),
         default="usual",
-        help="plain: ours takes no fast path, so that results keep their bits; pieces: all that can be cut is cut",
+        help="plain: ours takes no fast path, so that results keep their bits; chunks: all that can be cut is cut",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything as JSON")
     parser.add_argument(

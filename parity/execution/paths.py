@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
-from samblocks.ops.chunking import SMALLEST, cut_to
+from samblocks.ops.chunking import SMALLEST, use_chunk_sizes
 from samblocks.ops.fast_path import plain_paths
 
 PATHS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "usual": nullcontext,
     "plain": plain_paths,
-    "pieces": lambda: cut_to(SMALLEST),
+    "chunks": lambda: use_chunk_sizes(SMALLEST),
 }
 """Name → a context: as users have it; no fast path; whatever can be cut is cut, as far as it goes."""

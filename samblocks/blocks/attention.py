@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from samblocks.ops.attend import attend, merge_heads, split_heads
-from samblocks.ops.eager_attention import Form
+from samblocks.ops.eager_attention import Implementation
 from samblocks.ops.linear import linear
 
 
@@ -31,7 +31,7 @@ class Attention(nn.Module):
     Upstream: facebookresearch/sam2 sam2/modeling/sam/transformer.py
     """
 
-    form: Form = "fused"
+    implementation: Implementation = "fused"
     """The order of operations: the fused kernel's, or that of the library whose attention it stands for."""
 
     def __init__(
@@ -85,5 +85,7 @@ class Attention(nn.Module):
 
     def _gather(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend with projected heads and project what was gathered: [B, N, C]."""
-        out = attend(q, k, v, dropout_p=self.dropout_p if self.training else 0.0, form=self.form)
+        out = attend(
+            q, k, v, dropout_p=self.dropout_p if self.training else 0.0, implementation=self.implementation
+        )
         return linear(self.out_proj, merge_heads(out))

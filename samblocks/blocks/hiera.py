@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from samblocks.blocks.common import MLP, drop_path_or_nothing
 from samblocks.ops.attend import attend
-from samblocks.ops.chunking import in_pieces, rows_at_once
-from samblocks.ops.eager_attention import Form
+from samblocks.ops.chunking import in_chunks, rows_at_once
+from samblocks.ops.eager_attention import Implementation
 from samblocks.ops.linear import linear
 from samblocks.ops.norm import layer_norm
 from samblocks.ops.windows import window_partition, window_unpartition
@@ -64,7 +64,7 @@ class MultiScaleAttention(nn.Module):
     Upstream: facebookresearch/sam2 sam2/modeling/backbones/hieradet.py
     """
 
-    form: Form = "fused"
+    implementation: Implementation = "fused"
     """The order of operations: the fused kernel's, or that of the library whose attention it stands for."""
 
     def __init__(self, dim: int, dim_out: int, num_heads: int, q_pool: nn.Module | None = None) -> None:
@@ -96,7 +96,9 @@ class MultiScaleAttention(nn.Module):
             q = do_pool(q.reshape(batch, height, width, self.dim_out), self.q_pool)
             height, width = q.shape[1:3]
             q = q.reshape(batch, height * width, self.num_heads, head_dim)
-        out = attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), form=self.form)
+        out = attend(
+            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), implementation=self.implementation
+        )
         return linear(self.proj, out.transpose(1, 2).reshape(batch, height, width, self.dim_out))
 
 
@@ -183,7 +185,7 @@ class MultiScaleBlock(nn.Module):
                 f"x must be at least q_stride {tuple(self.q_stride)} high and wide, "
                 f"but its shape is {tuple(x.shape)}"
             )
-        return in_pieces(self, self._transform, x, self._rows_at_once(x))
+        return in_chunks(self, self._transform, x, self._rows_at_once(x))
 
     def _rows_at_once(self, x: Tensor) -> int:
         """How many rows go through the whole block at a time: windows do not look at each other."""

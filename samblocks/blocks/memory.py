@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from samblocks.blocks.rope import RoPEAttention
-from samblocks.ops.chunking import in_pieces, rows_at_once
+from samblocks.ops.chunking import in_chunks, rows_at_once
 from samblocks.ops.linear import linear
 from samblocks.ops.norm import layer_norm
 
@@ -93,7 +93,7 @@ class MemoryAttentionLayer(nn.Module):
         return self._feed_forward(tgt)
 
     def _feed_forward(self, x: Tensor) -> Tensor:
-        return in_pieces(self, self._transform, x, rows_at_once(x[:, :, None], self.dim_feedforward))
+        return in_chunks(self, self._transform, x, rows_at_once(x[:, :, None], self.dim_feedforward))
 
     def _transform(self, x: Tensor) -> Tensor:
         hidden = self.dropout(self.activation(linear(self.linear1, layer_norm(self.norm3, x))))

@@ -1,4 +1,4 @@
-"""Attention whose queries and keys are turned by their place in the image."""
+"""Attention whose queries and keys are rotated by their place in the image."""
 
 import math
 from functools import partial
@@ -68,7 +68,7 @@ class RoPEAttention(Attention):
 
     @property
     def freqs_cis(self) -> Tensor:
-        """The turns for `feat_sizes` as complex numbers: [width * height, d / 2]. For reading only."""
+        """The rotations for `feat_sizes` as complex numbers: [width * height, d / 2]. For reading only."""
         like = next(self.parameters(), torch.empty(0))
         width, height = self.feat_sizes
         return torch.complex(*self._tables((int(width), int(height)), like))
@@ -80,33 +80,33 @@ class RoPEAttention(Attention):
             q: [B, N, C]
             k: [B, M, K]
             v: [B, M, K]
-            num_k_exclude_rope: how many keys at the end have no place and are not turned.
+            num_k_exclude_rope: how many keys at the end have no place and are not rotated.
 
         Returns:
             What the queries have gathered: [B, N, C].
 
         Raises:
             ValueError: if the queries form neither the grid `feat_sizes` nor a square, or the keys to be
-                turned are not as many as the queries (a multiple with `rope_k_repeat`).
+                rotated are not as many as the queries (a multiple with `rope_k_repeat`).
         """
         queries, keys = q.shape[-2], k.shape[-2]
         size = self._grid(queries)
-        turned_keys = self._count_turned(queries, keys, num_k_exclude_rope)
-        return self._attend_turned(q, k, v, self._tables(size, q), turned_keys)
+        rotated_keys = self._count_rotated(queries, keys, num_k_exclude_rope)
+        return self._attend_rotated(q, k, v, self._tables(size, q), rotated_keys)
 
-    def _attend_turned(
-        self, q: Tensor, k: Tensor, v: Tensor, turns: tuple[Tensor, Tensor], turned_keys: int
+    def _attend_rotated(
+        self, q: Tensor, k: Tensor, v: Tensor, cos_sin: tuple[Tensor, Tensor], rotated_keys: int
     ) -> Tensor:
-        """Attend, with all queries and the first keys turned by cosines and sines: [B, N, C]."""
+        """Attend, with all queries and the first keys rotated by cosines and sines: [B, N, C]."""
         if self._values_are_narrow(q, k, v):
-            return self._gather_narrow(q, k, v, turns, turned_keys)
+            return self._gather_narrow(q, k, v, cos_sin, rotated_keys)
         q, k, v = self._project(q, k, v)
-        (cos, sin), keys = turns, k.shape[2]
+        (cos, sin), keys = cos_sin, k.shape[2]
         q = rotate_pairs(q, cos, sin)
-        if turned_keys == keys:
+        if rotated_keys == keys:
             k = rotate_pairs(k, cos, sin)
-        elif turned_keys:
-            k = torch.cat((rotate_pairs(k[:, :, :turned_keys], cos, sin), k[:, :, turned_keys:]), dim=2)
+        elif rotated_keys:
+            k = torch.cat((rotate_pairs(k[:, :, :rotated_keys], cos, sin), k[:, :, rotated_keys:]), dim=2)
         return self._gather(q, k, v)
 
     def _values_are_narrow(self, q: Tensor, k: Tensor, v: Tensor) -> bool:
@@ -121,12 +121,12 @@ class RoPEAttention(Attention):
         return all(type(layer) is nn.Linear for layer in projections) and fast_path_allowed(self, q, k, v)
 
     def _gather_narrow(
-        self, q: Tensor, k: Tensor, v: Tensor, turns: tuple[Tensor, Tensor], turned: int
+        self, q: Tensor, k: Tensor, v: Tensor, cos_sin: tuple[Tensor, Tensor], rotated: int
     ) -> Tensor:
         q, k = linear(self.q_proj, q), linear(self.k_proj, k)
-        rotate_pairs_(q, *turns)
-        if turned:
-            rotate_pairs_(k[:, :turned], *turns)
+        rotate_pairs_(q, *cos_sin)
+        if rotated:
+            rotate_pairs_(k[:, :rotated], *cos_sin)
         return linear(self.out_proj, linear(self.v_proj, attend_narrow(q, k, v)))
 
     def _tables(self, size: tuple[int, int], like: Tensor) -> tuple[Tensor, Tensor]:
@@ -145,14 +145,14 @@ class RoPEAttention(Attention):
             "set feat_sizes to the (width, height) of the grid"
         )
 
-    def _count_turned(self, queries: int, keys: int, excluded: int) -> int:
-        """Count the keys that are turned, and see that they fit the queries."""
+    def _count_rotated(self, queries: int, keys: int, excluded: int) -> int:
+        """Count the keys that are rotated, and see that they fit the queries."""
         if not 0 <= excluded <= keys:
             raise ValueError(f"num_k_exclude_rope must be between 0 and the {keys} keys, got {excluded}")
-        turned = keys - excluded
-        if turned in (0, queries) or (self.rope_k_repeat and queries and turned % queries == 0):
-            return turned
+        rotated = keys - excluded
+        if rotated in (0, queries) or (self.rope_k_repeat and queries and rotated % queries == 0):
+            return rotated
         allowed = f"a multiple of {queries}" if self.rope_k_repeat else f"{queries} (rope_k_repeat is False)"
         raise ValueError(
-            f"k must have {allowed} tokens before the {excluded} of num_k_exclude_rope, got {turned}"
+            f"k must have {allowed} tokens before the {excluded} of num_k_exclude_rope, got {rotated}"
         )

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from samblocks.blocks.common import MLPBlock
 from samblocks.ops.attend import attend, merge_heads
-from samblocks.ops.attend_with_rel_pos import attend_by_place
-from samblocks.ops.chunking import in_pieces, rows_at_once
-from samblocks.ops.eager_attention import Form
+from samblocks.ops.attend_with_rel_pos import attend_with_rel_pos
+from samblocks.ops.chunking import in_chunks, rows_at_once
+from samblocks.ops.eager_attention import Implementation
 from samblocks.ops.linear import linear
 from samblocks.ops.norm import layer_norm
 from samblocks.ops.rel_pos import rel_pos_terms
@@ -40,7 +40,7 @@ class REAttention(nn.Module):
     Upstream: facebookresearch/segment-anything segment_anything/modeling/image_encoder.py
     """
 
-    form: Form = "fused"
+    implementation: Implementation = "fused"
     """The order of operations: the fused kernel's, or that of the library whose attention it stands for."""
 
     sums_terms: bool = False
@@ -85,15 +85,22 @@ class REAttention(nn.Module):
         )
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         if not self.use_rel_pos:
-            gathered = attend(q, k, v, scale=self.scale, form=self.form)
+            gathered = attend(q, k, v, scale=self.scale, implementation=self.implementation)
         else:
             # The terms are those of the plain queries: only the dot products are scaled.
             terms = rel_pos_terms(
                 q.flatten(0, 1), self.rel_pos_h, self.rel_pos_w, (height, width), (height, width)
             )
             rows, columns = (term.reshape(*q.shape[:2], *term.shape[1:]) for term in terms)
-            gathered = attend_by_place(
-                q, k, v, rows, columns, scale=self.scale, form=self.form, summed=self.sums_terms
+            gathered = attend_with_rel_pos(
+                q,
+                k,
+                v,
+                rows,
+                columns,
+                scale=self.scale,
+                implementation=self.implementation,
+                summed=self.sums_terms,
             )
         return linear(self.proj, merge_heads(gathered).reshape(batch, height, width, channels))
 
@@ -160,8 +167,8 @@ class Block(nn.Module):
         """
         rows = rows_at_once(x, 4 * x.shape[-1], max(self.window_size, 1))
         if self.window_size > 0:  # windows do not look at each other
-            return in_pieces(self, lambda part: self._feed_forward(self._attend(part)), x, rows)
-        return in_pieces(self, self._feed_forward, self._attend(x), rows)
+            return in_chunks(self, lambda part: self._feed_forward(self._attend(part)), x, rows)
+        return in_chunks(self, self._feed_forward, self._attend(x), rows)
 
     def _attend(self, x: Tensor) -> Tensor:
         shortcut = x

@@ -29,7 +29,7 @@ def for_prompts(name: str, maps: Tensor, prompts: int) -> Tensor:
     return maps.expand(prompts, -1, -1, -1)
 
 
-def decode_in_pieces(
+def decode_in_chunks(
     decoder: nn.Module, decode: Callable[..., tuple[Tensor, ...]], *inputs: Tensor
 ) -> tuple[Tensor, ...]:
     """Decode some prompts at a time: they do not look at each other, and each has a copy of the image's map.

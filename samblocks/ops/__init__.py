@@ -5,7 +5,7 @@
 | `precision` | the dtype in which encodings and tables are computed |
 | `cache` | the store of constant tables, by size, device and dtype |
 | `linear`, `norm`, `attend` | the one home of linear layers, of normalization, of attention |
-| `attend_in_steps` | attention written out, with the bits of libraries that write it out |
+| `eager_attention` | attention written out, with the bits of libraries that write it out |
 | `windows` | cutting a map into windows and putting it together again |
 | `rope` | axial rotary position encoding, in real arithmetic |
 | `rel_pos` | decomposed relative positions |

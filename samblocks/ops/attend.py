@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn import functional as F
 
-from samblocks.ops.eager_attention import Form, attend_in_steps
+from samblocks.ops.eager_attention import Implementation, eager_attention
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
@@ -49,7 +49,7 @@ def attend(
     bias: Tensor | None = None,
     dropout_p: float = 0.0,
     scale: float | None = None,
-    form: Form = "fused",
+    implementation: Implementation = "fused",
 ) -> Tensor:
     """Compute softmax(q kᵀ · scale + bias) v for each head.
 
@@ -61,7 +61,7 @@ def attend(
         dropout_p: probability with which an attention weight is dropped. The caller sees to it that this
             is 0 outside training.
         scale: factor of the dot products; 1/√d if None.
-        form: the order of operations; any but "fused" is written out, for the bits of other libraries.
+        implementation: the order of operations; any but "fused" is written out, for the bits of other libraries.
 
     Returns:
         The weighted values: [B, h, N, e].
@@ -72,7 +72,9 @@ def attend(
         >>> attend(q, k, torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]])).tolist()
         [[[[2.0, 4.0]]]]
     """
-    if form == "fused":
+    if implementation == "fused":
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout_p, scale=scale)
     biases = () if bias is None else (bias,)
-    return attend_in_steps(q, k, v, form=form, biases=biases, dropout_p=dropout_p, scale=scale)
+    return eager_attention(
+        q, k, v, implementation=implementation, biases=biases, dropout_p=dropout_p, scale=scale
+    )

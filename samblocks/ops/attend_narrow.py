@@ -8,7 +8,7 @@ memory 64, and there are many times more keys than queries.
 import torch
 from torch import Tensor
 
-from samblocks.ops.chunking import piece_sizes
+from samblocks.ops.chunking import chunk_sizes
 
 _SCORES = 32 << 20
 """Bytes of scores that are held at once, at most."""
@@ -31,7 +31,7 @@ def attend_narrow(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         [[[2.0]]]
     """
     keys = k.shape[1]
-    step = max(1, min(piece_sizes().queries, q.shape[1], _SCORES // max(keys * q.element_size(), 1)))
+    step = max(1, min(chunk_sizes().queries, q.shape[1], _SCORES // max(keys * q.element_size(), 1)))
     q = q * q.shape[2] ** -0.5
     out = v.new_empty(*q.shape[:2], v.shape[2])
     held = q.new_empty(step, keys)

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from samblocks.ops.attend import attend
-from samblocks.ops.chunking import piece_sizes
-from samblocks.ops.eager_attention import Form, attend_in_steps
+from samblocks.ops.chunking import chunk_sizes
+from samblocks.ops.eager_attention import Implementation, eager_attention
 from samblocks.ops.fast_path import tensors_allow
 
 
-def attend_by_place(
+def attend_with_rel_pos(
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -23,7 +23,7 @@ def attend_by_place(
     columns: Tensor,
     *,
     scale: float,
-    form: Form = "fused",
+    implementation: Implementation = "fused",
     summed: bool = False,
 ) -> Tensor:
     """Compute softmax(q kᵀ · scale + rows + columns) v for each head.
@@ -35,7 +35,7 @@ def attend_by_place(
         rows: [B, h, H, W, H', 1], by query and row of the key; H * W = N, H' * W' = M
         columns: [B, h, H, W, 1, W'], by query and column of the key
         scale: factor of the dot products.
-        form: the order of operations, as for `attend`.
+        implementation: the order of operations, as for `attend`.
         summed: whether both terms are added up first, and their sum to the scores; always so if "fused".
 
     Returns:
@@ -46,17 +46,19 @@ def attend_by_place(
         >>> q = torch.zeros(1, 1, 4, 2)
         >>> rows, columns = torch.zeros(1, 1, 2, 2, 2, 1), torch.zeros(1, 1, 2, 2, 1, 2)
         >>> rows[..., 1, :] = -torch.inf  # nobody looks at the lower row
-        >>> attend_by_place(q, q, torch.tensor([[[[1.0], [2.0], [3.0], [4.0]]]]), rows, columns, scale=1.0)[0, 0, 0]
+        >>> attend_with_rel_pos(q, q, torch.tensor([[[[1.0], [2.0], [3.0], [4.0]]]]), rows, columns, scale=1.0)[0, 0, 0]
         tensor([1.5000])
     """
-    if form != "fused":
-        return attend_in_steps(q, k, v, form=form, biases=(rows, columns), summed=summed, scale=scale)
+    if implementation != "fused":
+        return eager_attention(
+            q, k, v, implementation=implementation, biases=(rows, columns), summed=summed, scale=scale
+        )
     batch, heads, height, width = rows.shape[:4]
     a_row = width * k.shape[2] * q.element_size()
     size = batch * heads * height * a_row
-    if not tensors_allow(q, k, v, rows, columns) or size <= piece_sizes().left_whole:
+    if not tensors_allow(q, k, v, rows, columns) or size <= chunk_sizes().left_whole:
         return attend(q, k, v, bias=(rows + columns).reshape(*q.shape[:3], k.shape[2]), scale=scale)
-    step = min(height, max(1, piece_sizes().scores // a_row))
+    step = min(height, max(1, chunk_sizes().scores // a_row))
     out = q.new_empty(*q.shape[:3], v.shape[3])
     held = q.new_empty(step, *rows.shape[3:5], columns.shape[5])
     for item, head in itertools.product(range(batch), range(heads)):

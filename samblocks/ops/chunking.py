@@ -17,54 +17,54 @@ from samblocks.ops.fast_path import fast_path_allowed
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """How large pieces are. The numbers were found on processors with 1 to 2 MB of cache for a core.
+class ChunkSizes:
+    """How large chunks are. The numbers were found on processors with 1 to 2 MB of cache for a core.
 
     Args:
         left_whole: bytes between two layers up to which nothing is cut: it would not pay.
-        piece: bytes between two layers that a piece should have.
+        chunk: bytes between two layers that a chunk should have.
         scores: bytes of attention scores, or of a bias, that are held at once.
-        tokens: tokens that a piece has at least: with fewer, matrix products wait for the weights.
+        tokens: tokens that a chunk has at least: with fewer, matrix products wait for the weights.
         queries: queries that are scored against many keys at once: with fewer, each product spends its time on
             arranging the keys.
         prompts: prompts that go through a decoder at once, at least.
     """
 
     left_whole: int = 16 << 20
-    piece: int = 4 << 20
+    chunk: int = 4 << 20
     scores: int = 8 << 20
     tokens: int = 1024
     queries: int = 256
     prompts: int = 2
 
 
-USUAL = Sizes()
+USUAL = ChunkSizes()
 
-SMALLEST = Sizes(left_whole=0, piece=1, scores=1, tokens=1, queries=5, prompts=1)
+SMALLEST = ChunkSizes(left_whole=0, chunk=1, scores=1, tokens=1, queries=5, prompts=1)
 """Everything that can be cut is cut, as far as it goes: for tests."""
 
-_sizes: ContextVar[Sizes] = ContextVar("samblocks_piece_sizes", default=USUAL)
+_sizes: ContextVar[ChunkSizes] = ContextVar("samblocks_chunk_sizes", default=USUAL)
 
 
-def piece_sizes() -> Sizes:
+def chunk_sizes() -> ChunkSizes:
     """Give the sizes that hold in this thread.
 
     Examples:
-        >>> piece_sizes().tokens
+        >>> chunk_sizes().tokens
         1024
     """
     return _sizes.get()
 
 
 @contextmanager
-def cut_to(sizes: Sizes) -> Iterator[None]:
+def use_chunk_sizes(sizes: ChunkSizes) -> Iterator[None]:
     """Let other sizes hold in this thread until the end of the `with` block.
 
     Args:
         sizes: the sizes.
 
     Examples:
-        >>> with cut_to(SMALLEST):
+        >>> with use_chunk_sizes(SMALLEST):
         ...     rows_at_once(torch.zeros(1, 16, 16, 8), channels=32, side=4)
         4
     """
@@ -95,12 +95,12 @@ def rows_at_once(x: Tensor, channels: int, side: int = 1) -> int:
     batch, height, width = x.shape[:3]
     if torch.compiler.is_compiling():  # no guards on sizes in a graph
         return height
-    sizes = piece_sizes()
+    sizes = chunk_sizes()
     tokens = max(batch * width * side, 1)
     size = tokens * channels * x.element_size()
     if size * height <= sizes.left_whole * side:
         return height
-    return min(height, side * max(sizes.piece // size, -(-sizes.tokens // tokens), 1))
+    return min(height, side * max(sizes.chunk // size, -(-sizes.tokens // tokens), 1))
 
 
 def prompts_at_once(prompts: int, x: Tensor) -> int:
@@ -119,27 +119,27 @@ def prompts_at_once(prompts: int, x: Tensor) -> int:
     """
     if torch.compiler.is_compiling():
         return prompts
-    sizes = piece_sizes()
-    step = max(sizes.prompts, sizes.piece // max(x[:1].numel() * x.element_size(), 1))
+    sizes = chunk_sizes()
+    step = max(sizes.prompts, sizes.chunk // max(x[:1].numel() * x.element_size(), 1))
     return step if prompts >= 2 * step else max(prompts, 1)
 
 
-def in_pieces(module: nn.Module, function: Callable[[Tensor], Tensor], x: Tensor, step: int) -> Tensor:
+def in_chunks(module: nn.Module, function: Callable[[Tensor], Tensor], x: Tensor, step: int) -> Tensor:
     """Apply a function to some rows at a time, or to all where that would be noticed.
 
     Args:
         module: whose layers the function calls, for `fast_path_allowed`.
         function: from rows of a map, [B, h, ...], to rows of the result; to as many, or to the same part of
-            them for each piece. What it returns is copied.
+            them for each chunk. What it returns is copied.
         x: [B, H, ...]
-        step: rows h of a piece; the last one may have fewer.
+        step: rows h of a chunk; the last one may have fewer.
 
     Returns:
         The result for all rows: [B, H', ...].
 
     Examples:
         >>> layer = nn.Identity().eval()
-        >>> in_pieces(layer, lambda rows: layer(rows) * 2, torch.ones(1, 5, 1, 1), step=2).flatten().tolist()
+        >>> in_chunks(layer, lambda rows: layer(rows) * 2, torch.ones(1, 5, 1, 1), step=2).flatten().tolist()
         [2.0, 2.0, 2.0, 2.0, 2.0]
     """
     if step >= x.shape[1] or not fast_path_allowed(module, x):

@@ -12,26 +12,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from samblocks.ops.chunking import piece_sizes
+from samblocks.ops.chunking import chunk_sizes
 from samblocks.ops.fast_path import tensors_allow
 
-Form = Literal["fused", "divide", "scale_queries", "scale_scores"]
+Implementation = Literal["fused", "divide", "scale_queries", "scale_scores"]
 """How scores are made: by the fused kernel; or written out, with the dot products divided by √d, with queries
 scaled before, or with dot products scaled after."""
 
 
-def attend_in_steps(
+def eager_attention(
     q: Tensor,
     k: Tensor,
     v: Tensor,
     *,
-    form: Form,
+    implementation: Implementation,
     biases: Sequence[Tensor] = (),
     summed: bool = False,
     dropout_p: float = 0.0,
     scale: float | None = None,
 ) -> Tensor:
-    """Compute softmax(scores) v for each head, the scores in the order of operations that `form` names.
+    """Compute softmax(scores) v for each head, the scores in the order of operations that `implementation` names.
 
     Without gradients some heads, or some queries of one head, are done at a time and in place: the scores of
     all heads are never held together.
@@ -40,7 +40,7 @@ def attend_in_steps(
         q: [B, h, N, d]
         k: [B, h, M, d]
         v: [B, h, M, e]
-        form: any but "fused".
+        implementation: any but "fused".
         biases: added to the scores one after the other, each [B, h, ...] with further axes that broadcast to
             as many elements as N * M; all have one number of axes.
         summed: whether biases are added up first, and their sum to the scores.
@@ -52,7 +52,7 @@ def attend_in_steps(
 
     Examples:
         >>> q, k = torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 2, 2)
-        >>> attend_in_steps(q, k, torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]]), form="divide").tolist()
+        >>> eager_attention(q, k, torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]]), implementation="divide").tolist()
         [[[[2.0, 4.0]]]]
     """
     batch, heads = q.shape[:2]
@@ -61,14 +61,14 @@ def attend_in_steps(
     flat = [bias.expand(batch, heads, *bias.shape[2:]).flatten(0, 1) for bias in biases]
     factor = q.shape[-1] ** -0.5 if scale is None else scale
     if dropout_p > 0.0 or not tensors_allow(q, k, v, *biases, devices=("cpu", "cuda")):
-        scores = _scores(queries, keys, form, factor)
+        scores = _scores(queries, keys, implementation, factor)
         for bias in _added(flat, summed):
             scores = (_spread(scores, flat) + bias).reshape(scores.shape)
         weights = F.dropout(scores.softmax(dim=-1), dropout_p)
         return (weights @ values).reshape(batch, heads, *out_shape)
     out = q.new_empty(batch * heads, *out_shape)
-    for some, places, tokens in _pieces(queries, keys, flat):
-        scores = _scores(queries[some, tokens], keys[some], form, factor)
+    for some, places, tokens in _chunks(queries, keys, flat):
+        scores = _scores(queries[some, tokens], keys[some], implementation, factor)
         terms = [bias[some, places] for bias in flat]
         for term in _added(terms, summed):
             _spread(scores, terms).add_(term)
@@ -76,13 +76,13 @@ def attend_in_steps(
     return out.reshape(batch, heads, *out_shape)
 
 
-def _pieces(queries: Tensor, keys: Tensor, biases: Sequence[Tensor]) -> Iterator[tuple[slice, slice, slice]]:
+def _chunks(queries: Tensor, keys: Tensor, biases: Sequence[Tensor]) -> Iterator[tuple[slice, slice, slice]]:
     """Cut into heads, places on the biases' second axis, and the tokens that these are.
 
     A place is what that axis counts: a row of a map or a token. Biases that have none leave the tokens whole.
     """
     heads, tokens = queries.shape[:2]
-    held = piece_sizes().scores
+    held = chunk_sizes().scores
     size = keys.shape[1] * queries.element_size()
     places = min((bias.shape[1] for bias in biases), default=tokens)
     each = tokens // max(places, 1)  # tokens of a place
@@ -100,12 +100,12 @@ def _added(biases: Sequence[Tensor], summed: bool) -> Sequence[Tensor]:
     return [sum(biases[1:], biases[0])] if summed and biases else biases
 
 
-def _scores(q: Tensor, k: Tensor, form: Form, scale: float) -> Tensor:
+def _scores(q: Tensor, k: Tensor, implementation: Implementation, scale: float) -> Tensor:
     """Scaled dot products [B * h, N, M]."""
-    if form == "scale_queries":
+    if implementation == "scale_queries":
         return (q * scale) @ k.transpose(1, 2)
     scores = q @ k.transpose(1, 2)
-    return scores.div_(math.sqrt(q.shape[-1])) if form == "divide" else scores.mul_(scale)
+    return scores.div_(math.sqrt(q.shape[-1])) if implementation == "divide" else scores.mul_(scale)
 
 
 def _spread(scores: Tensor, biases: Sequence[Tensor]) -> Tensor:

@@ -1,6 +1,6 @@
 """Axial rotary position encoding.
 
-A head's channels are taken in adjacent pairs; each pair is turned by an angle that grows with the column
+A head's channels are taken in adjacent pairs; each pair is rotated by an angle that grows with the column
 (first half of the pairs) or the row (second half). A pair is a complex number, and turning it a product.
 
 Graphs that are traced for export or compilation must not hold complex numbers: there the product is written
@@ -33,7 +33,7 @@ def axial_tables(
         size: (width, height) of the grid, in pixels.
         theta: base of the angles' geometric row.
         scale_pos: factor of the pixel coordinates.
-        like: the tensor to be turned, of any shape, for device and dtype.
+        like: the tensor to be rotated, of any shape, for device and dtype.
 
     Returns:
         Cosines and sines, each [width * height, 2 * (d // 4)], float64 if `like` is, else float32.
@@ -46,7 +46,7 @@ def axial_tables(
     dtype, device = at_least_float32(like.dtype), like.device
 
     def make() -> tuple[Tensor, Tensor]:
-        cos, sin = _turns(_angles(dim, size, theta, scale_pos, dtype))
+        cos, sin = _cos_sin(_angles(dim, size, theta, scale_pos, dtype))
         return cos.to(device), sin.to(device)
 
     cos, sin = _tables.get((dim, size, theta, scale_pos, dtype, device), make, like=like)
@@ -63,7 +63,7 @@ def rotate_pairs(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         sin: [rows, d / 2]
 
     Returns:
-        The turned channels, [B, h, N, d] in the dtype of `x`.
+        The rotated channels, [B, h, N, d] in the dtype of `x`.
 
     Examples:
         >>> x = torch.tensor([[[[1.0, 0.0], [1.0, 0.0]]]])
@@ -75,8 +75,8 @@ def rotate_pairs(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     groups = (rows,) if x.shape[-2] == rows else (x.shape[-2] // rows, rows)
     pairs = x.to(dtype).reshape(*x.shape[:-2], *groups, x.shape[-1] // 2, 2)
     written_out = torch.compiler.is_compiling() or pairs.device.type not in ("cpu", "cuda", "meta")
-    turned = _product_in_reals(pairs, cos, sin) if written_out else _product(pairs, cos, sin)
-    return turned.reshape(x.shape).to(x.dtype)
+    rotated = _product_in_reals(pairs, cos, sin) if written_out else _product(pairs, cos, sin)
+    return rotated.reshape(x.shape).to(x.dtype)
 
 
 def rotate_pairs_(x: Tensor, cos: Tensor, sin: Tensor) -> None:
@@ -102,7 +102,7 @@ def rotate_pairs_(x: Tensor, cos: Tensor, sin: Tensor) -> None:
 def compute_axial_cis(
     dim: int, end_x: float, end_y: float, theta: float = 10000.0, scale_pos: float = 1.0
 ) -> Tensor:
-    """Compute the turns of all pixels and pairs as complex numbers of length one.
+    """Compute the rotations of all pixels and pairs as complex numbers of length one.
 
     Args:
         dim: channels d of a head.
@@ -112,7 +112,7 @@ def compute_axial_cis(
         scale_pos: factor of the pixel coordinates.
 
     Returns:
-        The turns, [end_x * end_y, 2 * (d // 4)], complex64: first the pairs that turn with the column,
+        The rotations, [end_x * end_y, 2 * (d // 4)], complex64: first the pairs that turn with the column,
         then those that turn with the row.
 
     Raises:
@@ -140,15 +140,15 @@ def apply_rotary_enc(
     Args:
         xq: [B, h, N, d]
         xk: [B, h, M, d]
-        freqs_cis: [N, d / 2], complex turns
-        repeat_freqs_k: whether the turns may be used again from the first for M = 2 N, 3 N, … keys.
+        freqs_cis: [N, d / 2], unit complex numbers
+        repeat_freqs_k: whether the rotations may be used again from the first for M = 2 N, 3 N, … keys.
 
     Returns:
-        The turned queries, [B, h, N, d], and keys, [B, h, M, d], in their own dtypes. Keys of which there
+        The rotated queries, [B, h, N, d], and keys, [B, h, M, d], in their own dtypes. Keys of which there
         are none (M = 0) come back as they are.
 
     Raises:
-        ValueError: if the turns do not fit the queries, or the keys do not fit the turns.
+        ValueError: if the rotations do not fit the queries, or the keys do not fit the rotations.
 
     Examples:
         >>> q = torch.ones(1, 1, 4, 8)
@@ -172,7 +172,7 @@ def apply_rotary_enc(
 
 
 def _product(pairs: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Multiply pairs [..., d / 2, 2] by turns [rows, d / 2], as complex numbers: one pass instead of six."""
+    """Multiply pairs [..., d / 2, 2] by rotations [rows, d / 2], as complex numbers: one pass instead of six."""
     steps = (*pairs.stride()[:-1], pairs.storage_offset())
     if pairs.stride(-1) != 1 or any(step % 2 for step in steps):  # no complex numbers lie there
         pairs = pairs.clone(memory_format=torch.contiguous_format)
@@ -196,7 +196,7 @@ def _angles(dim: int, size: tuple[int, int], theta: float, scale_pos: float, dty
     return torch.cat((torch.outer(column, frequencies), torch.outer(row, frequencies)), dim=-1)
 
 
-def _turns(angles: Tensor) -> tuple[Tensor, Tensor]:
+def _cos_sin(angles: Tensor) -> tuple[Tensor, Tensor]:
     """Compute cosine and sine with the bits of `torch.polar`.
 
     The vectorized cosine and sine differ from those inside `polar` in the last bit. A graph that is traced

@@ -48,11 +48,11 @@ def follow(pairs: Iterable[tuple[nn.Module, nn.Module]]) -> None:
         elif isinstance(module, RoPEAttention) or library_of(host) == "transformers":
             continue  # every library uses the fused kernel there; transformers says what it does elsewhere
         elif isinstance(module, Attention):
-            _settle(module, host, "form", ("fused", "divide", "scale_scores"), _token_probe)
+            _settle(module, host, "implementation", ("fused", "divide", "scale_scores"), _token_probe)
         elif isinstance(module, REAttention):
-            _settle(module, host, "form", ("fused", "scale_queries"), _grid_probe)
+            _settle(module, host, "implementation", ("fused", "scale_queries"), _grid_probe)
         elif isinstance(module, TinyViTAttention):
-            _settle(module, host, "form", ("fused", "scale_scores"), _window_probe)
+            _settle(module, host, "implementation", ("fused", "scale_scores"), _window_probe)
 
 
 def _settle(

@@ -21,7 +21,7 @@ from samblocks.blocks import (
 )
 from samblocks.models.sam1.mask_decoder import MaskDecoder
 from samblocks.models.sam2.mask_decoder import SAM2MaskDecoder
-from samblocks.ops.chunking import SMALLEST, cut_to
+from samblocks.ops.chunking import SMALLEST, use_chunk_sizes
 from samblocks.ops.fast_path import fast_path_allowed, plain_paths
 
 DOUBLE = torch.float64
@@ -32,9 +32,9 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
 
 
 @pytest.fixture
-def small_pieces() -> Iterator[None]:
+def small_chunks() -> Iterator[None]:
     """One window row, one row, one prompt or a few queries at a time."""
-    with cut_to(SMALLEST):
+    with use_chunk_sizes(SMALLEST):
         yield
 
 
@@ -84,7 +84,7 @@ MULTI_SCALE = {
 }
 
 
-@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("case", MULTI_SCALE)
 @pytest.mark.parametrize("dim_out", [8, 16])
 def test_windows_of_hiera(case: str, dim_out: int, calls: Any) -> None:
@@ -98,13 +98,13 @@ def test_windows_of_hiera(case: str, dim_out: int, calls: Any) -> None:
     assert len(shapes) == expected
 
 
-@pytest.mark.usefixtures("small_pieces")
-@pytest.mark.parametrize("form", ["fused", "scale_queries"])
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("implementation", ["fused", "scale_queries"])
 @pytest.mark.parametrize("rel_pos", [False, True])
 @pytest.mark.parametrize("window", [0, 3])
-def test_blocks_of_the_vit(window: int, rel_pos: bool, form: str, calls: Any) -> None:
+def test_blocks_of_the_vit(window: int, rel_pos: bool, implementation: str, calls: Any) -> None:
     block = fill_(Block(8, 2, window_size=window, use_rel_pos=rel_pos, input_size=(7, 5)).to(DOUBLE)).eval()
-    block.attn.form = form
+    block.attn.implementation = implementation
     x = draw(2, 7, 5, 8)
     same(block, x)
     attended, fed = calls(block.attn), calls(block.mlp)
@@ -113,7 +113,7 @@ def test_blocks_of_the_vit(window: int, rel_pos: bool, form: str, calls: Any) ->
     assert (len(attended), len(fed)) == ((3, 3) if window else (1, 7))
 
 
-@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize(("frames", "pointers"), [(1, 0), (3, 0), (2, 4), (0, 3)])
 @pytest.mark.parametrize("batch", [1, 2])
 def test_memory_is_gathered_before_it_is_projected(
@@ -154,7 +154,7 @@ def test_half_precision_is_projected_first(dtype: torch.dtype, calls: Any) -> No
     assert shapes == [(1, 4, 4)] * 2
 
 
-@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.usefixtures("small_chunks")
 def test_layer_of_the_memory_attention(calls: Any) -> None:
     layer = fill_(MemoryAttentionLayer(d_model=16, dim_feedforward=32).to(DOUBLE)).eval()
     memory = draw(1, 22, 64)
@@ -180,7 +180,7 @@ def decoders() -> Iterator[tuple[nn.Module, dict[str, Any], nn.Module]]:
     )
 
 
-@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("decoder", [0, 1])
 @pytest.mark.parametrize("dense", [1, 5])
 @pytest.mark.parametrize("images", [1, 5])
@@ -195,7 +195,7 @@ def test_prompts_of_a_decoder(decoder: int, dense: int, images: int, calls: Any)
     assert [shape[0] for shape in shapes] == [1] * 5
 
 
-@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("decoder", [0, 1])
 def test_maps_that_do_not_fit_the_prompts(decoder: int) -> None:
     module, named, _ = list(decoders())[decoder]
@@ -205,7 +205,7 @@ def test_maps_that_do_not_fit_the_prompts(decoder: int) -> None:
         module(*given, **named)
 
 
-@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.usefixtures("small_chunks")
 def test_no_prompts() -> None:
     module, named, _ = next(decoders())
     module = module.to(DOUBLE).eval()
@@ -297,7 +297,7 @@ def test_tensors_that_are_watched() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
-@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.usefixtures("small_chunks")
 def test_function_transforms_get_through() -> None:
     block = fill_(MultiScaleBlock(8, 8, 2, window_size=2).to(DOUBLE)).eval().requires_grad_(False)
     x = draw(3, 1, 4, 4, 8)
@@ -305,7 +305,7 @@ def test_function_transforms_get_through() -> None:
     torch.testing.assert_close(torch.vmap(block)(x), expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.usefixtures("small_chunks")
 def test_gradients_are_those_of_the_plain_path() -> None:
     block = fill_(Block(8, 2, window_size=0, use_rel_pos=True, input_size=(4, 4)).to(DOUBLE)).eval()
     x = draw(1, 4, 4, 8).requires_grad_()
@@ -327,9 +327,9 @@ def test_plain_paths_hold_in_this_thread_until_the_end() -> None:
     assert fast_path_allowed(block, x)
 
 
-@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.usefixtures("small_chunks")
 def test_graphs_hold_the_plain_path() -> None:
-    """One graph, and no guard on the size of the batch: sizes of pieces are nothing that a graph depends on."""
+    """One graph, and no guard on the size of the batch: sizes of chunks are nothing that a graph depends on."""
     batch = torch.export.Dim("batch", min=1, max=64)
     for block, shape in (
         (MultiScaleBlock(8, 16, 2, q_stride=(2, 2), window_size=4), (2, 8, 8, 8)),

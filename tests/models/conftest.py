@@ -115,7 +115,7 @@ class Video:
         return prepared[1], prepared[2], prepared[3]
 
     def arguments(self, frame: int, prompt: str | None = None, *, reverse: bool = False) -> dict[str, Any]:
-        features, codes, sizes = self.features(frame)
+        features, encodings, sizes = self.features(frame)
         points = PROMPTS.get(prompt or "")
         if points is not None:
             points = {name: value[: self.objects] for name, value in points.items()}
@@ -127,7 +127,7 @@ class Video:
             "frame_idx": frame,
             "is_init_cond_frame": prompt in ("click", "box", "mask"),
             "current_vision_feats": features,
-            "current_vision_pos_embeds": codes,
+            "current_vision_pos_embeds": encodings,
             "feat_sizes": sizes,
             "point_inputs": points,
             "mask_inputs": masks()[: self.objects] if prompt == "mask" else None,

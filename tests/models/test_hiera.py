@@ -151,14 +151,14 @@ def test_trunk_with_gradients_and_an_unharmed_input() -> None:
 
 def test_neck_against_a_plain_loop() -> None:
     module, xs = neck(fpn_interp_model="nearest", fpn_top_down_levels=[0, 2]), levels()
-    maps, codes = module(xs)
+    maps, encodings = module(xs)
     lateral = [module.convs[2 - level].conv(xs[level]) for level in range(3)]
     doubled = lateral[1].repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
     # Level 1 is not in the list: it is its own lateral map, and level 0 gets that one.
     assert torch.equal(maps[2], lateral[2])
     assert torch.equal(maps[1], lateral[1])
     assert torch.equal(maps[0], lateral[0] + doubled)
-    assert [tuple(code.shape) for code in codes] == [(2, 256, 16, 24), (2, 256, 8, 12), (2, 256, 4, 6)]
+    assert [tuple(code.shape) for code in encodings] == [(2, 256, 16, 24), (2, 256, 8, 12), (2, 256, 4, 6)]
 
 
 @pytest.mark.parametrize("model", ["nearest", "bilinear", "bicubic"])
@@ -180,8 +180,8 @@ def test_neck_fuses_every_level_by_default(model: str, fuse: str) -> None:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("fuse", ["sum", "avg"])
 def test_neck_keeps_the_dtype_at_every_level(dtype: torch.dtype, fuse: str) -> None:
-    maps, codes = neck(fuse_type=fuse).to(dtype)(levels(dtype))
-    assert {x.dtype for x in (*maps, *codes)} == {dtype}
+    maps, encodings = neck(fuse_type=fuse).to(dtype)(levels(dtype))
+    assert {x.dtype for x in (*maps, *encodings)} == {dtype}
 
 
 def test_neck_leaves_its_input_alone_even_when_a_lateral_is_the_input() -> None:

@@ -248,10 +248,10 @@ def test_places_of_pointers_in_time(sam2: Callable[..., SAM2Model], signed: bool
     )
     _, pointers, recorder = read(model, 10, prompted=[0, 20], tracked=[7, 8], frames=30)
     assert pointers == [0, 20, 8, 7]
-    codes = recorder.given["memory_pos"][-16:, 1]
+    encodings = recorder.given["memory_pos"][-16:, 1]
     distances = [10, -10 if signed else 10, 2, 3]
     expected = torch.tensor([sine(distance / 15, 8) for distance in distances]).repeat_interleave(4, dim=0)
-    torch.testing.assert_close(codes, expected)
+    torch.testing.assert_close(encodings, expected)
 
 
 def test_places_of_pointers_are_projected_or_left_out(sam2: Callable[..., SAM2Model]) -> None:

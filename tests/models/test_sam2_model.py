@@ -182,10 +182,10 @@ def test_prepare_backbone_features(sam2: Callable[..., SAM2Model], batch: int) -
     model = sam2()
     encoded = model.forward_image(tensor("image", (1, 3, 64, 64)))
     given = {name: list(value) if isinstance(value, list) else value for name, value in encoded.items()}
-    prepared, features, codes, sizes = model._prepare_backbone_features(encoded, batch=batch)
+    prepared, features, encodings, sizes = model._prepare_backbone_features(encoded, batch=batch)
     assert sizes == [(16, 16), (8, 8), (4, 4)]
     assert [tuple(x.shape) for x in features] == [(256, batch, 4), (64, batch, 8), (16, batch, 32)]
-    assert [tuple(x.shape) for x in codes] == [(256, batch, 32), (64, batch, 32), (16, batch, 32)]
+    assert [tuple(x.shape) for x in encodings] == [(256, batch, 32), (64, batch, 32), (16, batch, 32)]
     assert [len(x) for x in prepared["backbone_fpn"]] == [batch] * 3
     level = encoded["backbone_fpn"][1]
     assert torch.equal(features[1][8 + 3, batch - 1], level[0, :, 1, 3])
@@ -205,9 +205,9 @@ def test_prepare_backbone_features_refuses_missing_levels(sam2: Callable[..., SA
         "backbone_fpn": encoded["backbone_fpn"][1:],
         "vision_pos_enc": encoded["vision_pos_enc"][1:],
     }
-    with pytest.raises(ValueError, match="2 maps and 2 position codes, must be as many, at least 3"):
+    with pytest.raises(ValueError, match="2 maps and 2 position encodings, must be as many, at least 3"):
         model._prepare_backbone_features(short)
-    with pytest.raises(ValueError, match="3 maps and 2 position codes"):
+    with pytest.raises(ValueError, match="3 maps and 2 position encodings"):
         model._prepare_backbone_features({**encoded, "vision_pos_enc": short["vision_pos_enc"]})
 
 

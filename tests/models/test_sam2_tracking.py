@@ -234,11 +234,11 @@ def test_memory_of_an_absent_object_is_marked(sam2: Callable[..., SAM2Model]) ->
     }
     present, _ = model._encode_new_memory(object_score_logits=torch.ones(3, 1), **given)
     scores = torch.tensor([[0.5], [0.0], [float("nan")]])
-    mixed, codes = model._encode_new_memory(object_score_logits=scores, **given)
+    mixed, encodings = model._encode_new_memory(object_score_logits=scores, **given)
     assert model.no_obj_embed_spatial is not None
     mark = model.no_obj_embed_spatial[0, :, None, None]
     assert torch.equal(mixed, torch.stack([present[0], present[1] + mark, present[2] + mark]))
-    assert [tuple(code.shape) for code in codes] == [(3, 8, 4, 4)]
+    assert [tuple(code.shape) for code in encodings] == [(3, 8, 4, 4)]
 
 
 @torch.inference_mode()

@@ -11,7 +11,7 @@ from samblocks.ops.rope import (
     _product,
     _product_in_reals,
     _tables,
-    _turns,
+    _cos_sin,
     apply_rotary_enc,
     axial_tables,
     compute_axial_cis,
@@ -174,7 +174,7 @@ def test_wrong_shapes_are_named() -> None:
 
 def test_traced_tables_differ_by_at_most_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     angles = fill.tensor("angles", (500,)) * 40
-    eager = _turns(angles)
+    eager = _cos_sin(angles)
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    for one, other in zip(eager, _turns(angles), strict=True):
+    for one, other in zip(eager, _cos_sin(angles), strict=True):
         assert (one - other).abs().max() <= 2**-24

@@ -15,7 +15,7 @@ from parity.run.goldens import FOLDER, GoldenClient
 from parity.run.runner import jobs, run
 from parity.run.samblocks_library import library
 from parity.workers.registry import REFERENCES
-from samblocks.ops.chunking import SMALLEST, cut_to
+from samblocks.ops.chunking import SMALLEST, use_chunk_sizes
 
 PAGE = [
     "DropPath",
@@ -47,8 +47,8 @@ def test_block_agrees_with_upstream(reference: str, case: Case) -> None:
 
 
 @pytest.mark.parametrize(("reference", "case"), JUDGED, ids=[f"{name}:{case.id}" for name, case in JUDGED])
-def test_block_agrees_when_cut_in_pieces(reference: str, case: Case) -> None:
-    with cut_to(SMALLEST):
+def test_block_agrees_when_cut_in_chunks(reference: str, case: Case) -> None:
+    with use_chunk_sizes(SMALLEST):
         test_block_agrees_with_upstream(reference, case)
 
 

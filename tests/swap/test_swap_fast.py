@@ -9,7 +9,7 @@ from fake_transformers import decoder, maps
 
 from parity.execution.fill import fill_
 from samblocks import swap_blocks
-from samblocks.ops.chunking import SMALLEST, cut_to
+from samblocks.ops.chunking import SMALLEST, use_chunk_sizes
 from samblocks.ops.fast_path import plain_paths
 from samblocks.swap.hosts.transformers_memory import MemoryAttentionLayer, RoPEAttention
 
@@ -18,7 +18,7 @@ def fast(function, *arguments, **named):
     """Run outside of the fixture that switches fast paths off, with everything cut."""
 
     def cut():
-        with cut_to(SMALLEST), torch.no_grad():
+        with use_chunk_sizes(SMALLEST), torch.no_grad():
             return function(*arguments, **named)
 
     return Context().run(cut)

@@ -294,5 +294,5 @@ def test_forms_follow_the_instance_that_is_swapped():
     assert (model.two.in_steps, model.fused.in_steps) == (True, False)
     decoder = pipeline()
     swap_blocks(decoder)
-    assert decoder.decoder.layers[0].self_attn.form == "divide"
-    assert decoder.memory.layers[0].self_attn.form == "fused"
+    assert decoder.decoder.layers[0].self_attn.implementation == "divide"
+    assert decoder.memory.layers[0].self_attn.implementation == "fused"

@@ -30,7 +30,7 @@ def test_another_order_of_operations_is_within():
     report = swap_blocks(model)
     model.norm.in_steps = False
     for layer in model.decoder.layers:
-        layer.self_attn.form = "fused"
+        layer.self_attn.implementation = "fused"
     verification = report.verify(picture())
     assert verification.holds
     assert verification.verdict in ("WITHIN", "NOISE")

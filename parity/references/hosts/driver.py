@@ -165,9 +165,9 @@ def probe_sam2(model: Any, image: Tensor, points: Tensor, labels: Tensor) -> dic
     click = {"point_coords": points[:1], "point_labels": labels[:1]}
     for frame in range(4):
         encoded = model.forward_image(image * (1 - 0.2 * frame))
-        _, features, codes, sizes = model._prepare_backbone_features(encoded)
+        _, features, encodings, sizes = model._prepare_backbone_features(encoded)
         result = model.track_step(
-            frame, frame == 0, features, codes, sizes, click if frame == 0 else None, None, outputs, 4
+            frame, frame == 0, features, encodings, sizes, click if frame == 0 else None, None, outputs, 4
         )
         outputs["cond_frame_outputs" if frame == 0 else "non_cond_frame_outputs"][frame] = result
         for name in ("pred_masks", "obj_ptr", "maskmem_features"):

@@ -268,7 +268,7 @@ def memory_encoder_settings(kwargs: Kwargs) -> tuple[dict[str, Any], int]:
     if out_dim == in_dim:
         raise NoCounterpart("projects its result always")
     if given.take("position_encoding") is not None:
-        raise NoCounterpart("has position codes with the released settings only")
+        raise NoCounterpart("has position encodings with the released settings only")
     settings: dict[str, Any] = {
         "memory_encoder_hidden_size": in_dim,
         "memory_encoder_output_channels": out_dim,
@@ -286,8 +286,8 @@ def memory_encoder_settings(kwargs: Kwargs) -> tuple[dict[str, Any], int]:
 
 def encode_memory(inner: nn.Module, pix_feat: Tensor, masks: Tensor, skip_mask_sigmoid: bool = False) -> Any:
     """The page's call on a memory encoder of transformers, where the sigmoid is applied outside."""
-    features, codes = inner(pix_feat, masks if skip_mask_sigmoid else masks.sigmoid())
-    return {"vision_features": features, "vision_pos_enc": [codes]}
+    features, encodings = inner(pix_feat, masks if skip_mask_sigmoid else masks.sigmoid())
+    return {"vision_features": features, "vision_pos_enc": [encodings]}
 
 
 def memory_encoder(kwargs: Kwargs) -> nn.Module:

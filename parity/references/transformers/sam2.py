@@ -147,13 +147,13 @@ def hiera(kwargs: Kwargs) -> nn.Module:
 def _neck_settings(kwargs: Kwargs) -> dict[str, Any]:
     given = Arguments(kwargs)
     given.only("fuse_type", "sum")
-    width, codes = given.take("d_model"), given.take("position_encoding")
+    width, encodings = given.take("d_model"), given.take("position_encoding")
     if given.take("fpn_interp_model", "bilinear") != "nearest":
         raise NoCounterpart("repeats pixels from level to level, this case interpolates them")
-    if (256 if codes is None else codes.kwargs["num_pos_feats"]) != width:
-        raise NoCounterpart("has position codes as wide as the levels only")
-    if codes is not None and set(codes.kwargs) > {"num_pos_feats"}:
-        raise NoCounterpart("has position codes with the released settings only")
+    if (256 if encodings is None else encodings.kwargs["num_pos_feats"]) != width:
+        raise NoCounterpart("has position encodings as wide as the levels only")
+    if encodings is not None and set(encodings.kwargs) > {"num_pos_feats"}:
+        raise NoCounterpart("has position encodings with the released settings only")
     channels = list(given.take("backbone_channel_list"))
     levels = given.take("fpn_top_down_levels")
     settings = {
@@ -174,8 +174,8 @@ def neck(kwargs: Kwargs) -> nn.Module:
     from transformers.models.sam2.modeling_sam2 import Sam2VisionNeck
 
     def call(inner: nn.Module, maps: list[Tensor]) -> Any:
-        levels, codes = inner([level.permute(0, 2, 3, 1) for level in maps])
-        return list(reversed(levels)), list(reversed(codes))
+        levels, encodings = inner([level.permute(0, 2, 3, 1) for level in maps])
+        return list(reversed(levels)), list(reversed(encodings))
 
     inner = Sam2VisionNeck(Sam2VisionConfig(**_neck_settings(kwargs)))
     return Adapter(inner, names.NECK, call, kwargs)
@@ -208,8 +208,8 @@ def image_encoder(kwargs: Kwargs) -> nn.Module:
         found = inner(x)
         # It lists levels from the coarsest; the page from the finest.
         levels = sorted(found.fpn_hidden_states, key=lambda level: -level.shape[-1])
-        codes = sorted(found.fpn_position_encoding, key=lambda level: -level.shape[-1])
-        return {"vision_features": levels[-1], "vision_pos_enc": codes, "backbone_fpn": levels}
+        encodings = sorted(found.fpn_position_encoding, key=lambda level: -level.shape[-1])
+        return {"vision_features": levels[-1], "vision_pos_enc": encodings, "backbone_fpn": levels}
 
     return Adapter(Sam2VisionModel(vision_config(kwargs)), names.IMAGE_ENCODER, call, kwargs)
 

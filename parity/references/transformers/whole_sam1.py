@@ -54,7 +54,7 @@ def _refuse(inner: nn.Module, *args: Any, **kwargs: Any) -> Any:
     )
 
 
-def position_code(inner: Any) -> Tensor:
+def position_encoding_of_grid(inner: Any) -> Tensor:
     """The code of the image's grid, which the model makes rather than its prompt encoder."""
     code: Tensor = inner.get_image_wide_positional_embeddings()
     return code
@@ -80,7 +80,7 @@ def _sam(config: Any) -> nn.Module:
             inner.prompt_encoder,
             names.PROMPT_ENCODER,
             _encode_prompts,
-            get_dense_pe=lambda _: position_code(inner),
+            get_dense_pe=lambda _: position_encoding_of_grid(inner),
         ),
         "mask_decoder": Adapter(inner.mask_decoder, decoder_parts, sam1.decode),
     }

@@ -10,7 +10,7 @@ from parity.references.common.adapter import Adapter, Arguments
 from parity.references.common.prefixes import Part, part
 from parity.references.transformers import decoder, memory, names, released, sam2
 from parity.references.transformers.tracking import Decoder, Encoder, Tracker
-from parity.references.transformers.whole_sam1 import Whole, position_code
+from parity.references.transformers.whole_sam1 import Whole, position_encoding_of_grid
 
 Kwargs = Mapping[str, Any]
 _PROMPTS, _DECODER = "sam_prompt_encoder.", names.mask_decoder("o_proj", names.perceptron(2), 3)
@@ -95,7 +95,7 @@ def _model(config: Any, steps: int, binarize: bool) -> nn.Module:
             names.PROMPT_ENCODER,
             tracker.encode_prompts,
             rows=decoder.label_rows(),
-            get_dense_pe=lambda _: position_code(inner),
+            get_dense_pe=lambda _: position_encoding_of_grid(inner),
         ),
         "sam_mask_decoder": Decoder(inner.mask_decoder, _DECODER, tracker.decode),
     }
@@ -112,7 +112,7 @@ def _model(config: Any, steps: int, binarize: bool) -> nn.Module:
 
 
 def _features(inner: Any, image: Tensor) -> dict[str, Any]:
-    """The levels, from the finest, and the codes of their grids, by the model's own method."""
+    """The levels, from the finest, and the encodings of their grids, by the model's own method."""
     found = inner.get_image_features(image, return_dict=True)
     levels = {"backbone_fpn": found.fpn_hidden_states, "vision_pos_enc": found.fpn_position_encoding}
     return {name: [_as_map(level) for level in values] for name, values in levels.items()}

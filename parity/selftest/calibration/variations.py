@@ -110,7 +110,7 @@ VARIATIONS = (
     Variation("two threads", lambda case, inputs: True, _under(lambda: _threads(2))),
     Variation("attention by its formula", _attends, _under(lambda: sdpa_kernel(SDPBackend.MATH))),
     Variation("no fast path", _attends, _under(PATHS["plain"])),
-    Variation("cut in the smallest pieces", _attends, _under(PATHS["pieces"])),
+    Variation("cut in the smallest chunks", _attends, _under(PATHS["chunks"])),
     Variation("inputs with gaps", _has(1), _laid_out(_with_gaps)),
     Variation("inputs stored backwards", _has(2), _laid_out(_backwards)),
     Variation("inputs channels last", _has(4), _laid_out(channels_last)),

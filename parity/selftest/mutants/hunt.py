@@ -130,9 +130,9 @@ def _child(
     try:
         if mutant is not None:
             plant(mutant)
-        from samblocks.ops.chunking import SMALLEST, USUAL, cut_to  # as planted
+        from samblocks.ops.chunking import SMALLEST, USUAL, use_chunk_sizes  # as planted
 
-        with cut_to(SMALLEST if mutant is not None and mutant.pieces else USUAL):
+        with use_chunk_sizes(SMALLEST if mutant is not None and mutant.chunks else USUAL):
             _run(mutant, rounds, kept, sender)
     except Exception as error:  # a stale mutant, or a fault of the harness: reported, not counted as killed
         sender.send(("-", f"{type(error).__name__}: {error}"))

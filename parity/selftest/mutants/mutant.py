@@ -25,7 +25,7 @@ class Mutant:
         why: who makes this mistake, or what it does.
         after: a text in the same file; `old` is its first occurrence behind it.
         cases: names of the block's cases that are tried first, where all of them would take long.
-        pieces: whether it can only show where work is cut in pieces: cases then run in the smallest.
+        chunks: whether it can only show where work is cut in chunks: cases then run in the smallest.
         equivalent: a proof that the change cannot be seen, for mutants that survive.
     """
 
@@ -38,7 +38,7 @@ class Mutant:
     why: str
     after: str = ""
     cases: tuple[str, ...] = ()
-    pieces: bool = False
+    chunks: bool = False
     equivalent: str = ""
 
     @property

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from samblocks.blocks import MLP
 from samblocks.models.decoder_parts import (
     check_dim,
-    decode_in_pieces,
+    decode_in_chunks,
     for_prompts,
     make_hypernetworks,
     make_upscaling,
@@ -125,7 +125,7 @@ class MaskDecoder(nn.Module):
             for_prompts("image_pe", image_pe, prompts),
             for_prompts("dense_prompt_embeddings", dense_prompt_embeddings, prompts),
         )
-        masks, iou = decode_in_pieces(self, self._decode, *inputs)
+        masks, iou = decode_in_chunks(self, self._decode, *inputs)
         return masks, iou
 
     def _decode(

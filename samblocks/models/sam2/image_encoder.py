@@ -21,7 +21,7 @@ class FpnNeck(nn.Module):
         fpn_interp_model: how a coarse level is doubled in size: "nearest", "bilinear" or "bicubic".
         fuse_type: "sum" or "avg" of a lateral map and the doubled coarser one.
         fpn_top_down_levels: levels (0 is the finest) that receive the coarser one; all when None.
-        position_encoding: module that turns a map into its position code; a sine code of 256 channels
+        position_encoding: module that turns a map into its position encoding; a sine encoding of 256 channels
             when None.
 
     Raises:
@@ -30,8 +30,8 @@ class FpnNeck(nn.Module):
     Examples:
         >>> import torch
         >>> neck = FpnNeck(d_model=8, backbone_channel_list=[32, 16], fpn_interp_model="nearest")
-        >>> maps, codes = neck([torch.randn(1, 16, 8, 8), torch.randn(1, 32, 4, 4)])
-        >>> [tuple(level.shape) for level in maps], [tuple(code.shape) for code in codes]
+        >>> maps, encodings = neck([torch.randn(1, 16, 8, 8), torch.randn(1, 32, 4, 4)])
+        >>> [tuple(level.shape) for level in maps], [tuple(encoding.shape) for encoding in encodings]
         ([(1, 8, 8, 8), (1, 8, 4, 4)], [(1, 256, 8, 8), (1, 256, 4, 4)])
 
     Upstream: facebookresearch/sam2 sam2/modeling/backbones/image_encoder.py
@@ -78,7 +78,7 @@ class FpnNeck(nn.Module):
             xs: one map [B, C, H, W] per level, finest first.
 
         Returns:
-            The maps [B, C, H, W], of `d_model` channels, and their position codes, both finest first and in
+            The maps [B, C, H, W], of `d_model` channels, and their position encodings, both finest first and in
             the dtype of the convolutions' results.
 
         Raises:
@@ -110,7 +110,7 @@ class ImageEncoder(nn.Module):
 
     Args:
         trunk: module from images to a list of maps, finest first, with a `channel_list` (coarsest first).
-        neck: module from these maps to maps of one width and their position codes.
+        neck: module from these maps to maps of one width and their position encodings.
         scalp: how many of the coarsest levels are thrown away; SAM 2 drops one.
 
     Raises:
@@ -149,10 +149,10 @@ class ImageEncoder(nn.Module):
             sample: [B, 3, H, W]
 
         Returns:
-            "vision_features", the coarsest kept map [B, C, H, W]; "vision_pos_enc", the position codes of the
+            "vision_features", the coarsest kept map [B, C, H, W]; "vision_pos_enc", the position encodings of the
             kept levels; "backbone_fpn", their maps; both lists finest first.
         """
-        maps, codes = self.neck(self.trunk(sample))
+        maps, encodings = self.neck(self.trunk(sample))
         if self.scalp > 0:
-            maps, codes = maps[: -self.scalp], codes[: -self.scalp]
-        return {"vision_features": maps[-1], "vision_pos_enc": codes, "backbone_fpn": maps}
+            maps, encodings = maps[: -self.scalp], encodings[: -self.scalp]
+        return {"vision_features": maps[-1], "vision_pos_enc": encodings, "backbone_fpn": maps}

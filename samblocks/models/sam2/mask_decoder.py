@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from samblocks.blocks import MLP
 from samblocks.models.decoder_parts import (
     check_dim,
-    decode_in_pieces,
+    decode_in_chunks,
     for_prompts,
     make_hypernetworks,
     make_upscaling,
@@ -193,7 +193,7 @@ class SAM2MaskDecoder(nn.Module):
             for_prompts("dense_prompt_embeddings", dense_prompt_embeddings, prompts),
             *(for_prompts("high_res_features", maps, prompts) for maps in finer),
         )
-        masks, iou, mask_tokens, score = decode_in_pieces(self, self._decode, *inputs)
+        masks, iou, mask_tokens, score = decode_in_chunks(self, self._decode, *inputs)
         return masks, iou, mask_tokens, score
 
     def _decode(

@@ -15,7 +15,7 @@ class MemoryAttention(nn.Module):
 
     Args:
         d_model: channels of the current frame's tokens.
-        pos_enc_at_input: add a tenth of the position code to the tokens before the first layer.
+        pos_enc_at_input: add a tenth of the position encoding to the tokens before the first layer.
         layer: the layer, of which each level of the stack gets a copy of its own.
         num_layers: number of layers.
         batch_first: bring the batch, second axis of the arguments of `forward`, to the front for the layers.
@@ -24,9 +24,9 @@ class MemoryAttention(nn.Module):
     Examples:
         >>> from samblocks.blocks import MemoryAttentionLayer
         >>> attention = MemoryAttention(256, True, MemoryAttentionLayer(dim_feedforward=64), num_layers=1).eval()
-        >>> frame, code = torch.randn(16, 1, 256), torch.randn(16, 1, 256)
-        >>> memory, memory_code = torch.randn(36, 1, 64), torch.randn(36, 1, 64)
-        >>> attention(frame, memory, code, memory_code, num_obj_ptr_tokens=4).shape
+        >>> frame, encoding = torch.randn(16, 1, 256), torch.randn(16, 1, 256)
+        >>> memory, memory_encoding = torch.randn(36, 1, 64), torch.randn(36, 1, 64)
+        >>> attention(frame, memory, encoding, memory_encoding, num_obj_ptr_tokens=4).shape
         torch.Size([16, 1, 256])
 
     Upstream: facebookresearch/sam2 sam2/modeling/memory_attention.py
@@ -64,7 +64,7 @@ class MemoryAttention(nn.Module):
             curr_pos: [N, B, C], or a list that holds just this tensor; nothing is added when None.
             memory_pos: [M, B, C']; nothing is added when None.
             num_obj_ptr_tokens: how many tokens at the end of `memory` have no place in the image, so that
-                rotary codes leave them alone.
+                rotary encodings leave them alone.
 
         Returns:
             [N, B, C]
@@ -110,7 +110,7 @@ class MemoryEncoder(nn.Module):
         interpol_size: (height, width) to which masks are resized first; never when None.
         mask_downsampler: module from [B, 1, H, W] to [B, C, H/16, W/16]; the released one when None.
         fuser: module that blends image and mask; two ConvNeXt blocks when None.
-        position_encoding: module from a map to its position code; a sine code of 64 channels when None.
+        position_encoding: module from a map to its position encoding; a sine encoding of 64 channels when None.
 
     Examples:
         >>> encoder = MemoryEncoder(out_dim=64)
@@ -155,7 +155,7 @@ class MemoryEncoder(nn.Module):
 
         Returns:
             "vision_features", [B, C', H, W] with `out_dim` channels, and "vision_pos_enc", a list of its
-            one position code.
+            one position encoding.
         """
         mask = masks if skip_mask_sigmoid else torch.sigmoid(masks)
         mask = self.mask_downsampler(mask)

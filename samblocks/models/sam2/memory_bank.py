@@ -63,7 +63,7 @@ class SAM2Memory(nn.Module):
             frame_idx: number of the current frame.
             is_init_cond_frame: the frame has prompts and was not tracked before, so it remembers nothing.
             current_vision_feats: levels of the frame, [N, B, C] each, coarsest last.
-            current_vision_pos_embeds: their position codes.
+            current_vision_pos_embeds: their position encodings.
             feat_sizes: (height, width) of the levels.
             output_dict: results of `track_step` by frame number, under "cond_frame_outputs" for frames with
                 prompts and "non_cond_frame_outputs" for the others.
@@ -115,7 +115,7 @@ class SAM2Memory(nn.Module):
         num_frames: int,
         reverse: bool,
     ) -> tuple[Tensor, Tensor, int]:
-        """Memory tokens [M, B, C], their position codes, and how many of them, at the end, are pointers."""
+        """Memory tokens [M, B, C], their position encodings, and how many of them, at the end, are pointers."""
         if not output_dict["cond_frame_outputs"]:
             raise ValueError(
                 f"output_dict: no frame with prompts, but frame {frame_idx} is to be tracked from one"
@@ -159,14 +159,14 @@ class SAM2Memory(nn.Module):
             if pointed:
                 outputs = [(selected if at.prompted else others)[at.frame] for at in pointed]
                 pointers = torch.stack([output["obj_ptr"].to(features) for output in outputs])
-                codes = self._pointer_codes([at.distance for at in pointed], limit, pointers)
-                tokens, token_pos = self._pointers_as_tokens(pointers, codes)
+                encodings = self._pointer_encodings([at.distance for at in pointed], limit, pointers)
+                tokens, token_pos = self._pointers_as_tokens(pointers, encodings)
                 memory.append(tokens)
                 memory_pos.append(token_pos)
                 pointer_tokens = tokens.shape[0]
         return torch.cat(memory), torch.cat(memory_pos), pointer_tokens
 
-    def _pointer_codes(self, distances: Sequence[int], limit: int, pointers: Tensor) -> Tensor:
+    def _pointer_encodings(self, distances: Sequence[int], limit: int, pointers: Tensor) -> Tensor:
         """Codes [P, C'] of distances in time, measured in the largest one that neighbours can have.
 
         A video of one frame, or a limit of one pointer, has no such distance: the plain number counts then
@@ -176,16 +176,16 @@ class SAM2Memory(nn.Module):
             return pointers.new_zeros(len(distances), self.mem_dim)
         times = torch.tensor(distances, dtype=at_least_float32(pointers.dtype), device=pointers.device)
         times = times / max(limit - 1, 1)
-        codes = get_1d_sine_pe(times, self.hidden_dim if self.proj_tpos_enc_in_obj_ptrs else self.mem_dim)
-        projected: Tensor = self.obj_ptr_tpos_proj(codes.to(pointers.dtype))
+        encodings = get_1d_sine_pe(times, self.hidden_dim if self.proj_tpos_enc_in_obj_ptrs else self.mem_dim)
+        projected: Tensor = self.obj_ptr_tpos_proj(encodings.to(pointers.dtype))
         return projected
 
-    def _pointers_as_tokens(self, pointers: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Cut pointers [P, B, C] with codes [P, C'] into tokens of the memory's width, [P * C / C', B, C']."""
+    def _pointers_as_tokens(self, pointers: Tensor, encodings: Tensor) -> tuple[Tensor, Tensor]:
+        """Cut pointers [P, B, C] with encodings [P, C'] into tokens of the memory's width, [P * C / C', B, C']."""
         count, batch, dim = pointers.shape
-        pieces = dim // self.mem_dim
-        tokens = pointers.reshape(count, batch, pieces, self.mem_dim).transpose(1, 2).flatten(0, 1)
-        token_pos = codes[:, None].expand(-1, batch, -1).repeat_interleave(pieces, dim=0)
+        chunks = dim // self.mem_dim
+        tokens = pointers.reshape(count, batch, chunks, self.mem_dim).transpose(1, 2).flatten(0, 1)
+        token_pos = encodings[:, None].expand(-1, batch, -1).repeat_interleave(chunks, dim=0)
         return tokens, token_pos
 
     def _encode_new_memory(
@@ -206,7 +206,7 @@ class SAM2Memory(nn.Module):
             is_mask_from_pts: the masks answer to points; only such are binarized, and only in eval mode.
 
         Returns:
-            Memory [B, C, H, W] and a list of its one position code.
+            Memory [B, C, H, W] and a list of its one position encoding.
         """
         features = to_map(current_vision_feats[-1], *feat_sizes[-1])
         masks = pred_masks_high_res

@@ -42,9 +42,9 @@ class SAM2Model(SAM2Tracking):
         non_overlap_masks_for_mem_enc: encode each pixel for one object only (eval only).
         use_obj_ptrs_in_encoder: remember object pointers beside memory maps.
         max_obj_ptrs_in_encoder: reach of the pointers of frames without prompts, in frames.
-        add_tpos_enc_to_obj_ptrs: code the distance in time of pointers.
-        proj_tpos_enc_in_obj_ptrs: code it with all channels and a learned projection.
-        use_signed_tpos_enc_to_obj_ptrs: tell past from future in that code.
+        add_tpos_enc_to_obj_ptrs: encode the distance in time of pointers.
+        proj_tpos_enc_in_obj_ptrs: encode it with all channels and a learned projection.
+        use_signed_tpos_enc_to_obj_ptrs: tell past from future in that encoding.
         only_obj_ptrs_in_the_past_for_eval: no pointers of prompts still to be reached (eval only).
         pred_obj_scores: predict whether the object is in the frame.
         pred_obj_scores_mlp: with three layers, not one.
@@ -74,9 +74,9 @@ class SAM2Model(SAM2Tracking):
         >>> click = {"point_coords": torch.tensor([[[20.0, 30.0]]]), "point_labels": torch.tensor([[1]])}
         >>> for frame, image in enumerate(torch.randn(2, 1, 3, 64, 64)):
         ...     with torch.inference_mode():
-        ...         _, features, codes, sizes = model._prepare_backbone_features(model.forward_image(image))
+        ...         _, features, encodings, sizes = model._prepare_backbone_features(model.forward_image(image))
         ...         result = model.track_step(
-        ...             frame, frame == 0, features, codes, sizes, click if frame == 0 else None, None, outputs, 2
+        ...             frame, frame == 0, features, encodings, sizes, click if frame == 0 else None, None, outputs, 2
         ...         )
         ...     outputs["cond_frame_outputs" if frame == 0 else "non_cond_frame_outputs"][frame] = result
         ...     tuple(result["pred_masks_high_res"].shape), tuple(result["maskmem_features"].shape)
@@ -265,24 +265,24 @@ class SAM2Model(SAM2Tracking):
 
         Returns:
             A copy of `backbone_out` with the repeated maps, and for each used level, coarsest last, tokens
-            [N, B, C], their position codes [N, B, C] and (height, width).
+            [N, B, C], their position encodings [N, B, C] and (height, width).
 
         Raises:
             ValueError: when levels are missing.
         """
-        maps, codes = list(backbone_out["backbone_fpn"]), list(backbone_out["vision_pos_enc"])
-        if len(maps) != len(codes) or len(maps) < self.num_feature_levels:
+        maps, encodings = list(backbone_out["backbone_fpn"]), list(backbone_out["vision_pos_enc"])
+        if len(maps) != len(encodings) or len(maps) < self.num_feature_levels:
             raise ValueError(
-                f"backbone_out: {len(maps)} maps and {len(codes)} position codes, must be as many, "
+                f"backbone_out: {len(maps)} maps and {len(encodings)} position encodings, must be as many, "
                 f"at least {self.num_feature_levels}"
             )
         if batch > 1:
             maps = [x.expand(batch, -1, -1, -1) for x in maps]
-            codes = [x.expand(batch, -1, -1, -1) for x in codes]
-        prepared = {**backbone_out, "backbone_fpn": maps, "vision_pos_enc": codes}
-        maps, codes = maps[-self.num_feature_levels :], codes[-self.num_feature_levels :]
-        sizes = [(x.shape[-2], x.shape[-1]) for x in codes]
-        return prepared, [to_tokens(x) for x in maps], [to_tokens(x) for x in codes], sizes
+            encodings = [x.expand(batch, -1, -1, -1) for x in encodings]
+        prepared = {**backbone_out, "backbone_fpn": maps, "vision_pos_enc": encodings}
+        maps, encodings = maps[-self.num_feature_levels :], encodings[-self.num_feature_levels :]
+        sizes = [(x.shape[-2], x.shape[-1]) for x in encodings]
+        return prepared, [to_tokens(x) for x in maps], [to_tokens(x) for x in encodings], sizes
 
 
 def _memory_channels(memory_encoder: nn.Module, hidden_dim: int) -> int:

@@ -41,7 +41,7 @@ class SAM2Tracking(SAM2Heads, SAM2Memory):
             is_init_cond_frame: the frame has prompts and was not tracked before: it reads no memory.
             current_vision_feats: levels of the frame, [N, B, C] each, coarsest last, one batch item per
                 object; as `_prepare_backbone_features` gives them.
-            current_vision_pos_embeds: their position codes.
+            current_vision_pos_embeds: their position encodings.
             feat_sizes: (height, width) of the levels.
             point_inputs: "point_coords" [B, N, 2], as (x, y) in pixels, and "point_labels" [B, N]; a box is
                 two points labelled 2 and 3.

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from samblocks.models.tiny_vit.convs import Conv2d_BN, as_map, make_drop_path
 from samblocks.ops.attend import attend
-from samblocks.ops.eager_attention import Form
+from samblocks.ops.eager_attention import Implementation
 from samblocks.ops.linear import linear
 from samblocks.ops.norm import layer_norm
 from samblocks.ops.windows import window_partition, window_unpartition
@@ -81,7 +81,7 @@ class Attention(nn.Module):
 
     attention_bias_idxs: Tensor
 
-    form: Form = "fused"
+    implementation: Implementation = "fused"
     """The order of operations: the fused kernel's, or that of the library whose attention it stands for."""
 
     def __init__(
@@ -129,7 +129,7 @@ class Attention(nn.Module):
         )
         q, k, v = torch.split(qkv.transpose(1, 2), [self.key_dim, self.key_dim, self.d], dim=-1)  # B h N d
         bias = self.attention_biases[:, self.attention_bias_idxs].unsqueeze(0)  # 1 h N N
-        out = attend(q, k, v, bias=bias, scale=self.scale, form=self.form)
+        out = attend(q, k, v, bias=bias, scale=self.scale, implementation=self.implementation)
         return linear(self.proj, out.transpose(1, 2).reshape(batch, tokens, self.dh))
 
 

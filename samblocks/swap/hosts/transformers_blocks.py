@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from samblocks import blocks
 from samblocks.errors import SwapError
-from samblocks.ops.eager_attention import Form
+from samblocks.ops.eager_attention import Implementation
 from samblocks.ops.sine import sine_grid
 from samblocks.swap.hosts.reading import channels, made, reader, side, sizes
 
-FORMS: dict[str, Form] = {"sdpa": "fused", "eager": "scale_scores"}
+IMPLEMENTATIONS: dict[str, Implementation] = {"sdpa": "fused", "eager": "scale_scores"}
 """Our order of operations for transformers' names of attention implementations."""
 
 
@@ -30,16 +30,18 @@ def refuse(**given: object) -> None:
             )
 
 
-def form_of(host: Any) -> Form:
+def implementation_of(host: Any) -> Implementation:
     """The order of operations that the host's configuration names.
 
     Raises:
         SwapError: it is neither eager nor sdpa.
     """
     chosen = getattr(getattr(host, "config", None), "_attn_implementation", None)
-    if chosen not in FORMS:
-        raise SwapError(f"its attention implementation is {chosen!r}, ours follows {' and '.join(FORMS)}")
-    return FORMS[chosen]
+    if chosen not in IMPLEMENTATIONS:
+        raise SwapError(
+            f"its attention implementation is {chosen!r}, ours follows {' and '.join(IMPLEMENTATIONS)}"
+        )
+    return IMPLEMENTATIONS[chosen]
 
 
 def check_extras(host: Any) -> None:
@@ -84,7 +86,7 @@ def positional_embedding(host: Any) -> nn.Module:
 
 
 class SinePositionEmbedding(blocks.PositionEmbeddingSine):
-    """The sine code of a map that is described, not given."""
+    """The sine encoding of a map that is described, not given."""
 
     def forward(  # type: ignore[override]
         self, shape: torch.Size, device: torch.device | str, dtype: torch.dtype, mask: Tensor | None = None
@@ -183,7 +185,7 @@ def _vision_attention(host: Any, kind: type[PlainVisionAttention]) -> nn.Module:
         use_rel_pos=host.use_rel_pos,
         input_size=(side(host.rel_pos_h), side(host.rel_pos_w)) if host.use_rel_pos else None,
     )
-    ours.form = "fused" if "Sdpa" in type(host).__name__ else "scale_queries"
+    ours.implementation = "fused" if "Sdpa" in type(host).__name__ else "scale_queries"
     return ours
 
 
@@ -217,7 +219,7 @@ def multi_scale_attention(host: Any) -> nn.Module:
     """Widths, heads, pooling and the order of operations."""
     pool = nn.MaxPool2d(host.query_stride, host.query_stride) if host.query_stride else None
     ours = made(MultiScaleAttention, host.dim, host.dim_out, host.num_attention_heads, q_pool=pool)
-    ours.form = form_of(host)
+    ours.implementation = implementation_of(host)
     return ours
 
 
@@ -242,7 +244,7 @@ def multi_scale_block(host: Any) -> nn.Module:
         act_layer=lambda: host.mlp.activation,
         window_size=host.window_size,
     )
-    block.attn.form = form_of(host.attn)
+    block.attn.implementation = implementation_of(host.attn)
     return block
 
 
@@ -281,7 +283,7 @@ def _attention(host: Any, kind: type[blocks.Attention] = blocks.Attention) -> nn
         host.num_attention_heads,
         downsample_rate=host.hidden_size // host.internal_dim,
     )
-    ours.form = form_of(host)
+    ours.implementation = implementation_of(host)
     return ours
 
 

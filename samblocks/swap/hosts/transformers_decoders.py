@@ -91,7 +91,7 @@ class PromptEncoder(models.PromptEncoder):
 
     @property
     def pe_layer(self) -> PositionalEmbedding:  # type: ignore[override]
-        """The position code under our name; it is held under transformers', which ties its tensor by name."""
+        """The position encoding under our name; it is held under transformers', which ties its tensor by name."""
         return self.shared_embedding
 
     @property

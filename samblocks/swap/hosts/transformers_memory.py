@@ -12,34 +12,34 @@ from samblocks.models.sam2.memory import MemoryAttention as OurMemoryAttention
 from samblocks.models.sam2.memory import MemoryEncoder as OurMemoryEncoder
 from samblocks.ops.norm import layer_norm
 from samblocks.swap.hosts.reading import made, reader, sizes
-from samblocks.swap.hosts.transformers_blocks import form_of, images_and_prompts, plain_sine
+from samblocks.swap.hosts.transformers_blocks import images_and_prompts, implementation_of, plain_sine
 
-Turns = tuple[Tensor, Tensor]
+CosSin = tuple[Tensor, Tensor]
 """Cosines and sines, [1, N, d] each, both channels of a pair having the same."""
 
 
 class RoPEAttention(blocks.RoPEAttention):
-    """Rotary attention with an axis of images and one of objects; it turns by what is handed in."""
+    """Rotary attention with an axis of images and one of objects; it rotates by what is handed in."""
 
     def forward(  # type: ignore[override]
         self,
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        position_embeddings: Turns,
+        position_embeddings: CosSin,
         num_k_exclude_rope: int = 0,
         **kwargs: Any,
     ) -> tuple[Tensor, None]:
         """Attend: [B, P, N, C] to [B, P, M, C]."""
-        cos, sin = (turns.reshape(-1, turns.shape[-1])[:, ::2] for turns in position_embeddings)
+        cos, sin = (table.reshape(-1, table.shape[-1])[:, ::2] for table in position_embeddings)
         q, k, v = (images_and_prompts(x) for x in (query, key, value))
-        out = self._attend_turned(q, k, v, (cos, sin), k.shape[1] - num_k_exclude_rope)
+        out = self._attend_rotated(q, k, v, (cos, sin), k.shape[1] - num_k_exclude_rope)
         return out.reshape(*query.shape[:2], *out.shape[1:]), None
 
 
 @reader("transformers.RoPEAttention")
 def rope_attention(host: Any) -> nn.Module:
-    """Widths, heads and the order of operations; the turns come from outside."""
+    """Widths, heads and the order of operations; the rotations come from outside."""
     config = host.config
     ours = made(
         RoPEAttention,
@@ -52,7 +52,7 @@ def rope_attention(host: Any) -> nn.Module:
         rope_k_repeat=bool(host.rope_k_repeat),
         feat_sizes=tuple(int(side) for side in config.memory_attention_rope_feat_sizes),
     )
-    ours.form = form_of(host)
+    ours.implementation = implementation_of(host)
     return ours
 
 
@@ -64,7 +64,7 @@ class MemoryAttentionLayer(blocks.MemoryAttentionLayer):
         queries: Tensor,
         keys: Tensor,
         key_point_embedding: Tensor,
-        rope_position_embeddings: Turns,
+        rope_position_embeddings: CosSin,
         num_k_exclude_rope: int = 0,
     ) -> Tensor:
         """Let a frame [B, P, N, C] attend to itself and to the memory [B, P, M, K]."""
@@ -177,10 +177,10 @@ class MemoryEncoder(OurMemoryEncoder):
     def forward(self, vision_features: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """Blend features [B, C, H, W] with masks [B, 1, 16H, 16W]."""
         encoded = super().forward(vision_features, masks, skip_mask_sigmoid=True)
-        memory, codes = encoded["vision_features"], encoded["vision_pos_enc"]
+        memory, encodings = encoded["vision_features"], encoded["vision_pos_enc"]
         if not isinstance(memory, Tensor):
             raise TypeError("a memory must be one tensor")
-        return memory, codes[0]
+        return memory, encodings[0]
 
 
 @reader("transformers.MemoryEncoder")

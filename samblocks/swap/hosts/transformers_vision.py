@@ -111,8 +111,8 @@ class VisionNeck(models.FpnNeck):
 
     def forward(self, hidden_states: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:  # type: ignore[override]
         """Bring maps [B, H, W, C], finest first, to one width."""
-        maps, codes = super().forward([level.permute(0, 3, 1, 2) for level in hidden_states])
-        return tuple(maps[::-1]), tuple(codes[::-1])
+        maps, encodings = super().forward([level.permute(0, 3, 1, 2) for level in hidden_states])
+        return tuple(maps[::-1]), tuple(encodings[::-1])
 
 
 def plain_neck(host: Any, kind: type[models.FpnNeck] = models.FpnNeck) -> nn.Module:
@@ -143,13 +143,13 @@ class VisionModel(_Outputs, models.ImageEncoder):
         """Encode images [B, 3, H, W]."""
         _captures(self.config, kwargs)
         levels = self.trunk(pixel_values)
-        maps, codes = self.neck(levels.intermediate_hidden_states)
+        maps, encodings = self.neck(levels.intermediate_hidden_states)
         kept = self.config.num_feature_levels
         return self._returned(
             return_dict,
             last_hidden_state=levels.last_hidden_state,
             fpn_hidden_states=maps[::-1][:kept],
-            fpn_position_encoding=codes[::-1][:kept],
+            fpn_position_encoding=encodings[::-1][:kept],
         )
 
 

@@ -268,8 +268,8 @@ MUTANTS = (
         block="ImageEncoder",
         name="finest_level_left_out",
         family="levels",
-        old="maps[: -self.scalp], codes[: -self.scalp]",
-        new="maps[self.scalp :], codes[self.scalp :]",
+        old="maps[: -self.scalp], encodings[: -self.scalp]",
+        new="maps[self.scalp :], encodings[self.scalp :]",
         why="which end of the list is coarse",
     ),
     _NECK(
@@ -284,8 +284,8 @@ MUTANTS = (
         block="ImageEncoder",
         name="codes_of_all_levels",
         family="levels",
-        old="codes[: -self.scalp]",
-        new="codes",
+        old="encodings[: -self.scalp]",
+        new="encodings",
         why="one of two lists is cut",
     ),
 )

@@ -8,8 +8,8 @@ _ROPE = partial(Mutant, block="RoPEAttention", file="samblocks/blocks/rope.py", 
 _NARROW = partial(
     Mutant, block="RoPEAttention", file="samblocks/ops/attend_narrow.py", family="narrow values"
 )
-_CUT = partial(Mutant, family="cut in pieces", pieces=True)
-_BY_PLACE = partial(Mutant, block="REAttention", file="samblocks/ops/attend_with_rel_pos.py", pieces=True)
+_CUT = partial(Mutant, family="cut in chunks", chunks=True)
+_BY_PLACE = partial(Mutant, block="REAttention", file="samblocks/ops/attend_with_rel_pos.py", chunks=True)
 
 MUTANTS = (
     _ROPE(
@@ -20,8 +20,8 @@ MUTANTS = (
     ),
     _ROPE(
         name="pointers_turned_in_place",
-        old="rotate_pairs_(k[:, :turned], *turns)",
-        new="rotate_pairs_(k[:, -turned:], *turns)",
+        old="rotate_pairs_(k[:, :rotated], *cos_sin)",
+        new="rotate_pairs_(k[:, -rotated:], *cos_sin)",
         why="pointers come last, and have no place",
     ),
     _NARROW(

@@ -132,9 +132,9 @@ MUTANTS = (
     _MEMORY(
         name="codes_in_blocks",
         family="repetition",
-        old="codes[:, None].expand(-1, batch, -1).repeat_interleave(pieces, dim=0)",
-        new="codes[:, None].expand(-1, batch, -1).repeat(pieces, 1, 1)",
-        why="each code is for the pieces of one pointer, which follow each other",
+        old="encodings[:, None].expand(-1, batch, -1).repeat_interleave(chunks, dim=0)",
+        new="encodings[:, None].expand(-1, batch, -1).repeat(chunks, 1, 1)",
+        why="each code is for the chunks of one pointer, which follow each other",
         cases=("released_2.1",),
     ),
     _HEADS(

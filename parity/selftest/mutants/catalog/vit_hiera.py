@@ -187,8 +187,8 @@ MUTANTS = (
         block="MultiScaleAttention",
         name="k_and_v_swapped",
         family="k and v swapped",
-        old="attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)",
-        new="attend(q.transpose(1, 2), v.transpose(1, 2), k.transpose(1, 2)",
+        old="q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), implementation",
+        new="q.transpose(1, 2), v.transpose(1, 2), k.transpose(1, 2), implementation",
         why="all three have the same shape",
     ),
     _HIERA(

@@ -1,4 +1,4 @@
-"""Attention in steps: the bits of the written-out formulas, with and without gradients, in pieces or whole."""
+"""Attention in steps: the bits of the written-out formulas, with and without gradients, in chunks or whole."""
 
 import math
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from samblocks.blocks import Attention, LayerNorm2d, REAttention
 from samblocks.ops import eager_attention as home
 from samblocks.ops.attend import attend
-from samblocks.ops.chunking import SMALLEST, Sizes, cut_to
+from samblocks.ops.chunking import SMALLEST, ChunkSizes, use_chunk_sizes
 from samblocks.ops.rel_pos import add_decomposed_rel_pos
 
 
@@ -30,22 +30,24 @@ FORMULAS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMULAS)
+@pytest.mark.parametrize("implementation", FORMULAS)
 @pytest.mark.parametrize("heads", [1, 2, 6])
-def test_bits_are_those_of_the_formula(form: home.Form, heads: int) -> None:
+def test_bits_are_those_of_the_formula(implementation: home.Implementation, heads: int) -> None:
     q, k, v = _qkv(2, 3, 9, 12, keys=17)
-    with cut_to(Sizes(scores=heads * 9 * 17 * 4)):
-        assert torch.equal(attend(q, k, v, scale=0.3, form=form), FORMULAS[form](q, k, v))
+    with use_chunk_sizes(ChunkSizes(scores=heads * 9 * 17 * 4)):
+        assert torch.equal(
+            attend(q, k, v, scale=0.3, implementation=implementation), FORMULAS[implementation](q, k, v)
+        )
 
 
-@pytest.mark.parametrize("form", FORMULAS)
+@pytest.mark.parametrize("implementation", FORMULAS)
 @pytest.mark.parametrize("queries", [1, 2, 4])
-def test_some_queries_at_a_time(form: home.Form, queries: int) -> None:
+def test_some_queries_at_a_time(implementation: home.Implementation, queries: int) -> None:
     q, k, v = (x.double() for x in _qkv(2, 3, 9, 12, keys=17))
     biases = (torch.linspace(-1, 1, 3 * 9 * 17, dtype=torch.float64).reshape(1, 3, 9, 17), 0.5 * q[..., :1])
-    expected = home.attend_in_steps(q, k, v, form=form, biases=biases)
-    with cut_to(Sizes(scores=queries * 17 * 8)):
-        found = home.attend_in_steps(q, k, v, form=form, biases=biases)
+    expected = home.eager_attention(q, k, v, implementation=implementation, biases=biases)
+    with use_chunk_sizes(ChunkSizes(scores=queries * 17 * 8)):
+        found = home.eager_attention(q, k, v, implementation=implementation, biases=biases)
     torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-13)
 
 
@@ -53,16 +55,18 @@ def test_biases_for_all_queries_leave_them_whole() -> None:
     q, k, v = (x.double() for x in _qkv(1, 2, 6, 4, keys=5))
     everywhere, by_query = torch.ones(1, 2, 1, 5).double(), torch.arange(12.0).double().reshape(1, 2, 6, 1)
     expected = (q @ k.mT * 0.3 + everywhere + by_query).softmax(-1) @ v
-    with cut_to(SMALLEST):
-        found = home.attend_in_steps(q, k, v, form="scale_scores", biases=(everywhere, by_query), scale=0.3)
+    with use_chunk_sizes(SMALLEST):
+        found = home.eager_attention(
+            q, k, v, implementation="scale_scores", biases=(everywhere, by_query), scale=0.3
+        )
     torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-13)
 
 
-@pytest.mark.parametrize("form", FORMULAS)
-def test_gradients_are_those_of_the_formula(form: home.Form) -> None:
+@pytest.mark.parametrize("implementation", FORMULAS)
+def test_gradients_are_those_of_the_formula(implementation: home.Implementation) -> None:
     found, expected = ([x.double().requires_grad_() for x in _qkv(1, 2, 5, 8, keys=6)] for _ in range(2))
-    attend(*found, scale=0.3, form=form).square().sum().backward()
-    FORMULAS[form](*expected).square().sum().backward()
+    attend(*found, scale=0.3, implementation=implementation).square().sum().backward()
+    FORMULAS[implementation](*expected).square().sum().backward()
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-12, atol=1e-12)
 
@@ -71,7 +75,7 @@ def test_inputs_are_left_alone() -> None:
     q, k, v = _qkv(1, 2, 4, 8, keys=4)
     bias = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(1))
     before = [x.clone() for x in (q, k, v, bias)]
-    attend(q, k, v, bias=bias, form="scale_scores")
+    attend(q, k, v, bias=bias, implementation="scale_scores")
     assert all(torch.equal(a, b) for a, b in zip(before, (q, k, v, bias), strict=True))
 
 
@@ -79,7 +83,7 @@ def test_relative_positions_are_added_one_after_the_other() -> None:
     attention = REAttention(24, num_heads=3, use_rel_pos=True, input_size=(4, 6)).eval()
     for index, tensor in enumerate(attention.state_dict().values()):
         tensor.copy_(torch.randn(tensor.shape, generator=torch.Generator().manual_seed(index)))
-    attention.form = "scale_queries"
+    attention.implementation = "scale_queries"
     x = torch.randn(2, 4, 6, 24, generator=torch.Generator().manual_seed(9))
     with torch.no_grad():
         qkv = attention.qkv(x).reshape(2, 24, 3, 3, 8).permute(2, 0, 3, 1, 4).reshape(3, 6, 24, 8)
@@ -97,7 +101,7 @@ def test_relative_positions_are_added_one_after_the_other() -> None:
 
 def test_weights_are_dropped_in_training_alone() -> None:
     attention = Attention(16, 2, dropout=0.9)
-    attention.form = "divide"
+    attention.implementation = "divide"
     q = torch.randn(1, 6, 16, generator=torch.Generator().manual_seed(0))
     assert not torch.equal(attention(q, q, q), attention(q, q, q))
     attention.eval()
