@@ -10,10 +10,10 @@ from safetensors.torch import save_file
 from synthetic import equal_states, filled, values
 
 from samblocks.checkpoints import inspect, load, save
-from samblocks.checkpoints.dtypes import DTYPE_NAMES
-from samblocks.checkpoints.reading.content import Content, describe
+from samblocks.checkpoints.reading.content import Content
 from samblocks.checkpoints.writing.write import write
 from samblocks.errors import CheckpointError
+from samblocks.layouts.tensors import DTYPE_NAMES, describe
 from samblocks.models import PromptEncoder, build
 from samblocks.models.skeleton import skeleton
 
