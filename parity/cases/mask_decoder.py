@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from parity.cases.family import family, row
 from parity.cases.two_way import EPS_DIFFERS
 from parity.execution.case import Case, Make, NoCounterpart, Side, Spec, Torch, make, uniform
 
@@ -53,46 +54,34 @@ def _decode(side: Side) -> Any:
     return results
 
 
-_SAM = (
-    Case(
-        block="MaskDecoder",
-        name="prompts",
-        why="several prompts on one image; the first mask is for one prompt's sake, the others for ambiguity",
-        kwargs={"transformer_dim": _DIM, "transformer": _transformer("TwoWayTransformer")},
-        inputs=_inputs(),
-        call=_decode,
-        check=_mixed,
-        bound64=1e-10,
-        known=EPS_DIFFERS,
+_SAM = family(
+    block="MaskDecoder",
+    kwargs={"transformer_dim": _DIM},
+    call=_decode,
+    check=_mixed,
+    bound64=1e-10,
+    known=EPS_DIFFERS,
+).of(
+    prompts=row(
+        "several prompts on one image; the first mask is for one prompt's sake, the others for ambiguity",
+        {"transformer": _transformer("TwoWayTransformer")},
+        _inputs(),
     ),
-    Case(
-        block="MaskDecoder",
-        name="other_settings",
-        why="more masks, another activation, and heads of other depth and width",
-        kwargs={
-            "transformer_dim": _DIM,
+    other_settings=row(
+        "more masks, another activation, and heads of other depth and width",
+        {
             "transformer": _transformer("TwoWayTransformer", depth=1, attention_downsample_rate=1),
             "num_multimask_outputs": 5,
             "activation": Torch("ReLU"),
             "iou_head_depth": 2,
             "iou_head_hidden_dim": 24,
         },
-        inputs=_inputs(prompts=4, tokens=5),
-        call=_decode,
-        check=_mixed,
-        bound64=1e-10,
-        known=EPS_DIFFERS,
+        _inputs(prompts=4, tokens=5),
     ),
-    Case(
-        block="MaskDecoder",
-        name="no_tokens",
-        why="a mask prompt alone gives no tokens: only the decoder's own take part",
-        kwargs={"transformer_dim": _DIM, "transformer": _transformer("TwoWayTransformer")},
-        inputs=_inputs(prompts=8, tokens=0),
-        call=_decode,
-        check=_mixed,
-        bound64=1e-10,
-        known=EPS_DIFFERS,
+    no_tokens=row(
+        "a mask prompt alone gives no tokens: only the decoder's own take part",
+        {"transformer": _transformer("TwoWayTransformer")},
+        _inputs(prompts=8, tokens=0),
     ),
 )
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from parity.cases.calls import attention_chooses, gradients
+from parity.cases.family import family, row
 from parity.execution.case import Case, Side, Spec, literal, make, uniform
 
 _PROMPTS = {
@@ -53,36 +54,25 @@ _PROMPT_ENCODER = (
 _SQUARE = {"num_heads": 2, "use_rel_pos": True, "input_size": (5, 5)}
 
 _VIT = (
-    Case(
-        block="REAttention",
-        name="square_rel_pos",
-        why="relative positions on a square map, of the size that the tables were made for",
-        kwargs={"dim": 12, **_SQUARE},
-        inputs={"x": uniform(2, 5, 5, 12)},
-        check=attention_chooses(),
+    *family(block="REAttention", kwargs={"dim": 12, **_SQUARE}, check=attention_chooses()).of(
+        square_rel_pos=row(
+            "relative positions on a square map, of the size that the tables were made for",
+            inputs={"x": uniform(2, 5, 5, 12)},
+        ),
+        square_interpolated=row(
+            "tables of a square map, interpolated for one that is not", inputs={"x": uniform(2, 7, 3, 12)}
+        ),
+        square_gradients=row(
+            "the backward pass into the tables of a square map",
+            inputs={"x": uniform(2, 5, 5, 12)},
+            check=None,
+            call=gradients(),
+        ),
     ),
-    Case(
-        block="REAttention",
-        name="square_interpolated",
-        why="tables of a square map, interpolated for one that is not",
-        kwargs={"dim": 12, **_SQUARE},
-        inputs={"x": uniform(2, 7, 3, 12)},
-        check=attention_chooses(),
-    ),
-    Case(
-        block="REAttention",
-        name="square_gradients",
-        why="the backward pass into the tables of a square map",
-        kwargs={"dim": 12, **_SQUARE},
-        inputs={"x": uniform(2, 5, 5, 12)},
-        call=gradients(),
-    ),
-    Case(
-        block="Block",
-        name="square_global",
-        why="a global block on a square map",
-        kwargs={"dim": 12, **_SQUARE},
-        inputs={"x": uniform(2, 5, 5, 12)},
+    *family(block="Block").of(
+        square_global=row(
+            "a global block on a square map", {"dim": 12, **_SQUARE}, {"x": uniform(2, 5, 5, 12)}
+        ),
     ),
 )
 
@@ -113,41 +103,32 @@ _MEMORY: Mapping[str, Spec] = {
 }
 
 _MEMORY_ATTENTION = (
-    Case(
-        block="MemoryAttentionLayer",
-        name="released_memory_width",
-        why="two frames of memory and four pointers, 64 wide as released",
-        kwargs=small_layer(0.0),
-        inputs=_MEMORY,
-        call=_with_pointers,
+    *family(block="MemoryAttentionLayer", inputs=_MEMORY, call=_with_pointers).of(
+        released_memory_width=row(
+            "two frames of memory and four pointers, 64 wide as released", small_layer(0.0)
+        ),
+        released_memory_width_train=row(
+            "in training the three parts drop what they add in the same order", small_layer(0.3), train=True
+        ),
     ),
-    Case(
-        block="MemoryAttentionLayer",
-        name="released_memory_width_train",
-        why="in training the three parts drop what they add in the same order",
-        kwargs=small_layer(0.3),
-        inputs=_MEMORY,
-        call=_with_pointers,
-        train=True,
-    ),
-    Case(
-        block="MemoryAttention",
-        name="released_memory_width",
-        why="three layers read two frames and four pointers, 64 wide as released",
-        kwargs={
-            "d_model": 16,
-            "pos_enc_at_input": True,
-            "layer": make("MemoryAttentionLayer", **small_layer(0.0)),
-            "num_layers": 3,
-        },
-        inputs={
-            "curr": uniform(9, 2, 16),
-            "memory": uniform(22, 2, 64),
-            "curr_pos": uniform(9, 2, 16),
-            "memory_pos": uniform(22, 2, 64),
-        },
-        call=lambda side: side.net(**side.inputs, num_obj_ptr_tokens=4),
-        bound64=1e-10,
+    *family(block="MemoryAttention").of(
+        released_memory_width=row(
+            "three layers read two frames and four pointers, 64 wide as released",
+            {
+                "d_model": 16,
+                "pos_enc_at_input": True,
+                "layer": make("MemoryAttentionLayer", **small_layer(0.0)),
+                "num_layers": 3,
+            },
+            {
+                "curr": uniform(9, 2, 16),
+                "memory": uniform(22, 2, 64),
+                "curr_pos": uniform(9, 2, 16),
+                "memory_pos": uniform(22, 2, 64),
+            },
+            call=lambda side: side.net(**side.inputs, num_obj_ptr_tokens=4),
+            bound64=1e-10,
+        ),
     ),
 )
 
