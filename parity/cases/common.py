@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from parity.cases.calls import drops_and_keeps, gradients, with_input
+from parity.cases.calls import drops_and_keeps, with_input
 from parity.cases.family import family, row
 from parity.execution.case import Side, Torch, TorchModule, uniform
+from parity.execution.training import gradients
 
 
 def _identity(side: Side) -> Any:

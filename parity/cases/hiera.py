@@ -6,15 +6,10 @@ from typing import Any
 from torch import nn
 from torch.nn import functional
 
-from parity.cases.calls import (
-    attention_chooses,
-    function,
-    gradients,
-    some_items_pass_through,
-    with_input,
-)
+from parity.cases.calls import attention_chooses, function, some_items_pass_through, with_input
 from parity.cases.family import family, row
 from parity.execution.case import Side, Torch, TorchModule, uniform
+from parity.execution.training import gradients
 
 
 def _no_pool(side: Side) -> Any:

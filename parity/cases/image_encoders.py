@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from parity.cases.calls import gradients
 from parity.cases.family import family, row
 from parity.execution.case import NoCounterpart, Side, Torch, uniform
+from parity.execution.training import gradients
 
 _VIT = {
     "img_size": 96,

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from parity.cases.calls import gradients, some_items_pass_through, with_input
+from parity.cases.calls import some_items_pass_through, with_input
 from parity.cases.family import family, row
 from parity.execution.case import Side, Spec, Torch, make, uniform
+from parity.execution.training import gradients
 
 _RELEASED = {"kernel_size": 3, "stride": 2, "padding": 1, "total_stride": 16}
 
@@ -153,7 +154,9 @@ def _memory(frames: int, pointers: int, batch: int = 2) -> dict[str, Spec]:
     }
 
 
-def _with_pointers(pointers: int) -> Any:
+def with_pointers(pointers: int) -> Any:
+    """Call a layer of memory attention whose last keys are pointers."""
+
     def call(side: Side) -> Any:
         tgt, memory, pos, query_pos = side.inputs.values()
         return side.net(tgt, memory, pos=pos, query_pos=query_pos, num_k_exclude_rope=pointers)
@@ -170,7 +173,7 @@ _LAYER = family(block="MemoryAttentionLayer").of(
             "pos": uniform(1, 36, 64),
             "query_pos": uniform(1, 16, 256),
         },
-        call=_with_pointers(4),
+        call=with_pointers(4),
     ),
     defaults_in_training=row(
         "by default the three parts drop a tenth of what they add, and attention weights are kept",
@@ -180,7 +183,7 @@ _LAYER = family(block="MemoryAttentionLayer").of(
             "pos": uniform(1, 16, 64),
             "query_pos": uniform(1, 16, 256),
         },
-        call=_with_pointers(0),
+        call=with_pointers(0),
         train=True,
         known={"meta": "the released layer drops attention weights too, where the page's default does not"},
     ),
@@ -188,13 +191,13 @@ _LAYER = family(block="MemoryAttentionLayer").of(
         "self-attention, then attention to two frames of memory and three pointers, then the perceptron",
         _layer(),
         _memory(2, 3),
-        call=_with_pointers(3),
+        call=with_pointers(3),
     ),
     positions_elsewhere=row(
         "each of the three flags adds its positions: to self-attention, to the queries, not to the keys",
         _layer(pos_enc_at_attn=True, pos_enc_at_cross_attn_keys=False, pos_enc_at_cross_attn_queries=True),
         _memory(1, 0),
-        call=_with_pointers(0),
+        call=with_pointers(0),
     ),
     plain_attention=row(
         "attention without rotation serves as well, as long as no keys are excluded",
@@ -203,20 +206,20 @@ _LAYER = family(block="MemoryAttentionLayer").of(
             cross_attn=make("Attention", embedding_dim=16, num_heads=4, kv_in_dim=6),
         ),
         _memory(1, 2),
-        call=_with_pointers(0),
+        call=with_pointers(0),
     ),
     train_dropout=row(
         "in training what each of the three parts adds is dropped in places, and the hidden layer too",
         _layer(dropout=0.3),
         _memory(1, 2),
-        call=_with_pointers(2),
+        call=with_pointers(2),
         train=True,
     ),
     train_attention_dropout=row(
         "as released, attention weights are dropped as well, in the order of the calls",
         _layer(dropout=0.1, self_attn=_own(dropout=0.2), cross_attn=_cross(dropout=0.2)),
         _memory(2, 1),
-        call=_with_pointers(1),
+        call=with_pointers(1),
         train=True,
     ),
     gradients=row(

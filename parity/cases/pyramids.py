@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from parity.cases.calls import gradients
 from parity.cases.family import family, row
 from parity.execution.case import Make, Side, make, uniform
+from parity.execution.training import gradients
 
-_SMALL: dict[str, Any] = {
+SMALL_HIERA: dict[str, Any] = {
     "embed_dim": 16,
     "stages": (1, 2, 3, 1),
     "window_spec": (8, 4, 14, 7),
@@ -29,7 +29,7 @@ def _items_differ(outputs: Mapping[str, Tensor]) -> None:
 _HIERA = family(block="Hiera", bound64=1e-10).of(
     released_shape=row(
         "four stages, the first block of each in the windows of the one before; one global block",
-        _SMALL,
+        SMALL_HIERA,
         {"x": uniform(2, 3, 128, 128)},
     ),
     defaults=row(
@@ -39,7 +39,7 @@ _HIERA = family(block="Hiera", bound64=1e-10).of(
     ),
     not_square=row(
         "tables are resized and tiled for each side on its own",
-        {**_SMALL, "window_pos_embed_bkg_spatial_size": (5, 9)},
+        {**SMALL_HIERA, "window_pos_embed_bkg_spatial_size": (5, 9)},
         {"x": uniform(1, 3, 64, 160)},
     ),
     fewer_pools=row(
@@ -60,7 +60,7 @@ _HIERA = family(block="Hiera", bound64=1e-10).of(
     ),
     train_drop_path=row(
         "in training whole branches of some images are dropped, in later blocks more often",
-        {**_SMALL, "drop_path_rate": 0.5},
+        {**SMALL_HIERA, "drop_path_rate": 0.5},
         {"x": uniform(1, 3, 64, 64)},
         call=lambda side: side.net(side.inputs["x"].repeat(6, 1, 1, 1)),
         train=True,
@@ -68,7 +68,7 @@ _HIERA = family(block="Hiera", bound64=1e-10).of(
     ),
     gradients=row(
         "the backward pass through pooling, windows and both tables of positions",
-        {**_SMALL, "embed_dim": 8, "stages": (1, 1, 1, 1), "global_att_blocks": ()},
+        {**SMALL_HIERA, "embed_dim": 8, "stages": (1, 1, 1, 1), "global_att_blocks": ()},
         {"x": uniform(1, 3, 64, 64)},
         call=gradients(),
     ),
@@ -128,7 +128,7 @@ def encoder(scalp: int, levels: list[int] | None = None, interpolation: str = "n
     """A small image encoder of SAM 2, with features 256 channels wide as memory needs them."""
     return make(
         "ImageEncoder",
-        trunk=make("Hiera", **_SMALL),
+        trunk=make("Hiera", **SMALL_HIERA),
         neck=make(
             "FpnNeck",
             d_model=256,
@@ -143,12 +143,12 @@ def encoder(scalp: int, levels: list[int] | None = None, interpolation: str = "n
 _IMAGE_ENCODER = family(block="ImageEncoder", bound64=1e-10).of(
     all_levels=row(
         "without scalp the coarsest map, of stride 32, is the features",
-        dict(encoder(0, [1, 2, 3], "bilinear").kwargs),
+        encoder(0, [1, 2, 3], "bilinear").kwargs,
         {"x": uniform(1, 3, 64, 64)},
     ),
     scalp=row(
         "as released the coarsest level only feeds the next and is left out of all three results",
-        dict(encoder(1).kwargs),
+        encoder(1).kwargs,
         {"x": uniform(2, 3, 64, 96)},
     ),
 )

@@ -4,9 +4,10 @@ from typing import Any
 
 import torch
 
-from parity.cases.calls import attention_chooses, forward, gradients
+from parity.cases.calls import attention_chooses, forward
 from parity.cases.family import family, row
 from parity.execution.case import Side, Spec, uniform
+from parity.execution.training import gradients
 
 
 def _qkv(batch: int, queries: int, keys: int, width: int, key_width: int | None = None) -> dict[str, Spec]:
@@ -123,7 +124,7 @@ _ATTENTION = family(block="RoPEAttention").of(
         "the backward pass through rotation, repeated frames and excluded keys",
         {"embedding_dim": 8, "num_heads": 1, "kv_in_dim": 6, "rope_k_repeat": True, "feat_sizes": (3, 3)},
         _qkv(1, 9, 2 * 9 + 2, 8, 6),
-        call=gradients(num_k_exclude_rope=2),
+        call=gradients(lambda side, given: side.net(*given.values(), num_k_exclude_rope=2)),
     ),
 )
 

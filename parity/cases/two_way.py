@@ -5,9 +5,10 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from parity.cases.calls import attention_chooses, gradients
+from parity.cases.calls import attention_chooses
 from parity.cases.family import family, row
 from parity.execution.case import Case, Spec, Torch, uniform
+from parity.execution.training import gradients
 
 
 def _qkv(batch: int, queries: int, keys: int, width: int, key_width: int | None = None) -> dict[str, Spec]:

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from parity.cases.calls import attention_chooses, gradients
+from parity.cases.calls import attention_chooses
 from parity.cases.family import family, row
 from parity.execution.case import Side, Torch, uniform
+from parity.execution.training import gradients
 
 
 def _initial_tables(side: Side) -> Any:
