@@ -1,7 +1,7 @@
 """`python -m parity`: the harness's commands.
 
-Exit status: 0 all held; 1 something diverged; 2 bad input or usage, in one sentence; 3 nothing ran, or a
-reference that was asked for by name is missing.
+Exit status: 0 all held; 1 something diverged, or a reference's process failed; 2 bad input or usage, in one sentence;
+3 nothing ran, or a reference that was asked for by name is missing; 130 after Ctrl-C, 143 after SIGTERM.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from parity.commands import (
     cases,
     contracts,
     diverge,
+    interruption,
     layouts,
     mutants,
     record,
@@ -23,7 +24,8 @@ from parity.commands import (
     truth_check,
     where,
 )
-from parity.errors import UsageError
+from parity.commands.interruption import Interrupted
+from parity.errors import UsageError, WorkerError
 from samblocks.errors import SamblocksError
 
 _COMMANDS = (
@@ -52,15 +54,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for command in _COMMANDS:
         command.add(subparsers)
     options = parser.parse_args(arguments)
-    try:
-        status: int = options.action(options)
-    except (UsageError, SamblocksError, OSError) as error:
-        print(f"parity: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("parity: interrupted", file=sys.stderr)
-        return 130
-    return status
+    with interruption.unwinding():
+        try:
+            status: int = options.action(options)
+        except (UsageError, SamblocksError, OSError, WorkerError) as error:
+            print(f"parity: {' '.join(str(error).split())}", file=sys.stderr)
+            return 1 if isinstance(error, WorkerError) else 2
+        except KeyboardInterrupt as interrupt:
+            print("parity: interrupted", file=sys.stderr)
+            return interrupt.status if isinstance(interrupt, Interrupted) else 130
+        return status
 
 
 if __name__ == "__main__":

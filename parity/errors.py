@@ -3,3 +3,7 @@
 
 class UsageError(ValueError):
     """The command was asked for something that cannot be; the text says what to do instead."""
+
+
+class WorkerError(RuntimeError):
+    """A process of the references' environment did not start, died, or said what cannot be understood."""

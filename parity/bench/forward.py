@@ -3,19 +3,14 @@
 Only the ratio says something: the machine's other work slows both sides alike, because they take turns.
 """
 
-import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from types import TracebackType
-from typing import Self
 
 from parity import package
 from parity.bench.components import COMPONENTS
-from parity.workers import boot
-from parity.workers.client import WorkerError
+from parity.workers.process import TIMEOUT, Process
 
 Measured = tuple[float, float]
 """Seconds and bytes of a call."""
@@ -44,70 +39,49 @@ class Timing:
     memory: float
 
 
-class Side:
+class Side(Process):
     """One library's process; a context manager."""
 
-    def __init__(self, python: Path, module: str, threads: int) -> None:
-        folder = package.FOLDER
-        folders = {"parity": str(folder)}
-        if module == "parity.run.samblocks_library":
-            folders["samblocks"] = str(folder.parent / "samblocks")
-        self._process = subprocess.Popen(
-            boot.command(python, folders, "parity.bench.serve:serve", {"module": module, "threads": threads}),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env={**os.environ, "YOLO_OFFLINE": "1", "HF_HUB_OFFLINE": "1"},
-        )
-
-    def tell(self, word: str) -> Measured:
-        """Send a line and wait for the seconds and bytes that come back."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
-            self._process.stdin.write(f"{word}\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            pass
-        line = self._process.stdout.readline()
-        if not line:
-            raise WorkerError("a process of the forward benchmark ended early")
-        seconds, peak = line.split()
-        return float(seconds), float(peak)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    def __init__(
+        self, name: str, python: Path, module: str, threads: int, *, timeout: float = TIMEOUT
     ) -> None:
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
-        self._process.wait(timeout=30)
+        ours = {"samblocks": package.ROOT / "samblocks"} if name == "samblocks" else {}
+        arguments = {"module": module, "threads": threads}
+        super().__init__(name, python, "parity.bench.serve:serve", arguments, packages=ours, timeout=timeout)
+
+    def make(self, number: int) -> None:
+        """Make the component with this number, in place of the one before."""
+        self.ask({"make": number}, about=COMPONENTS[number].name)
+
+    def measure(self, about: str) -> Measured:
+        """Call it once."""
+        found, _ = self.ask({}, about=about)
+        return float(found["seconds"]), float(found["peak"])
 
 
-def compare(python: Path, rounds: int, threads: int) -> list[Timing]:
+def compare(python: Path, rounds: int, threads: int, *, timeout: float = TIMEOUT) -> list[Timing]:
     """Time every component.
 
     Args:
         python: the interpreter of the references' environment.
         rounds: calls of each side that are timed.
         threads: threads of each side; the sides never run at once.
+        timeout: seconds that each step of a side's start may take.
 
     Raises:
         WorkerError: a side ended early.
     """
     found = []
     with (
-        Side(python, "parity.references.meta.library", threads) as theirs,
-        Side(Path(sys.executable), "parity.run.samblocks_library", threads) as ours,
+        Side("meta", python, "parity.references.meta.library", threads, timeout=timeout) as theirs,
+        Side(
+            "samblocks", Path(sys.executable), "parity.run.samblocks_library", threads, timeout=timeout
+        ) as ours,
     ):
         for number, component in enumerate(COMPONENTS):
             for side in (theirs, ours):
-                side.tell(str(number))
-            pairs = [(theirs.tell("run"), ours.tell("run")) for _ in range(rounds)]
+                side.make(number)
+            pairs = [(theirs.measure(component.name), ours.measure(component.name)) for _ in range(rounds)]
             found.append(summary(component.name, pairs))
     return found
 

@@ -5,16 +5,22 @@ model and load it, until one number of every page of every parameter was read. T
 then. Conversion and `inspect` of the same file are measured too.
 """
 
-import json
 import os
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+import torch
+from torch import Tensor
+
+from parity import package
+from parity.bench.memory import measured
+from parity.workers.one_request import ask
+from parity.workers.process import TIMEOUT
 
 VARIANT = "sam_vit_h"
 PAGE = 1024
@@ -68,7 +74,15 @@ class Loading:
         ]
 
 
-def compare(python: Path, rounds: int, threads: int, file: Path | None, folder: Path | None) -> Loading:
+def compare(
+    python: Path,
+    rounds: int,
+    threads: int,
+    file: Path | None,
+    folder: Path | None,
+    *,
+    timeout: float = TIMEOUT,
+) -> Loading:
     """Measure both sides in turn.
 
     Args:
@@ -77,20 +91,24 @@ def compare(python: Path, rounds: int, threads: int, file: Path | None, folder: 
         threads: threads of each side; the sides never run at once.
         file: a sam_vit_h checkpoint; None makes one up.
         folder: where the made-up file and the converted one go, 5 GB together; None takes the usual place.
-    """
-    from parity.workers.one_request import ask
+        timeout: seconds that each step of a process's start may take.
 
+    Raises:
+        WorkerError: a side failed.
+    """
     with tempfile.TemporaryDirectory(prefix="parity-bench-", dir=folder) as scratch:
-        chosen = file or _write(Path(scratch) / f"{VARIANT}.pth")
+        scratch = os.path.abspath(scratch)
+        chosen = (file or _write(Path(scratch) / f"{VARIANT}.pth")).absolute()
         size = chosen.stat().st_size
         _read_once(chosen)
         theirs, ours = [], []
         for _ in range(rounds):
             request = {"file": str(chosen), "threads": threads}
-            theirs.append(ask(python, "parity.references.bench.load_whole", request, {})[0])
-            ours.append(_own("load", chosen, threads, scratch))
-        convert = _own("convert", chosen, threads, scratch)
-        inspect = _own("inspect", chosen, threads, scratch)
+            upstream = "parity.references.bench.load_whole"
+            theirs.append(ask("segment_anything", python, upstream, request, timeout=timeout)[0])
+            ours.append(_own("load", chosen, threads, scratch, timeout))
+        convert = _own("convert", chosen, threads, scratch, timeout)
+        inspect = _own("inspect", chosen, threads, scratch, timeout)
     return Loading(
         file_bytes=size,
         upstream=median(row["seconds"] for row in theirs),
@@ -108,9 +126,6 @@ def compare(python: Path, rounds: int, threads: int, file: Path | None, folder: 
 
 def _write(path: Path) -> Path:
     """A checkpoint with values that follow from the names."""
-    import torch
-    from torch import Tensor
-
     from samblocks.checkpoints.reading.content import Content
     from samblocks.checkpoints.writing.write import write
     from samblocks.layouts import meta_tensors
@@ -132,21 +147,12 @@ def _read_once(file: Path) -> None:
             pass
 
 
-def _own(side: str, file: Path, threads: int, scratch: str) -> dict[str, float]:
+def _own(side: str, file: Path, threads: int, scratch: str, timeout: float) -> dict[str, float]:
     """Measure one of `SIDES` in a fresh process of this environment."""
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(
-        [sys.executable, "-m", "parity.bench.load", side, str(file), str(threads), scratch],
-        env={**os.environ, "PYTHONPATH": str(root)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        words = done.stderr.strip().splitlines()
-        raise RuntimeError(f"{side} failed: {words[-1] if words else 'it said nothing'}")
-    result: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
-    return result
+    request = {"side": side, "file": str(file), "threads": threads, "scratch": scratch}
+    ours = {"samblocks": package.ROOT / "samblocks"}
+    python = Path(sys.executable)
+    return ask("samblocks", python, __name__, request, packages=ours, timeout=timeout)[0]
 
 
 def touch(parameters: Iterator[Any]) -> float:
@@ -181,16 +187,12 @@ SIDES: dict[str, Callable[[Path, Path], object]] = {
 }
 
 
-def _measure(side: str, file: Path, threads: int, scratch: Path) -> dict[str, float]:
-    import torch
-
-    from parity.bench.memory import measured
+def respond(
+    request: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> tuple[dict[str, float], dict[str, Tensor]]:
+    """Measure one of `SIDES`; the other side of `_own`."""
     from samblocks.checkpoints import convert_file, inspect, load  # noqa: F401 - importing is not measured
 
-    torch.set_num_threads(threads)
-    return measured(lambda: SIDES[side](file, scratch))
-
-
-if __name__ == "__main__":
-    _side, _file, _threads, _scratch = sys.argv[1:]
-    print(json.dumps(_measure(_side, Path(_file), int(_threads), Path(_scratch))))
+    torch.set_num_threads(request["threads"])
+    run, file, scratch = SIDES[request["side"]], Path(request["file"]), Path(request["scratch"])
+    return measured(lambda: run(file, scratch)), {}

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from parity.commands import environment
 from parity.errors import UsageError
 from parity.workers.client import interpreter
-from samblocks.files import write_text
 
 if TYPE_CHECKING:
     from parity.bench.forward import Timing
@@ -39,9 +39,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.add_argument("--file", type=Path, help="a sam_vit_h checkpoint to load instead of a made-up one")
     parser.add_argument("--folder", type=Path, help="where temporary files go (5 GB)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
-    parser.add_argument(
-        "--references", type=Path, metavar="FOLDER", help="the references' environment (default: .references)"
-    )
+    environment.add(parser)
     parser.set_defaults(action=_bench)
 
 
@@ -52,29 +50,36 @@ def _bench(options: argparse.Namespace) -> int:
     if python is None:
         print("parity: the references' environment is missing: make references", file=sys.stderr)
         return 3
-    figures: dict[str, object] = {"environment": environment(options.threads, options.rounds)}
+    figures: dict[str, object] = {"environment": surroundings(options.threads, options.rounds)}
     print(header(options.threads, options.rounds))
     missed: list[str] = []
     if options.only != "forward":
         from parity.bench import load
 
-        found = load.compare(python, options.rounds, options.threads, options.file, options.folder)
+        found = load.compare(
+            python,
+            options.rounds,
+            options.threads,
+            options.file,
+            options.folder,
+            timeout=options.worker_timeout,
+        )
         figures["load"], missed = dataclasses.asdict(found), found.missed
         print("\n".join(("", *loading(found))), flush=True)
     if options.only != "load":
         from parity.bench import forward
 
-        timings = forward.compare(python, options.rounds, options.threads)
+        timings = forward.compare(python, options.rounds, options.threads, timeout=options.worker_timeout)
         figures["forward"] = [dataclasses.asdict(timing) for timing in timings]
         print("\n".join(("", *passes(timings))))
     if options.json:
-        write_text(options.json, json.dumps(figures, indent=1) + "\n")
+        options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     for goal in missed:
         print(f"missed: {goal}", file=sys.stderr)
     return 1 if missed else 0
 
 
-def environment(threads: int, rounds: int) -> dict[str, object]:
+def surroundings(threads: int, rounds: int) -> dict[str, object]:
     """What the figures depend on."""
     return {
         "date": datetime.now(UTC).date().isoformat(),
@@ -90,7 +95,7 @@ def environment(threads: int, rounds: int) -> dict[str, object]:
 
 def header(threads: int, rounds: int) -> str:
     """One line on date, machine and manner."""
-    at = environment(threads, rounds)
+    at = surroundings(threads, rounds)
     return (
         f"{at['date']}, {at['cores']} cores of {at['machine']} (load average {at['load_average']} at the start), "
         f"torch {at['torch']}, float32, {threads} thread(s) a side, median of {rounds} rounds in turn"

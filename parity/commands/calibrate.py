@@ -6,11 +6,11 @@ Exit status: 0 when no variation raises an alarm, 1 when one does, 3 when nothin
 import argparse
 import time
 from contextlib import ExitStack
-from pathlib import Path
 
 import torch
 
 from parity.cases import all_cases
+from parity.commands import environment
 from parity.execution.case import Case
 from parity.selftest.calibration import spread
 from parity.selftest.calibration.alarms import Sample, reseeded, varied
@@ -42,7 +42,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         action="store_true",
         help="measure anew how far upstream's own results move, and keep it",
     )
-    parser.add_argument("--references", type=Path, metavar="FOLDER", help="the references' environment")
+    environment.add(parser)
     parser.set_defaults(action=_calibrate)
 
 
@@ -61,10 +61,10 @@ def _calibrate(options: argparse.Namespace) -> int:
     started = time.monotonic()
     torch.set_num_threads(1)
     cases = block_cases(options.block, models=options.models)
-    upstream, missing = reference_outputs.collect(cases, options.references)
+    upstream, missing = reference_outputs.collect(cases, options.references, timeout=options.worker_timeout)
     with ExitStack() as stack:
         wanted = reference_outputs.FOLLOWED if options.seeds or options.measure else ()
-        clients, absent = start_clients(wanted, options.references, stack)
+        clients, absent = start_clients(wanted, options.references, stack, timeout=options.worker_timeout)
         missing = missing or "; ".join(f"{name}: {why}" for name, why in absent.items())
         torch.set_num_threads(1)
         if options.measure and not absent:

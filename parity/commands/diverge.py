@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from parity import diverge
+from parity.commands import environment
 from parity.diverge import in_worker, subjects, text
 from parity.diverge.locate import Comparer, Report
 from parity.diverge.planted import PLANTED, Mistake
@@ -30,7 +31,6 @@ from parity.workers.registry import REFERENCES
 from parity.workers.start import start_clients
 from samblocks import VARIANTS
 from samblocks.checkpoints import load
-from samblocks.files import write_text
 
 Change = Callable[[nn.Module], object] | None
 """What is done to our module before it runs, where a mistake is planted to see that it is found."""
@@ -70,9 +70,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.add_argument("--bound", type=float, default=2.0, metavar="R", help="largest R that holds (2)")
     parser.add_argument("--all", action="store_true", help="print every module, not only the named points")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the report as JSON")
-    parser.add_argument(
-        "--references", type=Path, metavar="FOLDER", help="the references' environment (default: .references)"
-    )
+    environment.add(parser)
     parser.set_defaults(action=_run)
 
 
@@ -82,7 +80,9 @@ def _run(options: argparse.Namespace) -> int:
             subject, against = options.pair, "the other of the pair"
             report = diverge.diverge(*_pair(options.pair), bound=options.bound)
         else:
-            clients, missing = start_clients([options.reference], options.references, stack)
+            clients, missing = start_clients(
+                [options.reference], options.references, stack, timeout=options.worker_timeout
+            )
             if not clients:
                 print(f"{options.reference}: NOT RUN: {missing[options.reference]}")
                 return 3
@@ -105,7 +105,7 @@ def _run(options: argparse.Namespace) -> int:
         print(line)
     if options.json:
         document = {"schema": text.SCHEMA, "subject": subject, "reference": against, **text.as_json(report)}
-        write_text(options.json, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+        options.json.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if not report.taps:
         return 3
     return 1 if report.culprits else 0

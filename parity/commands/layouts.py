@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from parity.commands import environment
 from parity.errors import UsageError
 from parity.layouts import row as rows_of
 from parity.layouts.row import Row
@@ -35,9 +36,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.add_argument("--live", action="store_true", help="cross with the upstream packages themselves")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the table as JSON")
     parser.add_argument("--folder", type=Path, help="where temporary files go (up to 8 GB for sam_vit_h)")
-    parser.add_argument(
-        "--references", type=Path, metavar="FOLDER", help="the references' environment (default: .references)"
-    )
+    environment.add(parser)
     parser.set_defaults(action=_layouts)
 
 
@@ -46,7 +45,7 @@ def _layouts(options: argparse.Namespace) -> int:
         if name not in VARIANTS:
             raise UsageError(f"no variant is called {name!r}; there are {', '.join(VARIANTS)}")
     variants = options.variant or (QUICK if options.quick or options.live else tuple(VARIANTS))
-    environment: dict[str, object] = {"python": platform.python_version(), "torch": torch.__version__}
+    versions: dict[str, object] = {"python": platform.python_version(), "torch": torch.__version__}
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="parity-layouts-", dir=options.folder) as folder:
         for number, variant in enumerate(variants, 1):
@@ -55,7 +54,9 @@ def _layouts(options: argparse.Namespace) -> int:
             if options.live:
                 from parity.layouts import crossings
 
-                rows += crossings.prove(variant, Path(folder), options.references, environment)
+                rows += crossings.prove(
+                    variant, Path(folder), options.references, versions, timeout=options.worker_timeout
+                )
             else:
                 from parity.layouts import routes
 
@@ -63,5 +64,5 @@ def _layouts(options: argparse.Namespace) -> int:
     for line in rows_of.text(rows):
         print(line)
     if options.json:
-        rows_of.write_json(rows, options.json, environment)
+        rows_of.write_json(rows, options.json, versions)
     return rows_of.status(rows)

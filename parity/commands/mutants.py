@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from parity.cases import all_cases
+from parity.commands import environment
 from parity.errors import UsageError
 from parity.execution.case import Case
 from parity.selftest.mutants import matrix, reference_outputs
@@ -34,7 +35,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     )
     parser.add_argument("--list", action="store_true", help="list the mutants and plant none")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the matrix as JSON")
-    parser.add_argument("--references", type=Path, metavar="FOLDER", help="the references' environment")
+    environment.add(parser)
     parser.add_argument("--at-once", type=int, default=2, metavar="N", help="processes beside each other")
     parser.add_argument(
         "--timeout",
@@ -94,7 +95,9 @@ def _hunted(
 ) -> tuple[list[Result], bool]:
     """Hunt the mutants of one pass; and whether the code as it is holds in the pass's cases."""
     wanted = {case.id: case for _, rounds in work for cases in rounds for case in cases}
-    upstream, missing = reference_outputs.collect(list(wanted.values()), options.references)
+    upstream, missing = reference_outputs.collect(
+        list(wanted.values()), options.references, timeout=options.worker_timeout
+    )
     if missing:
         print(f"NOT RUN {missing}")
     held = _sound([case for case in wanted.values() if upstream[case.id]], upstream, options)

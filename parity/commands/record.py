@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from parity.cases import all_cases
+from parity.commands import environment
 from parity.execution.case import Case
 from parity.execution.execute import flatten
 from parity.run import goldens
@@ -28,7 +29,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.add_argument("--check", action="store_true", help="write nothing; report drift and its cause")
     parser.add_argument("--reference", action="append", choices=sorted(REFERENCES), help="only this one")
     parser.add_argument("--block", action="append", metavar="NAME", help="only this block's cases")
-    parser.add_argument("--references", type=Path, metavar="FOLDER", help="the references' environment")
+    environment.add(parser)
     parser.add_argument("--goldens", type=Path, default=FOLDER, metavar="FOLDER", help="where goldens lie")
     parser.set_defaults(action=_record)
 
@@ -47,7 +48,7 @@ def _record(options: argparse.Namespace) -> int:
     names = options.reference or list(REFERENCES)
     done, drifted, skipped = 0, 0, 0
     with ExitStack() as stack:
-        clients, missing = start_clients(names, options.references, stack)
+        clients, missing = start_clients(names, options.references, stack, timeout=options.worker_timeout)
         for client in clients:
             for case in cases:
                 golden = _derive(client, case)

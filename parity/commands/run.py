@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from parity.cases import all_cases
-from parity.commands import files
+from parity.commands import environment, files
 from parity.errors import UsageError
 from parity.execution.case import Case
 from parity.execution.paths import PATHS
@@ -66,9 +66,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         default="usual",
         help="plain: ours takes no fast path; chunks: whatever can be cut is cut, as far as it goes",
     )
-    parser.add_argument(
-        "--references", type=Path, metavar="FOLDER", help="the references' environment (default: .references)"
-    )
+    environment.add(parser)
     parser.add_argument(
         "--truths", type=Path, default=Path(".parity/truths"), metavar="FOLDER", help="where truths are kept"
     )
@@ -83,7 +81,9 @@ def _run(options: argparse.Namespace) -> int:
     cases = _chosen(options)
     named = list(dict.fromkeys(options.reference or ()))
     with ExitStack() as stack:
-        clients, missing = start_clients(named or list(REFERENCES), options.references, stack)
+        clients, missing = start_clients(
+            named or list(REFERENCES), options.references, stack, timeout=options.worker_timeout
+        )
         work = [] if options.stages_only else list(jobs(cases))
         if options.checkpoint:
             work += _stages(options, stack)

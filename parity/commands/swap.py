@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from parity.commands import environment
 from parity.errors import UsageError
 from parity.execution.paths import PATHS
 from parity.swap.drive import HOSTS, drive
 from parity.workers.client import interpreter
-from samblocks.files import write_text
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -38,9 +38,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         help="plain: ours takes no fast path, so that results keep their bits; chunks: all that can be cut is cut",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything as JSON")
-    parser.add_argument(
-        "--references", type=Path, metavar="FOLDER", help="the references' environment (default: .references)"
-    )
+    environment.add(parser)
     parser.set_defaults(action=_swap)
 
 
@@ -64,12 +62,13 @@ def _swap(options: argparse.Namespace) -> int:
             threads=options.threads,
             only=options.driver,
             paths=options.paths,
+            timeout=options.worker_timeout,
         ):
             rows.append(row)
             print(_shown(row), flush=True)
     if options.json:
         document = {"schema": 1, "size": options.size, "repeats": options.repeats, "drivers": rows}
-        write_text(options.json, json.dumps(document, indent=2) + "\n")
+        options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     ran = [row for row in rows if "missing" not in row]
     if not ran or (options.host and len(ran) < len(rows)):
         print("parity: nothing ran, or a library that was asked for is missing", file=sys.stderr)

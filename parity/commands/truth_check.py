@@ -6,9 +6,9 @@ second replaces the names of narrow types. What leaks through one of them does n
 
 import argparse
 from contextlib import ExitStack
-from pathlib import Path
 
 from parity.cases import all_cases
+from parity.commands import environment
 from parity.errors import UsageError
 from parity.verdict.compare import Verdict, compare_double
 from parity.workers.registry import REFERENCES
@@ -29,7 +29,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.add_argument("--reference", action="append", choices=sorted(REFERENCES), help="only this one")
     parser.add_argument("--block", action="append", metavar="NAME", help="only this block's cases")
     parser.add_argument("--models", action="store_true", help="whole models too, which takes long")
-    parser.add_argument("--references", type=Path, metavar="FOLDER", help="the references' environment")
+    environment.add(parser)
     parser.set_defaults(action=_check)
 
 
@@ -45,7 +45,9 @@ def _check(options: argparse.Namespace) -> int:
         raise UsageError(f"no case is about {', '.join(options.block)}")
     compared, equal, failed, largest, without = 0, 0, 0, 0.0, 0
     with ExitStack() as stack:
-        clients, missing = start_clients(options.reference or list(REFERENCES), options.references, stack)
+        clients, missing = start_clients(
+            options.reference or list(REFERENCES), options.references, stack, timeout=options.worker_timeout
+        )
         for client in clients:
             for case in cases:
                 inputs = case.tensors()

@@ -13,12 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from parity.errors import WorkerError
 from parity.layouts import probe
 from parity.layouts.routes import Filled, label
 from parity.layouts.row import Row
 from parity.verdict.compare import Verdict
-from parity.workers.client import WorkerError, interpreter
+from parity.workers.client import interpreter
 from parity.workers.one_request import ask
+from parity.workers.process import TIMEOUT
 from samblocks.checkpoints import convert_file, load
 from samblocks.checkpoints.reading.read import read
 from samblocks.errors import SamblocksError
@@ -67,7 +69,12 @@ def crossings(variant: str) -> tuple[Crossing, ...]:
 
 
 def prove(
-    variant: str, folder: Path, references: Path | None, environment: dict[str, object]
+    variant: str,
+    folder: Path,
+    references: Path | None,
+    environment: dict[str, object],
+    *,
+    timeout: float = TIMEOUT,
 ) -> Iterator[Row]:
     """Cross with every library that has the variant.
 
@@ -76,6 +83,7 @@ def prove(
         folder: where files may be written; what was written is removed.
         references: the references' environment; None for the usual place.
         environment: the libraries' versions are added to it.
+        timeout: seconds that each step of a library's start may take.
 
     Yields:
         Two rows for each library and class.
@@ -95,7 +103,15 @@ def prove(
             place.mkdir()
             try:
                 yield from _cross(
-                    crossing, variant, original, ours, given, place / crossing.file, python, environment
+                    crossing,
+                    variant,
+                    original,
+                    ours,
+                    given,
+                    place / crossing.file,
+                    python,
+                    environment,
+                    timeout,
                 )
             finally:
                 for file in sorted(place.rglob("*"), reverse=True):
@@ -114,19 +130,22 @@ def _cross(
     file: Path,
     python: Path,
     environment: dict[str, object],
+    timeout: float,
 ) -> Iterator[Row]:
     request: dict[str, Any] = {
         "library": crossing.library,
         "variant": variant,
         "model_class": crossing.model_class,
-        "file": str(file),
+        "file": str(file.absolute()),
         "threads": torch.get_num_threads(),
     }
     form = label(crossing.layout, crossing.model_class, file.suffix)
 
     def there() -> tuple[Verdict, str]:
         convert_file(original, file, to=crossing.layout, model_class=crossing.model_class, drop=True)
-        told, theirs = ask(python, _UPSTREAM, {**request, "save": False}, given)
+        told, theirs = ask(
+            crossing.library, python, _UPSTREAM, {**request, "save": False}, given, timeout=timeout
+        )
         environment[crossing.library] = told["version"]
         apart = f"; {', '.join(told['apart'])} are the library's own" if told["apart"] else ""
         return _judge(
@@ -134,7 +153,9 @@ def _cross(
         )
 
     def back() -> tuple[Verdict, str]:
-        _, theirs = ask(python, _UPSTREAM, {**request, "save": True}, given)
+        _, theirs = ask(
+            crossing.library, python, _UPSTREAM, {**request, "save": True}, given, timeout=timeout
+        )
         return _judge(_loaded(crossing, file, variant, given), theirs, "")
 
     yield _row(variant, form, crossing.name, file, there, "loaded strictly")

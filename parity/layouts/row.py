@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from parity.verdict.compare import Verdict
-from samblocks.files import write_text
 
 SCHEMA = 1
 _HEADS = ("variant", "from", "to", "tensors", "bytes", "published", "verdict", "seen")
@@ -79,7 +78,7 @@ def status(rows: Iterable[Row]) -> int:
 
 
 def write_json(rows: Iterable[Row], path: Path, environment: Mapping[str, object]) -> None:
-    """Write the table for machines, whole or not at all."""
+    """Write the table for machines."""
     crossings = [{**asdict(row), "verdict": row.verdict.value} for row in rows]
     content = {"schema": SCHEMA, "environment": environment, "crossings": crossings}
-    write_text(path, json.dumps(content, indent=1) + "\n")
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

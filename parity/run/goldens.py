@@ -23,7 +23,6 @@ from parity.execution import fill
 from parity.execution.case import Case
 from parity.workers.registry import REFERENCES, Reference
 from parity.workers.reply import Reply
-from samblocks.files import write_atomically
 
 FOLDER = package.FOLDER / "goldens"
 SCHEMA = 1
@@ -77,15 +76,17 @@ def provenance(case: Case, reference: Reference, versions: Mapping[str, str], st
 
 
 def write(golden: Golden, file: Path) -> None:
-    """Write a golden, whole or not at all."""
+    """Write a golden: a temporary file, then a rename."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     tensors = {_UPSTREAM + name: value.contiguous() for name, value in golden.upstream.items()}
     tensors |= {_TRUTH + name: value.contiguous() for name, value in golden.truth.items()}
     note = {
         "provenance": json.dumps(golden.provenance, sort_keys=True),
         "order": json.dumps(list(golden.upstream)),
     }
-    with write_atomically(file, make_folder=True) as stream:
-        stream.write(safetensors.torch.save(tensors, note))
+    partial = file.with_suffix(".part")
+    safetensors.torch.save_file(tensors, partial, note)
+    partial.replace(file)
 
 
 def read(file: Path) -> Golden:

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
@@ -11,6 +11,7 @@ from threading import Lock
 import torch
 from torch import Tensor, nn
 
+from parity.errors import WorkerError
 from parity.execution.case import Case
 from parity.execution.execute import Outcome, execute, execute_on
 from parity.execution.large_cases import room_for
@@ -90,11 +91,14 @@ def run(
         return one_at_a_time if job.case.large else nullcontext()
 
     def ask(client: Answering, job: Job, with_truth: bool) -> _Answers:
-        with turn(job):
-            return _ask(client, job, wanted, truths, with_truth)
+        try:
+            with turn(job):
+                return _ask(client, job, wanted, truths, with_truth)
+        except WorkerError as error:  # what the others say still counts
+            return _Answers({}, Reply("raised", f"{type(error).__name__}: {error}", {}, ()))
 
     with ExitStack() as stack:
-        lanes = {client: stack.enter_context(ThreadPoolExecutor(1)) for client in clients}
+        lanes = {client: stack.enter_context(_lane()) for client in clients}
         waiting: deque[tuple[Job, dict[Answering, Future[_Answers]]]] = deque()
         upcoming = iter(work)
         while True:
@@ -130,6 +134,18 @@ def run(
             if finished is not None:
                 finished(job, rows)
             yield from rows
+
+
+@contextmanager
+def _lane() -> Iterator[ThreadPoolExecutor]:
+    """A thread for one worker; when the run is interrupted, the worker is ended, not waited for."""
+    lane = ThreadPoolExecutor(1)
+    try:
+        yield lane
+    except BaseException:
+        lane.shutdown(wait=False, cancel_futures=True)
+        raise
+    lane.shutdown()
 
 
 def _ours(job: Job, wanted: Sequence[Precision]) -> dict[Precision, Outcome | str]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import samblocks
 from parity import package
-from parity.workers import boot
+from parity.errors import WorkerError
+from parity.workers.process import TIMEOUT, Process
 
 HOSTS = {
     "ultralytics": ("parity.references.hosts.drivers_ultralytics", ""),
@@ -20,6 +17,8 @@ HOSTS = {
     "transformers": ("parity.references.hosts.drivers_transformers", ""),
 }
 """Library → the file with its drivers, and how their names begin in it."""
+
+_ENTRY = "parity.references.hosts.serve:serve"
 
 
 def drive(
@@ -31,6 +30,7 @@ def drive(
     threads: int = 1,
     only: str = "",
     paths: str = "usual",
+    timeout: float = TIMEOUT,
 ) -> Iterator[dict[str, Any]]:
     """Measure the drivers of one library.
 
@@ -42,13 +42,14 @@ def drive(
         threads: number of threads of the process.
         only: measure only drivers whose names hold this.
         paths: what ours may do, a key of `parity.execution.paths.PATHS`.
+        timeout: seconds that each step of its start may take.
 
     Yields:
         What `parity.references.hosts.measure` found, driver by driver. Where the process ends too soon, the last
         row says so under `failures`.
     """
     module, prefix = HOSTS[host]
-    folders = {"parity": package.FOLDER, "samblocks": Path(samblocks.__file__).parent}
+    packages = {"samblocks": package.ROOT / "samblocks"}
     arguments = {
         "module": module,
         "size": size,
@@ -58,25 +59,9 @@ def drive(
         "prefix": prefix,
         "paths": paths,
     }
-    with tempfile.TemporaryDirectory(prefix="parity-") as scratch:
-        log = Path(scratch) / "log"
-        with (
-            log.open("wb") as errors,
-            subprocess.Popen(
-                boot.command(python, folders, "parity.references.hosts.serve:serve", arguments),
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env=boot.environment(scratch, TQDM_DISABLE="1"),
-                text=True,
-                encoding="utf-8",
-            ) as process,
-        ):
-            for line in process.stdout or ():
-                yield json.loads(line)
-        if process.returncode:
-            words = log.read_text(errors="replace").strip().splitlines()
-            yield {
-                "library": host,
-                "driver": "(all)",
-                "failures": [f"its process ended with {process.returncode}: {words[-1] if words else ''}"],
-            }
+    try:
+        with Process(host, python, _ENTRY, arguments, packages=packages, timeout=timeout) as process:
+            for message in process.stream("its drivers"):
+                yield message["row"]
+    except WorkerError as error:
+        yield {"library": host, "driver": "(all)", "failures": [str(error)]}

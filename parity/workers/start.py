@@ -7,14 +7,23 @@ from pathlib import Path
 
 import torch
 
-from parity.workers.client import Client, WorkerError, interpreter
+from parity.errors import WorkerError
+from parity.workers.client import Client, interpreter
+from parity.workers.process import TIMEOUT
 from parity.workers.registry import REFERENCES
 
 
 def start_clients(
-    names: Sequence[str], folder: Path | None, stack: ExitStack
+    names: Sequence[str], folder: Path | None, stack: ExitStack, *, timeout: float = TIMEOUT
 ) -> tuple[list[Client], dict[str, str]]:
-    """Start the workers; returns those that run, and for each that does not the reason."""
+    """Start the workers; returns those that run, and for each that does not the reason.
+
+    Args:
+        names: the references' names.
+        folder: their environment; None for the usual place.
+        stack: what ends the workers.
+        timeout: seconds that each step of a worker's start may take.
+    """
     python = interpreter(folder)
     if python is None:
         return [], dict.fromkeys(names, "the references' environment is missing: make references")
@@ -23,7 +32,8 @@ def start_clients(
     clients, missing = [], {}
     for name in names:
         try:
-            clients.append(stack.enter_context(Client(REFERENCES[name], python, threads=threads)))
+            client = Client(REFERENCES[name], python, threads=threads, timeout=timeout)
+            clients.append(stack.enter_context(client))
         except WorkerError as error:
             missing[name] = str(error)
     return clients, missing

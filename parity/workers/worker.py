@@ -1,8 +1,6 @@
 """The worker's loop: take a case, inputs and a precision; run them on one upstream library; send the outputs."""
 
 import importlib
-import os
-import sys
 import traceback
 from importlib import metadata
 from typing import Any, BinaryIO
@@ -15,31 +13,29 @@ from parity.cases import find
 from parity.execution.case import Library, NoCounterpart
 from parity.execution.execute import execute
 from parity.execution.large_cases import room_for
-from parity.workers.protocol import receive, send
+from parity.workers.protocol import requests, send
 
 
-def serve(module: str, packages: list[str], threads: int) -> None:
-    """Answer requests on standard input until it is closed.
+def serve(incoming: BinaryIO, outgoing: BinaryIO, module: str, packages: list[str], threads: int) -> None:
+    """Answer requests for as long as there is somebody who asks.
 
     Args:
+        incoming: the pipe that requests come from.
+        outgoing: the pipe that answers go to.
         module: the module that has `library()`, the upstream library in the reference page's terms.
         packages: distributions whose versions are reported.
         threads: number of threads torch may use.
     """
-    incoming, outgoing = _claim_pipes()
     torch.set_num_threads(threads)
     try:
         library: Library = importlib.import_module(module).library()
-    except Exception:
-        send(outgoing, {"status": "unavailable", "message": traceback.format_exc(limit=-2)})
+    except Exception as error:
+        traceback.print_exc()
+        send(outgoing, {"status": "unavailable", "message": f"{type(error).__name__}: {error}"})
         return
     versions = {name: metadata.version(name) for name in [*packages, "torch"]}
     send(outgoing, {"status": "ready", "versions": versions})
-    while True:
-        try:
-            request, inputs = receive(incoming)
-        except EOFError:
-            return
+    for request, inputs in requests(incoming):
         header, outputs = _answer(request, inputs, library)
         send(outgoing, header, outputs)
 
@@ -71,12 +67,3 @@ def _answer(
         trace = traceback.format_exc(limit=-4)
         return {"status": "raised", "message": f"{type(error).__name__}: {error}", "trace": trace}, {}
     return {"status": "ok", "state": outcome.state}, outcome.outputs
-
-
-def _claim_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """Keep the pipe for messages alone: whatever a library prints goes to standard error."""
-    incoming = os.fdopen(os.dup(0), "rb", buffering=1 << 20)
-    outgoing = os.fdopen(os.dup(1), "wb", buffering=1 << 20)
-    os.dup2(2, 1)
-    sys.stdout = sys.stderr
-    return incoming, outgoing

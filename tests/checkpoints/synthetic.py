@@ -10,8 +10,9 @@ from zlib import crc32
 import torch
 from torch import Tensor, nn
 
+from samblocks.checkpoints.reading.content import describe
 from samblocks.checkpoints.writing.write_safetensors import lay_out
-from samblocks.layouts.tensors import TensorInfo, describe
+from samblocks.layouts import TensorInfo
 
 
 def values(name: str, shape: Iterable[int]) -> Tensor:

@@ -8,7 +8,8 @@ import torch
 from samblocks import checkpoints
 from samblocks.checkpoints import Conversion
 from samblocks.cli import main
-from samblocks.layouts import expected
+from samblocks.cli.commands import convert
+from samblocks.layouts import LAYOUTS, MODEL_CLASSES, expected
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +123,8 @@ def test_convert_that_fails_is_one_sentence(tmp_path, monkeypatch, capsys, argum
     assert words in err
     assert err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_choices_are_those_of_the_layouts():
+    assert set(convert.LAYOUTS) == set(LAYOUTS)
+    assert set(convert.CLASSES) <= set(MODEL_CLASSES)

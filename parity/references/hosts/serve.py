@@ -1,25 +1,36 @@
-"""The process that drives hosts: one JSON line on standard output for each driver."""
+"""The process that drives hosts: one message for each driver."""
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 import traceback
 import warnings
 from importlib import import_module, metadata
+from typing import BinaryIO
 
 import torch
 
 from parity.execution.paths import PATHS
 from parity.references.common import torchvision_operators
 from parity.references.hosts.measure import measure
+from parity.workers.protocol import send
 
 
-def serve(module: str, size: int, repeats: int, threads: int, only: str, prefix: str, paths: str) -> None:
+def serve(
+    incoming: BinaryIO,
+    outgoing: BinaryIO,
+    module: str,
+    size: int,
+    repeats: int,
+    threads: int,
+    only: str,
+    prefix: str,
+    paths: str,
+) -> None:
     """Measure the drivers of one file.
 
     Args:
+        incoming: the pipe that nothing comes from.
+        outgoing: the pipe that rows go to.
         module: where `DRIVERS` is.
         size: side of the models' images in pixels.
         repeats: how often each side is timed.
@@ -28,12 +39,10 @@ def serve(module: str, size: int, repeats: int, threads: int, only: str, prefix:
         prefix: how their names begin.
         paths: what ours may do, a key of `parity.execution.paths.PATHS`.
     """
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever a library prints goes to standard error
-    sys.stdout = sys.stderr
     warnings.simplefilter("ignore")
     torch.set_num_threads(threads)
     torchvision_operators.declare_missing()
+    send(outgoing, {"status": "ready"})
     for driver in import_module(module).DRIVERS:
         if only.lower() not in driver.name.lower() or not driver.name.startswith(prefix):
             continue
@@ -47,4 +56,5 @@ def serve(module: str, size: int, repeats: int, threads: int, only: str, prefix:
         except Exception as error:
             row["failures"] = [f"{type(error).__name__}: {error}"]
             row["trace"] = traceback.format_exc(limit=-6)
-        print(json.dumps(row), file=answers, flush=True)
+        send(outgoing, {"status": "ok", "row": row})
+    send(outgoing, {"status": "done"})

@@ -1,6 +1,7 @@
 """The kill matrix: for people as lines, for machines as JSON."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,7 +11,6 @@ from parity.reports.summary import SCHEMA, environment
 from parity.selftest.mutants.gates import GATES
 from parity.selftest.mutants.hunt import Result
 from parity.selftest.mutants.mutant import Mutant
-from samblocks.files import write_text
 
 USUAL = {"atol": "atol 1e-4", "cosine": "cosine 0.99"}
 """The gates in use elsewhere, which ours are compared with."""
@@ -72,14 +72,16 @@ def failed(result: Result) -> bool:
 
 
 def write_json(results: Sequence[Result], path: Path) -> None:
-    """Write the matrix for machines, whole or not at all."""
+    """Write the matrix for machines; a temporary file, then a rename."""
     document = {
         "schema": SCHEMA,
         "environment": environment({}),
         "gates": list(GATES),
         "mutants": [_entry(result) for result in results],
     }
-    write_text(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path)
 
 
 def _entry(result: Result) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from parity.execution.case import Case
 from parity.run import goldens
 from parity.run.goldens import Golden, GoldenError
 from parity.workers.client import Client
+from parity.workers.process import TIMEOUT
 from parity.workers.start import start_clients
 
 FOLDER = Path(".parity/mutants")
@@ -30,12 +31,15 @@ Kept = Mapping[str, Golden]
 _NOTE = "sources"
 
 
-def collect(wanted: Sequence[Case], environment: Path | None = None) -> tuple[dict[str, Kept], str]:
+def collect(
+    wanted: Sequence[Case], environment: Path | None = None, *, timeout: float = TIMEOUT
+) -> tuple[dict[str, Kept], str]:
     """Upstream's outputs of each case, from each followed reference that has it and is not known to differ.
 
     Args:
         wanted: the cases.
         environment: the references' environment, for what has not been recorded yet.
+        timeout: seconds that each step of a worker's start may take.
 
     Returns:
         By case id, those of the references; and why some are missing, empty if none is.
@@ -54,7 +58,7 @@ def collect(wanted: Sequence[Case], environment: Path | None = None) -> tuple[di
     missing = ""
     with ExitStack() as stack:
         if lacking:
-            clients, absent = start_clients(FOLLOWED, environment, stack)
+            clients, absent = start_clients(FOLLOWED, environment, stack, timeout=timeout)
             missing = "; ".join(f"{name}: {why}" for name, why in absent.items())
             by_name = {client.reference.name: client for client in clients}
             for case, name in lacking:

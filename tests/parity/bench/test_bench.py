@@ -13,6 +13,7 @@ from parity.bench.components import COMPONENTS, Component
 from parity.bench.forward import Timing, summary
 from parity.bench.load import Loading
 from parity.commands import bench
+from parity.errors import WorkerError
 from parity.run import samblocks_library
 
 FAST = Loading(2 * 10**9, 20.0, 2.0, 10.0, 2.0, 1.02, 0.01, 6.0, 1.01, 3.5, 0.5)
@@ -66,14 +67,13 @@ def test_a_component_runs_the_same_every_time():
 
 def test_two_processes_take_turns(monkeypatch):
     """Ours on both sides, so that no upstream package is needed."""
-    with forward.Side(Path(sys.executable), "parity.run.samblocks_library", 1) as one:
-        number = [found.name for found in COMPONENTS].index("SAM prompts and decoder, one click")
-        assert one.tell(str(number)) == (0.0, 0.0)
-        seconds, peak = one.tell("run")
+    with forward.Side("samblocks", Path(sys.executable), "parity.run.samblocks_library", 1) as one:
+        one.make([found.name for found in COMPONENTS].index("SAM prompts and decoder, one click"))
+        seconds, peak = one.measure("one click")
         assert seconds > 0
         assert peak > 0
-        with pytest.raises(Exception, match="ended early"):
-            one.tell("no such component")
+        with pytest.raises(WorkerError, match="the samblocks worker died on nonsense: IndexError"):
+            one.ask({"make": 1000}, about="nonsense")
 
 
 def test_components_have_names_of_their_own():

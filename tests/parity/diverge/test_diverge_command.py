@@ -37,7 +37,7 @@ class Client:
 
 @pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "start_clients", lambda names, folder, stack: ([Client()], {}))
+    monkeypatch.setattr(command, "start_clients", lambda names, folder, stack, timeout: ([Client()], {}))
 
 
 Printed = Callable[[], str]

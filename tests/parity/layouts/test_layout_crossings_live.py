@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from parity.__main__ import main
+from parity.errors import WorkerError
 from parity.layouts import crossings, probe
 from parity.verdict.compare import Verdict
-from parity.workers.client import WorkerError, interpreter
+from parity.workers.client import interpreter
 from parity.workers.one_request import ask
 from samblocks.models import build
 
@@ -63,7 +64,7 @@ def test_the_probe_asks_every_stage():
 
 def test_what_fails_on_the_other_side_is_told_in_its_last_words():
     with pytest.raises(WorkerError, match="ModuleNotFoundError"):
-        ask(Path(sys.executable), "parity.references.no_such_module", {}, {"x": torch.zeros(1)})
+        ask("no such", Path(sys.executable), "parity.references.no_such_module", {}, {"x": torch.zeros(1)})
 
 
 @pytest.mark.live
