@@ -100,11 +100,11 @@ def _heated(row: Row) -> dict[str, Any]:
 
 def _mutants(file: Path) -> Mapping[str, Any]:
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         matrix(document)
-    except (ValueError, TypeError, AttributeError) as damage:
+    except ValueError as damage:
         raise UsageError(f"{file} is not what `parity mutants --json` writes: {damage}") from None
-    return document if isinstance(document, dict) else {"mutants": document}
+    return document
 
 
 def _existing(folder: Path) -> Path:

@@ -13,7 +13,7 @@ from typing import Any
 from parity.extras import need_plots
 from parity.reports import summary
 from parity.reports.charts import figure, histograms, panels, slug, small
-from parity.reports.kill_matrix import USUAL, Matrix, matrix
+from parity.reports.kill_matrix import Matrix, matrix
 from parity.run.judging import Row
 from parity.verdict.compare import Comparison, Verdict
 from parity.verdict.error_map import Heat, png
@@ -110,8 +110,7 @@ def page(
         panels=panels(rows),
         maps=_maps(rows),
         known=_known(rows),
-        matrix=matrix(mutants) if mutants is not None else Matrix((), ()),
-        usual=USUAL,
+        matrix=matrix(mutants) if mutants is not None else Matrix(),
         notes=list(notes),
         doubles=any(line.double is not None for line in lines),
         environment={name: value for name, value in environment.items() if name != "references"},

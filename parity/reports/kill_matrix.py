@@ -1,8 +1,11 @@
 """The kill matrix of planted bugs, read from what `parity mutants --json` wrote."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
+
+STATES = ("broken", "survived", "equivalent", "killed")
+"""What can become of a planted bug, the alarming first."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,7 @@ class Kill:
         why: who makes it.
         state: "killed", "survived", "equivalent", or "broken" where it could not be judged.
         gates: gate → what it saw.
-        case: the case that saw it first.
+        case: the case that saw it first; empty where none did.
         ratio: the largest R.
         missed: which of the usual gates would have passed it.
     """
@@ -34,10 +37,17 @@ class Kill:
 
 @dataclass(frozen=True)
 class Matrix:
-    """All of them, and the gates that are its columns."""
+    """All of them, and what its columns are.
 
-    gates: tuple[str, ...]
-    kills: tuple[Kill, ...]
+    Attributes:
+        gates: our gates that saw something, coarsest first.
+        usual: the gates in use elsewhere, which ours are compared with, and their words.
+        kills: the planted bugs, the alarming first.
+    """
+
+    gates: tuple[str, ...] = ()
+    usual: Mapping[str, str] = field(default_factory=dict)
+    kills: tuple[Kill, ...] = ()
 
     def count(self, state: str) -> int:
         """How many are in a state."""
@@ -48,64 +58,33 @@ class Matrix:
         return sum(gate in kill.missed for kill in self.kills if kill.state == "killed")
 
 
-_STATES = ("broken", "survived", "equivalent", "killed")
-
-USUAL = {"atol": "|Δ| ≤ 1e-4", "cosine": "cosine ≥ 0.99"}
-"""The gates in use elsewhere."""
-
-
-def matrix(document: Mapping[str, Any] | Sequence[Any]) -> Matrix:
-    """The matrix; survivors first. Fields that a later version adds are passed over.
+def matrix(document: Mapping[str, Any]) -> Matrix:
+    """The matrix that a document tells of.
 
     Raises:
-        ValueError: when the document does not list mutants.
+        ValueError: the document is not what `parity mutants --json` writes.
     """
-    entries = document.get("mutants") if isinstance(document, Mapping) else document
-    if not isinstance(entries, Sequence) or isinstance(entries, str):
-        raise ValueError("a file of mutants has a list called 'mutants'")
-    kills = [_kill(entry) for entry in entries if isinstance(entry, Mapping)]
-    seen = dict.fromkeys(gate for kill in kills for gate in kill.gates)
-    order = document.get("gates") if isinstance(document, Mapping) else None
-    # In the order of the document, coarsest first, and without those that saw nothing.
-    gates = [
-        *(gate for gate in order or () if gate in seen),
-        *(gate for gate in seen if gate not in (order or ())),
-    ]
-    return Matrix(tuple(gates), tuple(sorted(kills, key=lambda k: (_STATES.index(k.state), k.block, k.name))))
+    try:
+        kills = sorted(
+            map(_kill, document["mutants"]), key=lambda k: (STATES.index(k.state), k.block, k.name)
+        )
+        gates = [gate for gate in document["gates"] if any(gate in kill.gates for kill in kills)]
+        return Matrix(tuple(gates), dict(document["usual"]), tuple(kills))
+    except KeyError as lacking:
+        raise ValueError(f"it has no {lacking}") from None
+    except (TypeError, AttributeError) as damage:
+        raise ValueError(str(damage)) from None
 
 
 def _kill(entry: Mapping[str, Any]) -> Kill:
-    block, _, name = str(entry.get("id", "")).partition("/")
-    gates = entry.get("gates") or {}
-    if not isinstance(gates, Mapping):
-        gates = dict.fromkeys([str(gate) for gate in gates], "")
-    killers = entry.get("killers") or entry.get("cases") or entry.get("case") or ()
-    first = killers if isinstance(killers, str) else next(iter(killers), "")
-    killed = bool(entry.get("killed", bool(gates)))
-    ratio = entry.get("ratio")
     return Kill(
-        block=str(entry.get("block") or block),
-        name=str(entry.get("name") or name),
-        family=str(entry.get("family") or ""),
-        why=str(entry.get("why") or ""),
-        state="broken"
-        if entry.get("broken")
-        else "killed"
-        if killed
-        else "equivalent"
-        if entry.get("equivalent")
-        else "survived",
-        gates={str(gate): str(what or "") for gate, what in gates.items()},
-        case=str(first),
-        ratio=float(ratio) if isinstance(ratio, int | float | str) and ratio != "" else None,
-        missed=tuple(gate for gate in USUAL if _missed(entry, gate)),
+        block=entry["block"],
+        name=entry["name"],
+        family=entry["family"],
+        why=entry["why"],
+        state=entry["state"],
+        gates=dict(entry["gates"]),
+        case=next(iter(entry["killers"]), ""),
+        ratio=None if entry["ratio"] is None else float(entry["ratio"]),
+        missed=tuple(entry["missed_by"]),
     )
-
-
-def _missed(entry: Mapping[str, Any], gate: str) -> bool:
-    missed = entry.get("missed_by", entry.get("missed"))
-    if isinstance(missed, Mapping):
-        return bool(missed.get(gate))
-    if isinstance(missed, Sequence) and not isinstance(missed, str):
-        return gate in missed
-    return bool(entry.get(f"missed_by_{gate}"))

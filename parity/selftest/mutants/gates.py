@@ -19,6 +19,9 @@ GATES = ("raised", "state_dict", "shape/dtype", "finite", "exact", "R fp32", "re
 
 _ATOL, _COSINE = 1e-4, 0.99
 
+USUAL = {"atol": "atol 1e-4", "cosine": "cosine 0.99"}
+"""The gates in use elsewhere, which ours are compared with; fields of `Findings`."""
+
 
 @dataclass
 class Findings:

@@ -4,16 +4,14 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from parity.reports.summary import SCHEMA, environment
-from parity.selftest.mutants.gates import GATES
+from parity.selftest.mutants.gates import GATES, USUAL
 from parity.selftest.mutants.hunt import Result
 from parity.selftest.mutants.mutant import Mutant
-
-USUAL = {"atol": "atol 1e-4", "cosine": "cosine 0.99"}
-"""The gates in use elsewhere, which ours are compared with."""
 
 
 def line(result: Result, width: int) -> str:
@@ -28,7 +26,7 @@ def line(result: Result, width: int) -> str:
     else:
         by = result.broken or mutant.equivalent or "no case sees it"
     remark = f"  | passed by {' and '.join(missed)}" if missed else ""
-    return f"{_state(result):10} {mutant.id:{width}} {_letters(result)}  {by}{remark}"
+    return f"{_FATES[_state(result)]:10} {mutant.id:{width}} {_letters(result)}  {by}{remark}"
 
 
 def text(results: Sequence[Result]) -> Iterator[str]:
@@ -45,7 +43,7 @@ def text(results: Sequence[Result]) -> Iterator[str]:
 def totals(results: Sequence[Result]) -> Iterator[str]:
     """How many were killed, by which gate, and what the usual gates would have missed."""
     killed = [result for result in results if result.killed]
-    equivalent = [result for result in results if not result.killed and _of(result).equivalent]
+    equivalent = [result for result in results if _state(result) == "equivalent"]
     survived = [result for result in results if failed(result)]
     yield (
         f"{len(results)} mutants of {len({_of(result).block for result in results})} blocks and models, "
@@ -68,7 +66,7 @@ def totals(results: Sequence[Result]) -> Iterator[str]:
 
 def failed(result: Result) -> bool:
     """Whether a mutant survives without a proof that it cannot be seen, or could not be planted."""
-    return bool(result.broken) or (not result.killed and not _of(result).equivalent)
+    return _state(result) in ("broken", "survived")
 
 
 def write_json(results: Sequence[Result], path: Path) -> None:
@@ -77,6 +75,7 @@ def write_json(results: Sequence[Result], path: Path) -> None:
         "schema": SCHEMA,
         "environment": environment({}),
         "gates": list(GATES),
+        "usual": USUAL,
         "mutants": [_entry(result) for result in results],
     }
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -97,17 +96,16 @@ def _entry(result: Result) -> dict[str, Any]:
         "name": mutant.name,
         "family": mutant.family,
         "file": mutant.file,
-        "old": mutant.old,
-        "new": mutant.new,
+        "changes": [asdict(change) for change in mutant.changes],
         "why": mutant.why,
-        "killed": result.killed,
+        "state": _state(result),
         "equivalent": mutant.equivalent,
         "broken": result.broken,
         "gates": {gate: gates[gate] for gate in GATES if gate in gates},
         "killers": {case: dict(found.gates) for case, found in result.killers.items()},
         "cases": list(result.cases),
         "ratio": ratio if ratio is None or ratio < float("inf") else str(ratio),
-        "missed_by": {usual: result.missed_by(usual) for usual in USUAL},
+        "missed_by": [usual for usual in USUAL if result.missed_by(usual)],
         "seconds": round(result.seconds, 2),
     }
 
@@ -119,12 +117,16 @@ def _letters(result: Result) -> str:
     return "".join(_LETTERS[gate] if gate in result.gates else "·" for gate in GATES)
 
 
+_FATES = {"broken": "BROKEN", "survived": "SURVIVED", "equivalent": "equivalent", "killed": "killed"}
+"""States, what has failed in capitals."""
+
+
 def _state(result: Result) -> str:
     if result.broken:
-        return "BROKEN"
+        return "broken"
     if result.killed:
         return "killed"
-    return "equivalent" if _of(result).equivalent else "SURVIVED"
+    return "equivalent" if _of(result).equivalent else "survived"
 
 
 def _of(result: Result) -> Mutant:

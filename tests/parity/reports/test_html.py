@@ -223,15 +223,28 @@ def test_a_damaged_map_is_refused(damage: dict[str, Any]) -> None:
         Heat.from_record(heat.record() | damage)
 
 
+def planted(name: str, state: str, **seen: Any) -> dict[str, Any]:
+    unseen = {"family": "eps", "why": "", "gates": {}, "killers": {}, "ratio": None, "missed_by": []}
+    return {"block": "A", "name": name, "state": state} | unseen | seen
+
+
 MUTANTS = {
+    "gates": ["raised", "R fp32"],
+    "usual": {"atol": "atol 1e-4", "cosine": "cosine 0.99"},
     "mutants": [
-        {"id": "A/x", "block": "A", "name": "x", "family": "eps", "killed": True, "gates": {"R fp32": "out: 31"},
-         "killers": {"A/defaults": {}}, "ratio": 31.0, "missed_by": {"atol": True, "cosine": True}},
-        {"id": "A/y", "killed": False, "equivalent": "never read", "gates": {}},
-        {"id": "A/z", "killed": False, "equivalent": "", "gates": {}},
-        {"id": "A/w", "killed": False, "broken": "stale", "gates": {}},
-    ]
-}  # fmt: skip
+        planted(
+            "x",
+            "killed",
+            gates={"R fp32": "out: 31"},
+            killers={"A/defaults": {}},
+            ratio=31.0,
+            missed_by=["atol", "cosine"],
+        ),
+        planted("y", "equivalent"),
+        planted("z", "survived"),
+        planted("w", "broken"),
+    ],
+}
 
 
 def test_the_kill_matrix_shows_survivors_first_and_what_usual_gates_miss() -> None:
@@ -243,11 +256,14 @@ def test_the_kill_matrix_shows_survivors_first_and_what_usual_gates_miss() -> No
     assert re.search(r"4 bugs\s+were planted", text)
     assert "1 slipped through" in text
     assert "1 could not be judged" in text
+    assert "would have passed the usual gate atol 1e-4" in " ".join(text.split())
 
 
 def test_a_file_of_mutants_that_is_none_is_refused() -> None:
-    with pytest.raises(ValueError, match="a list called 'mutants'"):
+    with pytest.raises(ValueError, match="it has no 'mutants'"):
         kill_matrix.matrix({"cases": []})
+    with pytest.raises(ValueError, match="it has no 'state'"):
+        kill_matrix.matrix(MUTANTS | {"mutants": [{"block": "A", "name": "x", "family": "eps", "why": ""}]})
 
 
 def test_the_templates_are_part_of_the_package() -> None:

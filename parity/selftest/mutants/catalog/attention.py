@@ -1,331 +1,133 @@
 """Bugs in attention: of the decoder, with rotation, and to the memory."""
 
-from functools import partial
+from parity.selftest.mutants.table import table
 
-from parity.selftest.mutants.mutant import Mutant
+MUTANTS = table("""
+Attention in samblocks/blocks/attention.py
+  scale_of_full_width | scale of attention | with downsampling the heads are narrower than the width tells
+    Attention._gather: implementation=self.implementation
+      => scale=(self.embedding_dim // self.num_heads) ** -0.5
+  values_from_keys | k and v swapped | three lines that differ in one letter
+    Attention._project: linear(self.v_proj, v) => linear(self.k_proj, v)
+  drops_outside_training | training and evaluation | the fused kernel does not know about evaluation
+    Attention._gather: self.dropout_p if self.training else 0.0 => self.dropout_p
 
-_ATTENTION = partial(Mutant, file="samblocks/blocks/attention.py")
-_ATTEND = partial(Mutant, file="samblocks/ops/attend.py")
-_TWO_WAY = partial(Mutant, file="samblocks/blocks/two_way.py")
-_ROPE = partial(Mutant, file="samblocks/blocks/rope.py")
-_TURNS = partial(Mutant, file="samblocks/ops/rope.py")
-_MEMORY = partial(Mutant, block="MemoryAttentionLayer", file="samblocks/blocks/memory.py")
+Attention in samblocks/ops/attend.py
+  heads_in_turn | order of q, k, v and heads | channels dealt out to heads in turn, not in groups
+    split_heads: x.reshape(*x.shape[:-1], num_heads, x.shape[-1] // num_heads).transpose(1, 2)
+      => x.reshape(*x.shape[:-1], x.shape[-1] // num_heads, num_heads).permute(0, 3, 1, 2)
 
-MUTANTS = (
-    _ATTENTION(
-        block="Attention",
-        name="scale_of_full_width",
-        family="scale of attention",
-        old="implementation=self.implementation\n        )\n        return linear(self.out_proj",
-        new="scale=(self.embedding_dim // self.num_heads) ** -0.5\n        )\n        return linear(self.out_proj",
-        why="with downsampling the heads are narrower than the width tells",
-    ),
-    _ATTENTION(
-        block="Attention",
-        name="values_from_keys",
-        family="k and v swapped",
-        old="split_heads(linear(self.v_proj, v), self.num_heads)",
-        new="split_heads(linear(self.k_proj, v), self.num_heads)",
-        why="three lines that differ in one letter",
-    ),
-    _ATTEND(
-        block="Attention",
-        name="heads_in_turn",
-        family="order of q, k, v and heads",
-        old="return x.reshape(*x.shape[:-1], num_heads, x.shape[-1] // num_heads).transpose(1, 2)",
-        new="return x.reshape(*x.shape[:-1], x.shape[-1] // num_heads, num_heads).permute(0, 3, 1, 2)",
-        why="channels dealt out to heads in turn, not in groups",
-    ),
-    _ATTENTION(
-        block="Attention",
-        name="drops_outside_training",
-        family="training and evaluation",
-        old="dropout_p=self.dropout_p if self.training else 0.0",
-        new="dropout_p=self.dropout_p",
-        why="the fused kernel does not know about evaluation",
-    ),
-    _TWO_WAY(
-        block="TwoWayAttentionBlock",
-        name="self_attention_values_with_positions",
-        family="positions on values",
-        old="self.self_attn(placed, placed, queries)",
-        new="self.self_attn(placed, placed, placed)",
-        why="positions go to queries and keys, never to values",
-    ),
-    _TWO_WAY(
-        block="TwoWayAttentionBlock",
-        name="image_values_with_positions",
-        family="positions on values",
-        old="self.cross_attn_token_to_image(queries + query_pe, keys + key_pe, keys)",
-        new="self.cross_attn_token_to_image(queries + query_pe, keys + key_pe, keys + key_pe)",
-        why="positions go to queries and keys, never to values",
-    ),
-    _TWO_WAY(
-        block="TwoWayAttentionBlock",
-        name="first_layer_adds",
-        family="residual too many",
-        old="queries = self.self_attn(queries, queries, queries)",
-        new="queries = queries + self.self_attn(queries, queries, queries)",
-        why="the first layer replaces the queries, all others add to them",
-    ),
-    _TWO_WAY(
-        block="TwoWayAttentionBlock",
-        name="fourth_norm_missing",
-        family="last norm missing",
-        old="return queries, layer_norm(self.norm4, keys)",
-        new="return queries, keys",
-        why="the image's tokens are normed too",
-    ),
-    _TWO_WAY(
-        block="TwoWayAttentionBlock",
-        name="norm_eps_of_vit",
-        family="eps",
-        old="self.norm2 = nn.LayerNorm(embedding_dim)",
-        new="self.norm2 = nn.LayerNorm(embedding_dim, eps=1e-6)",
-        why="the image encoders' norms have 1e-6, the decoder's 1e-5",
-    ),
-    _TWO_WAY(
-        block="TwoWayAttentionBlock",
-        name="norm_used_twice",
-        family="wrong norm",
-        old="queries = layer_norm(self.norm3, queries)",
-        new="queries = layer_norm(self.norm2, queries)",
-        why="norms of one shape, and one digit between them",
-    ),
-    _TWO_WAY(
-        block="SAM2TwoWayAttentionBlock",
-        name="activation_not_handed_on",
-        family="activation",
-        old="num_layers=2, act=activation)",
-        new="num_layers=2)",
-        why="the default is what the released models use",
-    ),
-    _TWO_WAY(
-        block="SAM2TwoWayAttentionBlock",
-        name="perceptron_adds_its_input",
-        family="residual too many",
-        old="num_layers=2, act=activation)",
-        new="num_layers=2, act=activation, residual=True)",
-        why="the block adds the input already",
-    ),
-    _TWO_WAY(
-        block="SAM2TwoWayAttentionBlock",
-        name="three_layers",
-        family="number of layers",
-        old="num_layers=2, act=activation)",
-        new="num_layers=3, act=activation)",
-        why="the hypernetworks' perceptrons have three",
-    ),
-    _TWO_WAY(
-        block="TwoWayTransformer",
-        name="no_first_layer",
-        family="off by one",
-        old="skip_first_layer_pe=index == 0",
-        new="skip_first_layer_pe=index == 1",
-        why="layers counted from 1",
-    ),
-    _TWO_WAY(
-        block="TwoWayTransformer",
-        name="last_look_without_shortcut",
-        family="residual missing",
-        old="layer_norm(self.norm_final_attn, queries + gathered)",
-        new="layer_norm(self.norm_final_attn, gathered)",
-        why="the last attention adds like all others",
-    ),
-    _TWO_WAY(
-        block="TwoWayTransformer",
-        name="last_look_values_with_positions",
-        family="positions on values",
-        old="queries + point_embedding, keys + key_pe, keys)",
-        new="queries + point_embedding, keys + key_pe, keys + key_pe)",
-        why="positions go to queries and keys, never to values",
-    ),
-    _TWO_WAY(
-        block="TwoWayTransformer",
-        name="positions_move_along",
-        family="positions of tokens",
-        old="layer(queries, keys, query_pe=point_embedding, key_pe=key_pe)",
-        new="layer(queries, keys, query_pe=queries, key_pe=key_pe)",
-        why="the first tokens are the positions in every layer; in the first layer both are the same",
-    ),
-    _TWO_WAY(
-        block="SAM2TwoWayTransformer",
-        name="layers_of_sam_1",
-        family="missing tensor",
-        old="_layer = SAM2TwoWayAttentionBlock",
-        new="_layer = TwoWayAttentionBlock",
-        why="the same maths under other names: weights do not load",
-    ),
-    _TWO_WAY(
-        block="SAM2TwoWayTransformer",
-        name="last_look_at_full_width",
-        family="missing tensor",
-        old="self.final_attn_token_to_image = Attention(embedding_dim, num_heads, attention_downsample_rate)",
-        new="self.final_attn_token_to_image = Attention(embedding_dim, num_heads)",
-        why="an argument that reaches the layers but not the last attention",
-    ),
-    _TWO_WAY(
-        block="SAM2TwoWayTransformer",
-        name="image_column_by_column",
-        family="height and width",
-        old="x.flatten(2).transpose(1, 2) for x in (image_embedding, image_pe)",
-        new="x.transpose(2, 3).flatten(2).transpose(1, 2) for x in (image_embedding, image_pe)",
-        why="the order of the image's tokens, which attention does not mind but its reader does",
-    ),
-    _ROPE(
-        block="RoPEAttention",
-        name="excluded_keys_first",
-        family="keys without rotation",
-        old="torch.cat((rotate_pairs(k[:, :, :rotated_keys], cos, sin), k[:, :, rotated_keys:]), dim=2)",
-        new="torch.cat((k[:, :, : keys - rotated_keys], rotate_pairs(k[:, :, keys - rotated_keys :], cos, sin)), 2)",
-        why="pointers are the last tokens of the memory, not the first",
-    ),
-    _ROPE(
-        block="RoPEAttention",
-        name="values_turned",
-        family="positions on values",
-        old="        if rotated_keys == keys:\n            k = rotate_pairs(k, cos, sin)",
-        new="        if rotated_keys == keys:\n            k, v = rotate_pairs(k, cos, sin), rotate_pairs(v, cos, sin)",
-        why="values are never turned",
-    ),
-    _ROPE(
-        block="RoPEAttention",
-        name="grid_as_height_width",
-        family="width and height of feat_sizes",
-        old="width, height = (int(side) for side in self.feat_sizes)",
-        new="height, width = (int(side) for side in self.feat_sizes)",
-        why="all other sizes are (height, width)",
-    ),
-    _ROPE(
-        block="RoPEAttention",
-        name="table_as_height_width",
-        family="width and height of feat_sizes",
-        old="width, height = self.feat_sizes",
-        new="height, width = self.feat_sizes",
-        why="the table that is shown is another one than that which is used",
-    ),
-    _ROPE(
-        block="RoPEAttention",
-        name="theta_ignored",
-        family="rotary frequencies",
-        old="size, self.rope_theta, like=like)",
-        new="size, like=like)",
-        why="an argument that is always left at its default",
-    ),
-    _ROPE(
-        block="RoPEAttention",
-        name="queries_not_turned",
-        family="keys without rotation",
-        old="        q = rotate_pairs(q, cos, sin)\n",
-        new="",
-        why="only one of the two is turned",
-    ),
-    _TURNS(
-        block="compute_axial_cis",
-        name="rows_first",
-        family="axes of rotation",
-        old="torch.cat((torch.outer(column, frequencies), torch.outer(row, frequencies)), dim=-1)",
-        new="torch.cat((torch.outer(row, frequencies), torch.outer(column, frequencies)), dim=-1)",
-        why="y before x, as in the sine encodings; here x comes first",
-    ),
-    _TURNS(
-        block="compute_axial_cis",
-        name="frequencies_of_one_axis",
-        family="rotary frequencies",
-        old='device="cpu") * 4 / dim',
-        new='device="cpu") * 2 / dim',
-        why="the usual formula is for one axis, with half as many pairs",
-    ),
-    _TURNS(
-        block="compute_axial_cis",
-        name="columns_by_height",
-        family="axes of rotation",
-        old="column = (pixel % width)",
-        new="column = (pixel % height)",
-        why="square grids hide which is which",
-    ),
-    _TURNS(
-        block="compute_axial_cis",
-        name="scale_of_columns_alone",
-        family="axes of rotation",
-        old='rounding_mode="floor").to(dtype) * scale_pos',
-        new='rounding_mode="floor").to(dtype)',
-        why="one of two lines that must say the same",
-    ),
-    _TURNS(
-        block="apply_rotary_enc",
-        name="halves_as_pairs",
-        family="pairs of rotation",
-        old="return torch.view_as_real(torch.view_as_complex(pairs) * torch.complex(cos, sin))",
-        new="pairs = pairs.flatten(-2).unflatten(-1, (2, -1)).mT.contiguous()\n"
-        "    return torch.view_as_real(torch.view_as_complex(pairs) * torch.complex(cos, sin)).mT",
-        why="language models pair the first half of the channels with the second, SAM 2 neighbours",
-    ),
-    _TURNS(
-        block="apply_rotary_enc",
-        name="turns_backwards",
-        family="pairs of rotation",
-        old="torch.view_as_complex(pairs) * torch.complex(cos, sin)",
-        new="torch.view_as_complex(pairs) * torch.complex(cos, -sin)",
-        why="the sign of the sine",
-    ),
-    _TURNS(
-        block="apply_rotary_enc",
-        name="each_turn_repeated",
-        family="repetition",
-        old="groups = (rows,) if x.shape[-2] == rows else (x.shape[-2] // rows, rows)",
-        new="cos, sin = (t.repeat_interleave(x.shape[-2] // rows, 0) for t in (cos, sin))\n"
-        "    groups = (x.shape[-2],)",
-        why="frames follow each other whole: the table is repeated, not each of its rows",
-    ),
-    _TURNS(
-        block="apply_rotary_enc",
-        name="keys_not_turned",
-        family="keys without rotation",
-        old="rotate_pairs(xk, cos, sin) if keys else xk",
-        new="xk",
-        why="only one of the two is turned",
-    ),
-    _MEMORY(
-        name="keys_without_positions",
-        family="positions of tokens",
-        old="pos_enc_at_cross_attn_keys: bool = True",
-        new="pos_enc_at_cross_attn_keys: bool = False",
-        why="one of three flags, the only one that is set",
-    ),
-    _MEMORY(
-        name="values_with_positions",
-        family="positions on values",
-        old="self._attend_to_memory(queries, keys, memory, num_k_exclude_rope)",
-        new="self._attend_to_memory(queries, keys, keys, num_k_exclude_rope)",
-        why="the encoding of the memory is for its keys alone",
-    ),
-    _MEMORY(
-        name="second_norm_missing",
-        family="missing norm",
-        old="_add(layer_norm(self.norm2, tgt), query_pos,",
-        new="_add(tgt, query_pos,",
-        why="one of three norms",
-    ),
-    _MEMORY(
-        name="gelu",
-        family="activation",
-        old="self.activation = nn.ReLU()",
-        new="self.activation = nn.GELU()",
-        why="all other perceptrons of the image encoder have GELU, this one ReLU",
-    ),
-    _MEMORY(
-        name="no_dropout_by_default",
-        family="training and evaluation",
-        old="dropout: float = 0.1,",
-        new="dropout: float = 0.0,",
-        why="evaluation cannot tell",
-    ),
-    _MEMORY(
-        name="shortcut_after_norm",
-        family="residual from elsewhere",
-        old="out: Tensor = x + self.dropout3(",
-        new="out: Tensor = layer_norm(self.norm3, x) + self.dropout3(",
-        why="post-norm habits: the shortcut starts after the norm",
-    ),
-)
+TwoWayAttentionBlock in samblocks/blocks/two_way.py
+  self_attention_values_with_positions | positions on values | positions go to queries and keys, never to
+      values
+    TwoWayAttentionBlock.forward: self.self_attn(placed, placed, queries)
+      => self.self_attn(placed, placed, placed)
+  image_values_with_positions | positions on values | positions go to queries and keys, never to values
+    TwoWayAttentionBlock.forward: self.cross_attn_token_to_image(queries + query_pe, keys + key_pe, keys)
+      => self.cross_attn_token_to_image(queries + query_pe, keys + key_pe, keys + key_pe)
+  first_layer_adds | residual too many | the first layer replaces the queries, all others add to them
+    TwoWayAttentionBlock.forward: self.self_attn(queries, queries, queries)
+      => queries + self.self_attn(queries, queries, queries)
+  fourth_norm_missing | last norm missing | the image's tokens are normed too
+    TwoWayAttentionBlock.forward: layer_norm(self.norm4, keys) => keys
+  norm_eps_of_vit | eps | the image encoders' norms have 1e-6, the decoder's 1e-5
+    TwoWayAttentionBlock.__init__: self.norm2 = nn.LayerNorm(embedding_dim)
+      => self.norm2 = nn.LayerNorm(embedding_dim, eps=1e-6)
+  norm_used_twice | wrong norm | norms of one shape, and one digit between them
+    TwoWayAttentionBlock.forward: layer_norm(self.norm3, queries) => layer_norm(self.norm2, queries)
+
+SAM2TwoWayAttentionBlock in samblocks/blocks/two_way.py
+  activation_not_handed_on | activation | the default is what the released models use
+    SAM2TwoWayAttentionBlock._make_mlp: act=activation =>
+  perceptron_adds_its_input | residual too many | the block adds the input already
+    SAM2TwoWayAttentionBlock._make_mlp: act=activation => act=activation, residual=True
+  three_layers | number of layers | the hypernetworks' perceptrons have three
+    SAM2TwoWayAttentionBlock._make_mlp: num_layers=2 => num_layers=3
+
+TwoWayTransformer in samblocks/blocks/two_way.py
+  no_first_layer | off by one | layers counted from 1
+    TwoWayTransformer.__init__: index == 0 => index == 1
+  last_look_without_shortcut | residual missing | the last attention adds like all others
+    TwoWayTransformer.forward: queries + gathered => gathered
+  last_look_values_with_positions | positions on values | positions go to queries and keys, never to values
+    TwoWayTransformer.forward: self.final_attn_token_to_image(queries + point_embedding, keys + key_pe, keys)
+      => self.final_attn_token_to_image(queries + point_embedding, keys + key_pe, keys + key_pe)
+  positions_move_along | positions of tokens | the first tokens are the positions in every layer; in the first
+      layer both are the same
+    TwoWayTransformer.forward: query_pe=point_embedding => query_pe=queries
+
+SAM2TwoWayTransformer in samblocks/blocks/two_way.py
+  layers_of_sam_1 | missing tensor | the same maths under other names: weights do not load
+    SAM2TwoWayTransformer: _layer = SAM2TwoWayAttentionBlock => _layer = TwoWayAttentionBlock
+  last_look_at_full_width | missing tensor | an argument that reaches the layers but not the last attention
+    TwoWayTransformer.__init__: Attention(embedding_dim, num_heads, attention_downsample_rate)
+      => Attention(embedding_dim, num_heads)
+  image_column_by_column | height and width | the order of the image's tokens, which attention does not mind
+      but its reader does
+    TwoWayTransformer.forward: x.flatten(2) => x.transpose(2, 3).flatten(2)
+
+RoPEAttention in samblocks/blocks/rope.py
+  excluded_keys_first | keys without rotation | pointers are the last tokens of the memory, not the first
+    RoPEAttention._attend_rotated: torch.cat((rotate_pairs(k[:, :, :rotated_keys], cos, sin), k[:, :,
+      rotated_keys:]), dim=2)
+      => torch.cat((k[:, :, : keys - rotated_keys], rotate_pairs(k[:, :, keys - rotated_keys :], cos, sin)),
+      2)
+  values_turned | positions on values | values are never turned
+    RoPEAttention._attend_rotated: k = rotate_pairs(k, cos, sin)
+      => k, v = rotate_pairs(k, cos, sin), rotate_pairs(v, cos, sin)
+  grid_as_height_width | width and height of feat_sizes | all other sizes are (height, width)
+    RoPEAttention._grid: width, height = (int(side) for side in self.feat_sizes)
+      => height, width = (int(side) for side in self.feat_sizes)
+  table_as_height_width | width and height of feat_sizes | the table that is shown is another one than that
+      which is used
+    RoPEAttention.freqs_cis: width, height = self.feat_sizes => height, width = self.feat_sizes
+  theta_ignored | rotary frequencies | an argument that is always left at its default
+    RoPEAttention._tables: axial_tables(self.internal_dim // self.num_heads, size, self.rope_theta, like=like)
+      => axial_tables(self.internal_dim // self.num_heads, size, like=like)
+  queries_not_turned | keys without rotation | only one of the two is turned
+    RoPEAttention._attend_rotated: q = rotate_pairs(q, cos, sin) =>
+
+compute_axial_cis in samblocks/ops/rope.py
+  rows_first | axes of rotation | y before x, as in the sine encodings; here x comes first
+    _angles: (torch.outer(column, frequencies), torch.outer(row, frequencies))
+      => (torch.outer(row, frequencies), torch.outer(column, frequencies))
+  frequencies_of_one_axis | rotary frequencies | the usual formula is for one axis, with half as many pairs
+    _angles: torch.arange(dim // 4, dtype=dtype, device="cpu") * 4
+      => torch.arange(dim // 4, dtype=dtype, device="cpu") * 2
+  columns_by_height | axes of rotation | square grids hide which is which
+    _angles: pixel % width => pixel % height
+  scale_of_columns_alone | axes of rotation | one of two lines that must say the same
+    _angles: torch.div(pixel, width, rounding_mode="floor").to(dtype) * scale_pos
+      => torch.div(pixel, width, rounding_mode="floor").to(dtype)
+
+apply_rotary_enc in samblocks/ops/rope.py
+  halves_as_pairs | pairs of rotation | language models pair the first half of the channels with the second,
+      SAM 2 neighbours
+    _product: return torch.view_as_real(torch.view_as_complex(pairs) * torch.complex(cos, sin))
+      => pairs = pairs.flatten(-2).unflatten(-1, (2, -1)).mT.contiguous(); return
+      torch.view_as_real(torch.view_as_complex(pairs) * torch.complex(cos, sin)).mT
+  turns_backwards | pairs of rotation | the sign of the sine
+    _product: torch.complex(cos, sin) => torch.complex(cos, -sin)
+  each_turn_repeated | repetition | frames follow each other whole: the table is repeated, not each of its
+      rows
+    rotate_pairs: groups = (rows,) if x.shape[-2] == rows else (x.shape[-2] // rows, rows)
+      => cos, sin = (t.repeat_interleave(x.shape[-2] // rows, 0) for t in (cos, sin)); groups = (x.shape[-2],)
+  keys_not_turned | keys without rotation | only one of the two is turned
+    apply_rotary_enc: rotate_pairs(xk, cos, sin) if keys else xk => xk
+
+MemoryAttentionLayer in samblocks/blocks/memory.py
+  keys_without_positions | positions of tokens | one of three flags, the only one that is set
+    MemoryAttentionLayer.__init__: pos_enc_at_cross_attn_keys=True => pos_enc_at_cross_attn_keys=False
+  values_with_positions | positions on values | the encoding of the memory is for its keys alone
+    MemoryAttentionLayer.forward: self._attend_to_memory(queries, keys, memory, num_k_exclude_rope)
+      => self._attend_to_memory(queries, keys, keys, num_k_exclude_rope)
+  second_norm_missing | missing norm | one of three norms
+    MemoryAttentionLayer.forward: layer_norm(self.norm2, tgt) => tgt
+  gelu | activation | all other perceptrons of the image encoder have GELU, this one ReLU
+    MemoryAttentionLayer.__init__: nn.ReLU() => nn.GELU()
+  no_dropout_by_default | training and evaluation | evaluation cannot tell
+    MemoryAttentionLayer.__init__: dropout=0.1 => dropout=0.0
+  shortcut_after_norm | residual from elsewhere | post-norm habits: the shortcut starts after the norm
+    MemoryAttentionLayer._transform: x + self.dropout3(linear(self.linear2, hidden))
+      => layer_norm(self.norm3, x) + self.dropout3(linear(self.linear2, hidden))
+""")

@@ -1,291 +1,111 @@
 """Bugs in the convolutional blocks of the memory and in the image encoders."""
 
-from functools import partial
+from parity.selftest.mutants.table import table
 
-from parity.selftest.mutants.mutant import Mutant
+MUTANTS = table("""
+MaskDownSampler in samblocks/blocks/mask.py
+  no_smoothing | smoothing | interpolate's default; it matters only where a mask shrinks
+    MaskDownSampler.forward: antialias=True => antialias=False
+  aligned_corners | align_corners | the default of older releases and of other frameworks
+    MaskDownSampler.forward: align_corners=False => align_corners=True
+  bicubic | resize mode | the image encoder's table is resized so, masks are not
+    MaskDownSampler.forward: mode="bilinear" => mode="bicubic"
+  activation_before_norm | activation order | which of two steps comes first
+    MaskDownSampler.__init__: LayerNorm2d(wider) => activation()
+    MaskDownSampler.__init__: activation() => LayerNorm2d(wider)
+  activation_at_the_end | activation order | the last convolution is a projection, no step
+    MaskDownSampler.__init__: self.encoder.append(nn.Conv2d(channels, embed_dim, kernel_size=1))
+      => self.encoder.append(nn.Conv2d(channels, embed_dim, kernel_size=1)); self.encoder.append(activation())
 
-_MASK = partial(Mutant, file="samblocks/blocks/mask.py")
-_VIT = partial(Mutant, block="ImageEncoderViT", file="samblocks/models/sam1/image_encoder.py")
-_TINY = partial(Mutant, block="TinyViT", file="samblocks/models/tiny_vit/blocks.py")
-_CONVS = partial(Mutant, block="TinyViT", file="samblocks/models/tiny_vit/convs.py")
-_HIERA = partial(Mutant, block="Hiera", file="samblocks/models/sam2/hiera.py")
-_NECK = partial(Mutant, file="samblocks/models/sam2/image_encoder.py")
+CXBlock in samblocks/blocks/mask.py
+  tanh_gelu | tanh GELU | other ports of ConvNeXt use the approximation
+    CXBlock.__init__: nn.GELU() => nn.GELU(approximate="tanh")
+  eps_of_layer_norm | eps of convolutional norms | torch's own default epsilon
+    CXBlock.__init__: LayerNorm2d(dim) => LayerNorm2d(dim, eps=1e-5)
+  no_layer_scale | layer scale | scales that begin at 1e-6 hide everything about them
+    CXBlock.forward: branch = self.gamma * branch =>
+  layer_scale_on_sum | layer scale | the scale is for the branch, not for the sum
+    CXBlock.forward: self.gamma * branch
+      => self.gamma * (branch + x.permute(0, 2, 3, 1)) - x.permute(0, 2, 3, 1)
 
-MUTANTS = (
-    _MASK(
-        block="MaskDownSampler",
-        name="no_smoothing",
-        family="smoothing",
-        old="antialias=True,",
-        new="antialias=False,",
-        why="interpolate's default; it matters only where a mask shrinks",
-    ),
-    _MASK(
-        block="MaskDownSampler",
-        name="aligned_corners",
-        family="align_corners",
-        old="align_corners=False,",
-        new="align_corners=True,",
-        why="the default of older releases and of other frameworks",
-    ),
-    _MASK(
-        block="MaskDownSampler",
-        name="bicubic",
-        family="resize mode",
-        old='mode="bilinear",',
-        new='mode="bicubic",',
-        why="the image encoder's table is resized so, masks are not",
-    ),
-    _MASK(
-        block="MaskDownSampler",
-        name="activation_before_norm",
-        family="activation order",
-        old="self.encoder.append(LayerNorm2d(wider))\n            self.encoder.append(activation())",
-        new="self.encoder.append(activation())\n            self.encoder.append(LayerNorm2d(wider))",
-        why="which of two steps comes first",
-    ),
-    _MASK(
-        block="MaskDownSampler",
-        name="activation_at_the_end",
-        family="activation order",
-        old="self.encoder.append(nn.Conv2d(channels, embed_dim, kernel_size=1))",
-        new="self.encoder.append(nn.Conv2d(channels, embed_dim, kernel_size=1))\n"
-        "        self.encoder.append(activation())",
-        why="the last convolution is a projection, no step",
-    ),
-    _MASK(
-        block="CXBlock",
-        name="tanh_gelu",
-        family="tanh GELU",
-        old="self.act = nn.GELU()",
-        new='self.act = nn.GELU(approximate="tanh")',
-        why="other ports of ConvNeXt use the approximation",
-    ),
-    _MASK(
-        block="CXBlock",
-        name="eps_of_layer_norm",
-        family="eps of convolutional norms",
-        old="self.norm = LayerNorm2d(dim)",
-        new="self.norm = LayerNorm2d(dim, eps=1e-5)",
-        why="torch's own default epsilon",
-    ),
-    _MASK(
-        block="CXBlock",
-        name="no_layer_scale",
-        family="layer scale",
-        old="branch = self.gamma * branch",
-        new="pass",
-        why="scales that begin at 1e-6 hide everything about them",
-    ),
-    _MASK(
-        block="CXBlock",
-        name="layer_scale_on_sum",
-        family="layer scale",
-        old="            branch = self.gamma * branch\n"
-        "        out: Tensor = x + self.drop_path(branch.permute(0, 3, 1, 2))",
-        new="            branch = self.gamma * (branch + x.permute(0, 2, 3, 1)) - x.permute(0, 2, 3, 1)\n"
-        "        out: Tensor = x + self.drop_path(branch.permute(0, 3, 1, 2))",
-        why="the scale is for the branch, not for the sum",
-    ),
-    _MASK(
-        block="Fuser",
-        name="one_layer_for_all",
-        family="shared layers",
-        old="copy.deepcopy(layer) for _ in range(num_layers)",
-        new="layer for _ in range(num_layers)",
-        why="the same module several times: names and shapes of the state dict are right",
-    ),
-    _MASK(
-        block="Fuser",
-        name="projection_unused",
-        family="missing term",
-        old="x = self.proj(x)\n",
-        new="pass\n",
-        why="made, loaded, and never called",
-    ),
-    _MASK(
-        block="Fuser",
-        name="layers_backwards",
-        family="order of layers",
-        old="for layer in self.layers:",
-        new="for layer in reversed(self.layers):",
-        why="layers made alike hide their order",
-    ),
-    _VIT(
-        name="global_blocks_off_by_one",
-        family="global blocks",
-        old="window_size=0 if i in global_attn_indexes",
-        new="window_size=0 if i + 1 in global_attn_indexes",
-        why="blocks counted from 1",
-    ),
-    _VIT(
-        name="positions_bilinear",
-        family="resize mode",
-        old='size=size, mode="nearest"',
-        new='size=size, mode="bilinear"',
-        why="tables of positions are resized smoothly elsewhere",
-    ),
-    _VIT(
-        name="positions_left_out",
-        family="embedding left out",
-        old="if self.pos_embed is not None:",
-        new="if self.pos_embed is None:",
-        why="a table that begins at zero hides that it is not added",
-    ),
-    _VIT(
-        name="positions_transposed",
-        family="positions of tokens",
-        old="x = x + _resized_nearest(self.pos_embed, (x.shape[1], x.shape[2]))",
-        new="x = x + _resized_nearest(self.pos_embed.transpose(1, 2), (x.shape[1], x.shape[2]))",
-        why="square tables hide which axis is which",
-    ),
-    _TINY(
-        name="qkv_of_all_heads",
-        family="order of q, k, v and heads",
-        old="            batch, tokens, self.num_heads, 2 * self.key_dim + self.d\n        )\n"
-        "        q, k, v = torch.split(qkv.transpose(1, 2), [self.key_dim, self.key_dim, self.d], dim=-1)",
-        new="            batch, tokens, 3, self.num_heads, self.key_dim\n        )\n"
-        "        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)",
-        why="ViT stores q of all heads side by side, TinyViT q, k and v of one head",
-    ),
-    _TINY(
-        name="biases_transposed",
-        family="relative positions",
-        old="abs(y - v) * width + abs(x - u)",
-        new="abs(x - u) * width + abs(y - v)",
-        why="distances numbered by column, in square windows",
-    ),
-    _TINY(
-        name="convolution_with_shortcut",
-        family="residual too many",
-        old="x = cast(Tensor, self.local_conv(grid.permute(0, 3, 1, 2)))",
-        new="x = cast(Tensor, grid.permute(0, 3, 1, 2) + self.local_conv(grid.permute(0, 3, 1, 2)))",
-        why="the convolution between attention and perceptron is the only step without a shortcut",
-    ),
-    _TINY(
-        name="attention_without_norm",
-        family="missing norm",
-        old="qkv = linear(self.qkv, layer_norm(self.norm, x))",
-        new="qkv = linear(self.qkv, x)",
-        why="the norm belongs to the attention here, not to the block",
-    ),
-    _CONVS(
-        name="activation_before_sum",
-        family="activation order",
-        old="self.act3(x + self.drop_path(branch))",
-        new="(x + self.drop_path(self.act3(branch)))",
-        why="the activation follows the sum, unlike everywhere else",
-    ),
-    _CONVS(
-        name="last_stage_halves",
-        family="stride",
-        old="self.stride = 1 if out_dim in NO_STRIDE_DIMS else 2",
-        new="self.stride = 2",
-        why="the classifier that it was made from halves in every stage",
-    ),
-    _CONVS(
-        name="batch_norm_eps",
-        family="eps of convolutional norms",
-        old="norm = nn.BatchNorm2d(b)",
-        new="norm = nn.BatchNorm2d(b, eps=1e-3)",
-        why="the default of other frameworks",
-    ),
-    _HIERA(
-        name="global_blocks_off_by_one",
-        family="global blocks",
-        old="if index in global_att_blocks",
-        new="if index + 1 in global_att_blocks",
-        why="blocks counted from 1",
-    ),
-    _HIERA(
-        name="window_keeps_up_with_stage",
-        family="off by one",
-        old="else window_spec[stage]\n",
-        new="else window_spec[stage + (index - 1 in self.stage_ends)]\n",
-        why="the first block of a stage still has the windows of the stage before",
-    ),
-    _HIERA(
-        name="positions_bilinear",
-        family="resize mode",
-        old='size=(height, width), mode="bicubic")',
-        new='size=(height, width), mode="bilinear")',
-        why="bicubic is used here alone",
-    ),
-    _HIERA(
-        name="positions_aligned_corners",
-        family="align_corners",
-        old='size=(height, width), mode="bicubic")',
-        new='size=(height, width), mode="bicubic", align_corners=True)',
-        why="for a table of positions it looks right",
-    ),
-    _HIERA(
-        name="window_table_stretched",
-        family="repetition",
-        old="repeated = window.tile(1, 1, height // rows, width // columns)",
-        new="repeated = window.repeat_interleave(height // rows, 2).repeat_interleave(width // columns, 3)",
-        why="the window's table is repeated as a whole, not each of its cells",
-    ),
-    _HIERA(
-        name="drop_path_never_reaches_its_rate",
-        family="off by one",
-        old="rate * index / max(depth - 1, 1)",
-        new="rate * index / depth",
-        why="a row of n numbers has n - 1 steps",
-    ),
-    _NECK(
-        block="FpnNeck",
-        name="sum_for_mean",
-        family="fusion",
-        old="fused = fused / 2",
-        new="pass",
-        why="the option that no released model uses",
-    ),
-    _NECK(
-        block="FpnNeck",
-        name="aligned_corners",
-        family="align_corners",
-        old='align_corners = None if self.fpn_interp_model == "nearest" else False',
-        new='align_corners = None if self.fpn_interp_model == "nearest" else True',
-        why="the default of older releases and of other frameworks",
-    ),
-    _NECK(
-        block="FpnNeck",
-        name="levels_off_by_one",
-        family="off by one",
-        old="level in self.fpn_top_down_levels:",
-        new="level + 1 in self.fpn_top_down_levels:",
-        why="levels counted from 1, or from the other end",
-    ),
-    _NECK(
-        block="FpnNeck",
-        name="coarser_before_fusion",
-        family="fusion",
-        old="            coarser = fused\n            maps.append(fused)",
-        new="            coarser = lateral_conv(xs[level])\n            maps.append(fused)",
-        why="what goes down is the fused map, not the lateral one",
-    ),
-    _NECK(
-        block="ImageEncoder",
-        name="finest_level_left_out",
-        family="levels",
-        old="maps[: -self.scalp], encodings[: -self.scalp]",
-        new="maps[self.scalp :], encodings[self.scalp :]",
-        why="which end of the list is coarse",
-    ),
-    _NECK(
-        block="ImageEncoder",
-        name="features_are_the_finest",
-        family="levels",
-        old='"vision_features": maps[-1]',
-        new='"vision_features": maps[0]',
-        why="which end of the list is coarse",
-    ),
-    _NECK(
-        block="ImageEncoder",
-        name="codes_of_all_levels",
-        family="levels",
-        old="encodings[: -self.scalp]",
-        new="encodings",
-        why="one of two lists is cut",
-    ),
-)
+Fuser in samblocks/blocks/mask.py
+  one_layer_for_all | shared layers | the same module several times: names and shapes of the state dict are
+      right
+    Fuser.__init__: copy.deepcopy(layer) => layer
+  projection_unused | missing term | made, loaded, and never called
+    Fuser.forward: x = self.proj(x) =>
+  layers_backwards | order of layers | layers made alike hide their order
+    Fuser.forward: self.layers => reversed(self.layers)
+
+ImageEncoderViT in samblocks/models/sam1/image_encoder.py
+  global_blocks_off_by_one | global blocks | blocks counted from 1
+    ImageEncoderViT.__init__: i in global_attn_indexes => i + 1 in global_attn_indexes
+  positions_bilinear | resize mode | tables of positions are resized smoothly elsewhere
+    _resized_nearest: mode="nearest" => mode="bilinear"
+  positions_left_out | embedding left out | a table that begins at zero hides that it is not added
+    ImageEncoderViT.forward: self.pos_embed is not None => self.pos_embed is None
+  positions_transposed | positions of tokens | square tables hide which axis is which
+    ImageEncoderViT.forward: _resized_nearest(self.pos_embed, (x.shape[1], x.shape[2]))
+      => _resized_nearest(self.pos_embed.transpose(1, 2), (x.shape[1], x.shape[2]))
+
+TinyViT in samblocks/models/tiny_vit/blocks.py
+  qkv_of_all_heads | order of q, k, v and heads | ViT stores q of all heads side by side, TinyViT q, k and v
+      of one head
+    Attention.forward: linear(self.qkv, layer_norm(self.norm, x)).reshape(batch, tokens, self.num_heads, 2 *
+      self.key_dim + self.d)
+      => linear(self.qkv, layer_norm(self.norm, x)).reshape(batch, tokens, 3, self.num_heads, self.key_dim)
+    Attention.forward: torch.split(qkv.transpose(1, 2), [self.key_dim, self.key_dim, self.d], dim=-1)
+      => qkv.permute(2, 0, 3, 1, 4).unbind(0)
+  biases_transposed | relative positions | distances numbered by column, in square windows
+    number_distances: abs(y - v) * width + abs(x - u) => abs(x - u) * width + abs(y - v)
+  convolution_with_shortcut | residual too many | the convolution between attention and perceptron is the only
+      step without a shortcut
+    TinyViTBlock.forward: self.local_conv(grid.permute(0, 3, 1, 2))
+      => grid.permute(0, 3, 1, 2) + self.local_conv(grid.permute(0, 3, 1, 2))
+  attention_without_norm | missing norm | the norm belongs to the attention here, not to the block
+    Attention.forward: layer_norm(self.norm, x) => x
+
+TinyViT in samblocks/models/tiny_vit/convs.py
+  activation_before_sum | activation order | the activation follows the sum, unlike everywhere else
+    MBConv.forward: self.act3(x + self.drop_path(branch)) => x + self.drop_path(self.act3(branch))
+  last_stage_halves | stride | the classifier that it was made from halves in every stage
+    PatchMerging.__init__: 1 if out_dim in NO_STRIDE_DIMS else 2 => 2
+  batch_norm_eps | eps of convolutional norms | the default of other frameworks
+    Conv2d_BN.__init__: nn.BatchNorm2d(b) => nn.BatchNorm2d(b, eps=1e-3)
+
+Hiera in samblocks/models/sam2/hiera.py
+  global_blocks_off_by_one | global blocks | blocks counted from 1
+    Hiera.__init__: index in global_att_blocks => index + 1 in global_att_blocks
+  window_keeps_up_with_stage | off by one | the first block of a stage still has the windows of the stage
+      before
+    Hiera.__init__: window_spec[stage] => window_spec[stage + (index - 1 in self.stage_ends)]
+  positions_bilinear | resize mode | bicubic is used here alone
+    Hiera._get_pos_embed: mode="bicubic" => mode="bilinear"
+  positions_aligned_corners | align_corners | for a table of positions it looks right
+    Hiera._get_pos_embed: mode="bicubic" => mode="bicubic", align_corners=True
+  window_table_stretched | repetition | the window's table is repeated as a whole, not each of its cells
+    Hiera._get_pos_embed: window.tile(1, 1, height // rows, width // columns)
+      => window.repeat_interleave(height // rows, 2).repeat_interleave(width // columns, 3)
+  drop_path_never_reaches_its_rate | off by one | a row of n numbers has n - 1 steps
+    _drop_path_rates: max(depth - 1, 1) => depth
+
+FpnNeck in samblocks/models/sam2/image_encoder.py
+  sum_for_mean | fusion | the option that no released model uses
+    FpnNeck.forward: fused = fused / 2 =>
+  aligned_corners | align_corners | the default of older releases and of other frameworks
+    FpnNeck._double: None if self.fpn_interp_model == "nearest" else False
+      => None if self.fpn_interp_model == "nearest" else True
+  levels_off_by_one | off by one | levels counted from 1, or from the other end
+    FpnNeck.forward: level in self.fpn_top_down_levels => level + 1 in self.fpn_top_down_levels
+  coarser_before_fusion | fusion | what goes down is the fused map, not the lateral one
+    FpnNeck.forward: coarser = fused => coarser = lateral_conv(xs[level])
+
+ImageEncoder in samblocks/models/sam2/image_encoder.py
+  finest_level_left_out | levels | which end of the list is coarse
+    ImageEncoder.forward: maps[: -self.scalp], encodings[: -self.scalp]
+      => maps[self.scalp :], encodings[self.scalp :]
+  features_are_the_finest | levels | which end of the list is coarse
+    ImageEncoder.forward: maps[-1] => maps[0]
+  codes_of_all_levels | levels | one of two lists is cut
+    ImageEncoder.forward: encodings[: -self.scalp] => encodings
+""")

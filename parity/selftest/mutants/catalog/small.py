@@ -1,247 +1,99 @@
 """Bugs in what all other blocks rest on: norms, perceptrons, drop path, patches, windows, choice of frames."""
 
-from functools import partial
+from parity.selftest.mutants.table import table
 
-from parity.selftest.mutants.mutant import Mutant
+MUTANTS = table("""
+DropPath in samblocks/blocks/common.py
+  drops_with_keep_probability | drop probability | the probability of dropping is taken for that of keeping
+    DropPath.forward: x.new_empty((x.shape[0],) + (1,) * (x.dim() - 1)).bernoulli_(keep_prob)
+      => x.new_empty((x.shape[0],) + (1,) * (x.dim() - 1)).bernoulli_(self.drop_prob)
+  multiplies_by_keep_probability | drop probability | kept items are scaled down, as old dropout did at
+      inference, not up
+    DropPath.forward: keep / keep_prob => keep * keep_prob
+  draws_for_each_element | drop mask | dropout in the place of stochastic depth: one draw for each element,
+      not for each item
+    DropPath.forward: (x.shape[0],) + (1,) * (x.dim() - 1) => x.shape
+  always_scales | drop probability | an argument that is accepted and not looked at
+    DropPath.forward: keep_prob > 0.0 and self.scale_by_keep => keep_prob > 0.0
 
-_COMMON = partial(Mutant, file="samblocks/blocks/common.py")
-_NORM = partial(Mutant, file="samblocks/ops/norm.py")
-_WINDOWS = partial(Mutant, file="samblocks/ops/windows.py")
-_FRAMES = partial(Mutant, file="samblocks/ops/frames.py")
+LayerNorm2d in samblocks/blocks/common.py
+  eps_of_layer_norm | eps | torch's own default epsilon, ten times this one's: the bug that usual tolerances
+      pass
+    LayerNorm2d.__init__: eps=1e-6 => eps=1e-5
 
-MUTANTS = (
-    _COMMON(
-        block="DropPath",
-        name="drops_with_keep_probability",
-        family="drop probability",
-        old="bernoulli_(keep_prob)",
-        new="bernoulli_(self.drop_prob)",
-        why="the probability of dropping is taken for that of keeping",
-    ),
-    _COMMON(
-        block="DropPath",
-        name="multiplies_by_keep_probability",
-        family="drop probability",
-        old="keep = keep / keep_prob",
-        new="keep = keep * keep_prob",
-        why="kept items are scaled down, as old dropout did at inference, not up",
-    ),
-    _COMMON(
-        block="DropPath",
-        name="draws_for_each_element",
-        family="drop mask",
-        old="x.new_empty((x.shape[0],) + (1,) * (x.dim() - 1))",
-        new="x.new_empty(x.shape)",
-        why="dropout in the place of stochastic depth: one draw for each element, not for each item",
-    ),
-    _COMMON(
-        block="DropPath",
-        name="always_scales",
-        family="drop probability",
-        old="if keep_prob > 0.0 and self.scale_by_keep:",
-        new="if keep_prob > 0.0:",
-        why="an argument that is accepted and not looked at",
-    ),
-    _COMMON(
-        block="LayerNorm2d",
-        name="eps_of_layer_norm",
-        family="eps",
-        old="eps: float = 1e-6",
-        new="eps: float = 1e-5",
-        why="torch's own default epsilon, ten times this one's: the bug that usual tolerances pass",
-    ),
-    _NORM(
-        block="LayerNorm2d",
-        name="no_bias",
-        family="missing term",
-        old="weight.shape, weight, bias, eps)",
-        new="weight.shape, weight, None, eps)",
-        why="default initialisation, a bias of zero, hides that it is never added",
-    ),
-    _NORM(
-        block="LayerNorm2d",
-        name="unbiased_variance",
-        family="norm statistics",
-        old="return F.layer_norm(x.permute(0, 2, 3, 1), weight.shape, weight, bias, eps).permute(0, 3, 1, 2)",
-        new="scaled = (x - x.mean(1, keepdim=True)) / (x.var(1, keepdim=True) + eps).sqrt()\n"
-        "    return weight[:, None, None] * scaled + bias[:, None, None]",
-        why="Tensor.var divides by n - 1 unless told otherwise",
-    ),
-    _NORM(
-        block="LayerNorm2d",
-        name="mean_not_taken_out",
-        family="norm statistics",
-        old="F.layer_norm(x.permute(0, 2, 3, 1), weight.shape, weight, bias, eps)",
-        new="(F.rms_norm(x.permute(0, 2, 3, 1), weight.shape, weight, eps) + bias)",
-        why="RMSNorm in the place of LayerNorm",
-    ),
-    _COMMON(
-        block="MLPBlock",
-        name="tanh_gelu",
-        family="tanh GELU",
-        old="mlp_dim: int, act: Callable[[], nn.Module] = nn.GELU)",
-        new='mlp_dim: int, act: Callable[[], nn.Module] = lambda: nn.GELU(approximate="tanh"))',
-        why="the usual GELU of language models is the tanh approximation",
-    ),
-    _COMMON(
-        block="MLPBlock",
-        name="no_activation",
-        family="activation",
-        old="return linear(self.lin2, self.act(linear(self.lin1, x)))",
-        new="return linear(self.lin2, linear(self.lin1, x))",
-        why="an activation that was made and never called",
-    ),
-    _COMMON(
-        block="MLPBlock",
-        name="second_layer_without_bias",
-        family="missing tensor",
-        old="self.lin2 = nn.Linear(mlp_dim, embedding_dim)",
-        new="self.lin2 = nn.Linear(mlp_dim, embedding_dim, bias=False)",
-        why="a bias left out, which loading with strict=False passes over in silence",
-    ),
-    _COMMON(
-        block="MLP",
-        name="activation_after_last_layer",
-        family="activation",
-        old="if index < len(self.layers) - 1:",
-        new="if index < len(self.layers):",
-        why="off by one: the activation also follows the last layer",
-    ),
-    _COMMON(
-        block="MLP",
-        name="residual_left_out",
-        family="residual missing",
-        old="out = out + x\n",
-        new="out = out + 0\n",
-        why="an option of newer releases that an older copy does not have",
-    ),
-    _COMMON(
-        block="MLP",
-        name="norm_result_thrown_away",
-        family="missing norm",
-        old="            out = out_norm(out)",
-        new="            out_norm(out)",
-        why="a call whose result is not assigned",
-    ),
-    _COMMON(
-        block="MLP",
-        name="sigmoid_before_residual_is_norm",
-        family="sigmoid",
-        old='return out.sigmoid() if getattr(self, "sigmoid", False) else out',
-        new="return out",
-        why="the head gives logits where probabilities are expected",
-    ),
-    _COMMON(
-        block="PatchEmbed",
-        name="axes_swapped",
-        family="height and width",
-        old="return patches.permute(0, 2, 3, 1)",
-        new="return patches.permute(0, 3, 2, 1)",
-        why="columns before rows: invisible in the shape of square images",
-    ),
-    _COMMON(
-        block="PatchEmbed",
-        name="no_padding",
-        family="convolution padding",
-        old="stride=stride, padding=padding, bias=bias",
-        new="stride=stride, bias=bias",
-        why="SAM's patches have no padding, Hiera's do",
-    ),
-    _COMMON(
-        block="PatchEmbed",
-        name="patches_side_by_side",
-        family="stride",
-        old="stride=stride, padding=padding, bias=bias",
-        new="stride=kernel_size, padding=padding, bias=bias",
-        why="patches of a plain ViT never overlap, Hiera's do",
-    ),
-    _COMMON(
-        block="PatchEmbed",
-        name="bias_always",
-        family="missing tensor",
-        old="stride=stride, padding=padding, bias=bias",
-        new="stride=stride, padding=padding",
-        why="an argument that is accepted and not handed on",
-    ),
-    _WINDOWS(
-        block="window_partition",
-        name="columns_first",
-        family="window order",
-        old="channels).permute(0, 1, 3, 2, 4, 5)",
-        new="channels).permute(0, 3, 1, 2, 4, 5)",
-        after="rows, columns = (height + pad_h)",
-        why="windows come column by column; a matching mistake on the way back hides it inside one library",
-    ),
-    _WINDOWS(
-        block="window_partition",
-        name="pads_top_left",
-        family="window padding",
-        old="(0, 0, 0, pad_w, 0, pad_h)",
-        new="(0, 0, pad_w, 0, pad_h, 0)",
-        why="F.pad counts from the last axis, each with its front before its back",
-    ),
-    _WINDOWS(
-        block="window_partition",
-        name="pads_what_fits",
-        family="window padding",
-        old="-height % window_size, -width % window_size",
-        new="window_size - height % window_size, window_size - width % window_size",
-        why="a map that windows tile gets a whole window of zeros",
-    ),
-    _WINDOWS(
-        block="window_unpartition",
-        name="crops_the_wrong_end",
-        family="window padding",
-        old="x[:, :height, :width]",
-        new="x[:, -height:, -width:]",
-        why="the padding is taken off at the top and the left",
-    ),
-    _WINDOWS(
-        block="window_unpartition",
-        name="columns_first",
-        family="window order",
-        old="x = windows.reshape(batch, rows, columns, window_size, window_size, channels)",
-        new="x = windows.reshape(batch, columns, rows, window_size, window_size, channels).transpose(1, 2)",
-        why="windows are put back column by column",
-    ),
-    _WINDOWS(
-        block="window_unpartition",
-        name="rows_and_columns_mixed",
-        family="window order",
-        old="channels).permute(0, 1, 3, 2, 4, 5)\n    x = x.reshape(batch, padded_h",
-        new="channels).permute(0, 1, 4, 2, 3, 5)\n    x = x.reshape(batch, padded_h",
-        why="a permutation that transposes each window",
-    ),
-    _FRAMES(
-        block="select_closest_cond_frames",
-        name="frame_counts_as_earlier",
-        family="choice of frames",
-        old="if index < frame_idx]",
-        new="if index <= frame_idx]",
-        why="off by one: the frame itself is before itself",
-    ),
-    _FRAMES(
-        block="select_closest_cond_frames",
-        name="signed_distance",
-        family="choice of frames",
-        old="abs(index - frame_idx)",
-        new="index - frame_idx",
-        why="the farthest frame of the past has the smallest distance",
-    ),
-    _FRAMES(
-        block="select_closest_cond_frames",
-        name="first_instead_of_nearest",
-        family="choice of frames",
-        old="[max(before)] if before",
-        new="[min(before)] if before",
-        why="the first frame with prompts is often the one that is wanted",
-    ),
-    _FRAMES(
-        block="select_closest_cond_frames",
-        name="copies_when_all_fit",
-        family="choice of frames",
-        old="len(cond_frame_outputs) <= max_cond_frame_num",
-        new="len(cond_frame_outputs) < max_cond_frame_num",
-        why="off by one: as many frames as may be chosen are sorted by distance",
-    ),
-)
+LayerNorm2d in samblocks/ops/norm.py
+  no_bias | missing term | default initialisation, a bias of zero, hides that it is never added
+    layer_norm_2d: F.layer_norm(x.permute(0, 2, 3, 1), weight.shape, weight, bias, eps)
+      => F.layer_norm(x.permute(0, 2, 3, 1), weight.shape, weight, None, eps)
+  unbiased_variance | norm statistics | Tensor.var divides by n - 1 unless told otherwise
+    layer_norm_2d: return F.layer_norm(x.permute(0, 2, 3, 1), weight.shape, weight, bias, eps).permute(0, 3,
+      1, 2)
+      => scaled = (x - x.mean(1, keepdim=True)) / (x.var(1, keepdim=True) + eps).sqrt(); return weight[:,
+      None, None] * scaled + bias[:, None, None]
+  mean_not_taken_out | norm statistics | RMSNorm in the place of LayerNorm
+    layer_norm_2d: F.layer_norm(x.permute(0, 2, 3, 1), weight.shape, weight, bias, eps)
+      => F.rms_norm(x.permute(0, 2, 3, 1), weight.shape, weight, eps) + bias
+
+MLPBlock in samblocks/blocks/common.py
+  tanh_gelu | tanh GELU | the usual GELU of language models is the tanh approximation
+    MLPBlock.__init__: act=nn.GELU => act=lambda: nn.GELU(approximate="tanh")
+  no_activation | activation | an activation that was made and never called
+    MLPBlock.forward: self.act(linear(self.lin1, x)) => linear(self.lin1, x)
+  second_layer_without_bias | missing tensor | a bias left out, which loading with strict=False passes over in
+      silence
+    MLPBlock.__init__: nn.Linear(mlp_dim, embedding_dim) => nn.Linear(mlp_dim, embedding_dim, bias=False)
+
+MLP in samblocks/blocks/common.py
+  activation_after_last_layer | activation | off by one: the activation also follows the last layer
+    MLP.forward: len(self.layers) - 1 => len(self.layers)
+  residual_left_out | residual missing | an option of newer releases that an older copy does not have
+    MLP.forward: out + x => out + 0
+  norm_result_thrown_away | missing norm | a call whose result is not assigned
+    MLP.forward: out = out_norm(out) => out_norm(out)
+  sigmoid_before_residual_is_norm | sigmoid | the head gives logits where probabilities are expected
+    MLP.forward: out.sigmoid() if getattr(self, "sigmoid", False) else out => out
+
+PatchEmbed in samblocks/blocks/common.py
+  axes_swapped | height and width | columns before rows: invisible in the shape of square images
+    PatchEmbed.forward: patches.permute(0, 2, 3, 1) => patches.permute(0, 3, 2, 1)
+  no_padding | convolution padding | SAM's patches have no padding, Hiera's do
+    PatchEmbed.__init__: padding=padding =>
+  patches_side_by_side | stride | patches of a plain ViT never overlap, Hiera's do
+    PatchEmbed.__init__: stride=stride => stride=kernel_size
+  bias_always | missing tensor | an argument that is accepted and not handed on
+    PatchEmbed.__init__: bias=bias =>
+
+window_partition in samblocks/ops/windows.py
+  columns_first | window order | windows come column by column; a matching mistake on the way back hides it
+      inside one library
+    window_partition: x.reshape(batch, rows, window_size, columns, window_size, channels).permute(0, 1, 3, 2,
+      4, 5)
+      => x.reshape(batch, rows, window_size, columns, window_size, channels).permute(0, 3, 1, 2, 4, 5)
+  pads_top_left | window padding | F.pad counts from the last axis, each with its front before its back
+    window_partition: (0, 0, 0, pad_w, 0, pad_h) => (0, 0, pad_w, 0, pad_h, 0)
+  pads_what_fits | window padding | a map that windows tile gets a whole window of zeros
+    window_partition: -height % window_size, -width % window_size
+      => window_size - height % window_size, window_size - width % window_size
+
+window_unpartition in samblocks/ops/windows.py
+  crops_the_wrong_end | window padding | the padding is taken off at the top and the left
+    window_unpartition: x[:, :height, :width] => x[:, -height:, -width:]
+  columns_first | window order | windows are put back column by column
+    window_unpartition: windows.reshape(batch, rows, columns, window_size, window_size, channels)
+      => windows.reshape(batch, columns, rows, window_size, window_size, channels).transpose(1, 2)
+  rows_and_columns_mixed | window order | a permutation that transposes each window
+    window_unpartition: windows.reshape(batch, rows, columns, window_size, window_size, channels).permute(0,
+      1, 3, 2, 4, 5)
+      => windows.reshape(batch, rows, columns, window_size, window_size, channels).permute(0, 1, 4, 2, 3, 5)
+
+select_closest_cond_frames in samblocks/ops/frames.py
+  frame_counts_as_earlier | choice of frames | off by one: the frame itself is before itself
+    select_closest_cond_frames: index < frame_idx => index <= frame_idx
+  signed_distance | choice of frames | the farthest frame of the past has the smallest distance
+    select_closest_cond_frames: abs(index - frame_idx) => index - frame_idx
+  first_instead_of_nearest | choice of frames | the first frame with prompts is often the one that is wanted
+    select_closest_cond_frames: max(before) => min(before)
+  copies_when_all_fit | choice of frames | off by one: as many frames as may be chosen are sorted by distance
+    select_closest_cond_frames: len(cond_frame_outputs) <= max_cond_frame_num
+      => len(cond_frame_outputs) < max_cond_frame_num
+""")

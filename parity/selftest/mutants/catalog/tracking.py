@@ -1,236 +1,95 @@
 """Bugs in SAM 2's tracker: heads, memory, pointers, choice of frames."""
 
-from functools import partial
+from parity.selftest.mutants.table import table
 
-from parity.selftest.mutants.mutant import Mutant
+MUTANTS = table("""
+SAM2Model in samblocks/models/sam2/memory_bank.py
+  no_bias_of_masks | sigmoid scale | 20 and -10 belong together | cases: mask_of_one
+    SAM2Memory._encode_new_memory: masks * self.sigmoid_scale_for_mem_enc + self.sigmoid_bias_for_mem_enc
+      => masks * self.sigmoid_scale_for_mem_enc
+  logits_for_probabilities | sigmoid scale | scale and bias are for probabilities | cases: mask_of_one
+    SAM2Memory._encode_new_memory: masks = torch.sigmoid(masks) =>
+  binary_whatever_the_prompt | sigmoid scale | only masks that answer to points are made binary | cases:
+      one_object_a_pixel
+    SAM2Memory._encode_new_memory: self.binarize_mask_from_pts_for_mem_enc and is_mask_from_pts and not
+      self.training
+      => self.binarize_mask_from_pts_for_mem_enc and not self.training
+  overlaps_stay | sigmoid scale | the flag is for evaluation, not for training | cases: one_object_a_pixel
+    SAM2Memory._encode_new_memory: self.non_overlap_masks_for_mem_enc and not self.training
+      => self.non_overlap_masks_for_mem_enc and self.training
+  prompted_frames_by_distance | memory temporal index | frames with prompts share the last row, however near
+      they are | cases: released_2.1
+    SAM2Memory._collect_memory: self.num_maskmem - 1 => min(abs(frame_idx - frame), self.num_maskmem - 1)
+  distance_over_limit | reach of pointers | n frames are n - 1 steps apart | cases: released_2.1
+    SAM2Memory._pointer_encodings: max(limit - 1, 1) => limit
+  codes_in_blocks | repetition | each code is for the chunks of one pointer, which follow each other | cases:
+      released_2.1
+    SAM2Memory._pointers_as_tokens: encodings[:, None].expand(-1, batch, -1).repeat_interleave(chunks, dim=0)
+      => encodings[:, None].expand(-1, batch, -1).repeat(chunks, 1, 1)
+  mark_on_present_objects | absent objects | which of the two is marked | cases: released_2.1
+    SAM2Memory._encode_new_memory: 1 - (object_score_logits > 0).to(memory.dtype)
+      => (object_score_logits > 0).to(memory.dtype)
+  empty_memory_not_marked | embedding left out | frames without memory are told so by an embedding | cases:
+      mask_of_one
+    SAM2Memory._prepare_memory_conditioned_features: features + self.no_mem_embed => features
+  memory_places_left_out | embedding left out | a remembered pixel has a place in the image and one in time |
+      cases: released_2.1
+    SAM2Memory._collect_memory: place + self.maskmem_tpos_enc[row]
+      => self.maskmem_tpos_enc[row].expand_as(place)
 
-_HEADS = partial(Mutant, block="SAM2Model", file="samblocks/models/sam2/heads.py")
-_MEMORY = partial(Mutant, block="SAM2Model", file="samblocks/models/sam2/memory_bank.py")
-_FRAMES = partial(Mutant, block="SAM2Model", file="samblocks/models/sam2/frames.py")
+SAM2Model in samblocks/models/sam2/frames.py
+  row_of_the_next_frame | memory temporal index | off by one: row 0 belongs to the direct neighbour | cases:
+      released_2.1
+    memory_frames: steps - 1 => steps
+  rows_backwards | memory temporal index | whether rows count distance or age | cases: released_2.1
+    memory_frames: steps - 1 => num_maskmem - 1 - steps
+  stride_from_the_neighbour | memory temporal index | off by one: the direct neighbour is counted apart |
+      cases: every_second_memory
+    memory_frames: frame_idx - 2 => frame_idx - 1
+  reverse_looks_back | reverse tracking | tracked backwards, earlier frames have larger numbers | cases:
+      every_second_memory_reverse, all_pointers
+    memory_frames: 1 if reverse else -1 => -1
+  pointer_filter_ignores_reverse | reverse tracking | in reverse the frames that lie ahead are those with
+      smaller numbers | cases: every_second_memory_reverse, code_of_time_as_it_is
+    pointer_frames: elapsed < 0 => frame > frame_idx
+  pointers_look_forward_in_reverse | reverse tracking | neighbours' pointers come from where tracking came
+      from | cases: every_second_memory_reverse
+    pointer_frames: frame_idx + backwards * distance => frame_idx - distance
+  one_pointer_more | reach of pointers | off by one in the number of pointers | cases: every_second_memory,
+      few_prompted_frames
+    pointer_frames: range(1, limit) => range(1, limit + 1)
+  distance_without_sign | reach of pointers | 2.0 has no sign, 2.1 has | cases: all_pointers
+    pointer_frames: elapsed if signed else abs(elapsed) => abs(elapsed)
+  future_pointers_kept | reach of pointers | the filter of frames that tracking has not reached | cases:
+      few_prompted_frames
+    pointer_frames: elapsed < 0 => elapsed < -limit
 
-MUTANTS = (
-    _MEMORY(
-        name="no_bias_of_masks",
-        family="sigmoid scale",
-        old="masks = masks * self.sigmoid_scale_for_mem_enc + self.sigmoid_bias_for_mem_enc",
-        new="masks = masks * self.sigmoid_scale_for_mem_enc",
-        why="20 and -10 belong together",
-        cases=("mask_of_one",),
-    ),
-    _MEMORY(
-        name="logits_for_probabilities",
-        family="sigmoid scale",
-        old="masks = torch.sigmoid(masks)\n",
-        new="pass\n",
-        why="scale and bias are for probabilities",
-        cases=("mask_of_one",),
-    ),
-    _MEMORY(
-        name="binary_whatever_the_prompt",
-        family="sigmoid scale",
-        old="self.binarize_mask_from_pts_for_mem_enc and is_mask_from_pts and not self.training",
-        new="self.binarize_mask_from_pts_for_mem_enc and not self.training",
-        why="only masks that answer to points are made binary",
-        cases=("one_object_a_pixel",),
-    ),
-    _MEMORY(
-        name="overlaps_stay",
-        family="sigmoid scale",
-        old="if self.non_overlap_masks_for_mem_enc and not self.training:",
-        new="if self.non_overlap_masks_for_mem_enc and self.training:",
-        why="the flag is for evaluation, not for training",
-        cases=("one_object_a_pixel",),
-    ),
-    _MEMORY(
-        name="prompted_frames_by_distance",
-        family="memory temporal index",
-        old="selected[frame], self.num_maskmem - 1)",
-        new="selected[frame], min(abs(frame_idx - frame), self.num_maskmem - 1))",
-        why="frames with prompts share the last row, however near they are",
-        cases=("released_2.1",),
-    ),
-    _FRAMES(
-        name="row_of_the_next_frame",
-        family="memory temporal index",
-        old="frames.append(Remembered(frame, row=steps - 1))",
-        new="frames.append(Remembered(frame, row=steps))",
-        why="off by one: row 0 belongs to the direct neighbour",
-        cases=("released_2.1",),
-    ),
-    _FRAMES(
-        name="rows_backwards",
-        family="memory temporal index",
-        old="row=steps - 1",
-        new="row=num_maskmem - 1 - steps",
-        why="whether rows count distance or age",
-        cases=("released_2.1",),
-    ),
-    _FRAMES(
-        name="stride_from_the_neighbour",
-        family="memory temporal index",
-        old="(frame_idx - 2) // stride * stride",
-        new="(frame_idx - 1) // stride * stride",
-        why="off by one: the direct neighbour is counted apart",
-        cases=("every_second_memory",),
-    ),
-    _FRAMES(
-        name="reverse_looks_back",
-        family="reverse tracking",
-        old="direction = 1 if reverse else -1",
-        new="direction = -1",
-        why="tracked backwards, earlier frames have larger numbers",
-        cases=("every_second_memory_reverse", "all_pointers"),
-    ),
-    _FRAMES(
-        name="pointer_filter_ignores_reverse",
-        family="reverse tracking",
-        old="if past_only and elapsed < 0:",
-        new="if past_only and frame > frame_idx:",
-        why="in reverse the frames that lie ahead are those with smaller numbers",
-        cases=("every_second_memory_reverse", "code_of_time_as_it_is"),
-    ),
-    _FRAMES(
-        name="pointers_look_forward_in_reverse",
-        family="reverse tracking",
-        old="frame = frame_idx + backwards * distance",
-        new="frame = frame_idx - distance",
-        why="neighbours' pointers come from where tracking came from",
-        cases=("every_second_memory_reverse",),
-    ),
-    _FRAMES(
-        name="one_pointer_more",
-        family="reach of pointers",
-        old="for distance in range(1, limit):",
-        new="for distance in range(1, limit + 1):",
-        why="off by one in the number of pointers",
-        cases=("every_second_memory", "few_prompted_frames"),
-    ),
-    _MEMORY(
-        name="distance_over_limit",
-        family="reach of pointers",
-        old="times = times / max(limit - 1, 1)",
-        new="times = times / limit",
-        why="n frames are n - 1 steps apart",
-        cases=("released_2.1",),
-    ),
-    _FRAMES(
-        name="distance_without_sign",
-        family="reach of pointers",
-        old="elapsed if signed else abs(elapsed)",
-        new="abs(elapsed)",
-        why="2.0 has no sign, 2.1 has",
-        cases=("all_pointers",),
-    ),
-    _FRAMES(
-        name="future_pointers_kept",
-        family="reach of pointers",
-        old="if past_only and elapsed < 0:",
-        new="if past_only and elapsed < -limit:",
-        why="the filter of frames that tracking has not reached",
-        cases=("few_prompted_frames",),
-    ),
-    _MEMORY(
-        name="codes_in_blocks",
-        family="repetition",
-        old="encodings[:, None].expand(-1, batch, -1).repeat_interleave(chunks, dim=0)",
-        new="encodings[:, None].expand(-1, batch, -1).repeat(chunks, 1, 1)",
-        why="each code is for the chunks of one pointer, which follow each other",
-        cases=("released_2.1",),
-    ),
-    _HEADS(
-        name="absence_mixed_once",
-        family="absent objects",
-        old="pointer = self._mix_no_object_pointer(pointer, appears)",
-        new="pass",
-        why="for a mask prompt it is mixed twice: by the heads' score, and by the mask's own verdict",
-        cases=("mask_of_one_twice",),
-    ),
-    _HEADS(
-        name="pointer_kept_in_absence",
-        family="absent objects",
-        old="pointer = presence * pointer\n",
-        new="pass\n",
-        why="whether the pointer of an absent object is replaced or added to",
-        cases=("released_2.1",),
-    ),
-    _MEMORY(
-        name="mark_on_present_objects",
-        family="absent objects",
-        old="absent = 1 - (object_score_logits > 0).to(memory.dtype)",
-        new="absent = (object_score_logits > 0).to(memory.dtype)",
-        why="which of the two is marked",
-        cases=("released_2.1",),
-    ),
-    _HEADS(
-        name="absent_masks_kept",
-        family="absent objects",
-        old="low_res_multimasks = torch.where(appears, low_res_multimasks, NO_OBJECT_LOGIT)",
-        new="pass",
-        why="masks of absent objects are emptied before they are remembered",
-        cases=("released_2.1",),
-    ),
-    _HEADS(
-        name="soft_presence_is_hard",
-        family="absent objects",
-        old="object_score_logits.sigmoid() if self.soft_no_obj_ptr",
-        new="(object_score_logits > 0) if self.soft_no_obj_ptr",
-        why="the option that no released model uses",
-        cases=("soft_pointers",),
-    ),
-    _HEADS(
-        name="pointer_of_first_token",
-        family="pointer tokens",
-        old="token = tokens[rows, best]",
-        new="pass",
-        why="the pointer belongs to the mask that was chosen",
-        cases=("released_2.1",),
-    ),
-    _HEADS(
-        name="one_point_is_clear",
-        family="number of points",
-        old="<= num_points <= self.multimask_max_pt_num",
-        new="<= num_points < self.multimask_max_pt_num",
-        why="off by one: a single click is what is ambiguous",
-        cases=("released_2.1",),
-    ),
-    _HEADS(
-        name="labels_not_counted",
-        family="number of points",
-        old="self.multimask_min_pt_num <= num_points",
-        new="0 <= num_points",
-        why="the released models' minimum is zero",
-        cases=("masks_through_decoder",),
-    ),
-    _HEADS(
-        name="mask_prompt_half_as_sure",
-        family="constants",
-        old="high_res_masks = mask * 20.0 - 10.0",
-        new="high_res_masks = mask * 10.0 - 5.0",
-        why="numbers out of nowhere",
-        cases=("mask_of_one",),
-    ),
-    _HEADS(
-        name="mask_prompt_without_smoothing",
-        family="smoothing",
-        old="low_res_masks = resize(high_res_masks, (height // 4, width // 4), antialias=True)",
-        new="low_res_masks = resize(high_res_masks, (height // 4, width // 4))",
-        why="interpolate's default; edges of a mask prompt show it",
-        cases=("mask_of_one",),
-    ),
-    _MEMORY(
-        name="empty_memory_not_marked",
-        family="embedding left out",
-        old="return to_map(features + self.no_mem_embed, height, width)",
-        new="return to_map(features, height, width)",
-        why="frames without memory are told so by an embedding",
-        cases=("mask_of_one",),
-    ),
-    _MEMORY(
-        name="memory_places_left_out",
-        family="embedding left out",
-        old="memory_pos.append(place + self.maskmem_tpos_enc[row])",
-        new="memory_pos.append(self.maskmem_tpos_enc[row].expand_as(place))",
-        why="a remembered pixel has a place in the image and one in time",
-        cases=("released_2.1",),
-    ),
-)
+SAM2Model in samblocks/models/sam2/heads.py
+  absence_mixed_once | absent objects | for a mask prompt it is mixed twice: by the heads' score, and by the
+      mask's own verdict | cases: mask_of_one_twice
+    SAM2Heads._use_mask_as_output: pointer = self._mix_no_object_pointer(pointer, appears) =>
+  pointer_kept_in_absence | absent objects | whether the pointer of an absent object is replaced or added to |
+      cases: released_2.1
+    SAM2Heads._mix_no_object_pointer: pointer = presence * pointer =>
+  absent_masks_kept | absent objects | masks of absent objects are emptied before they are remembered | cases:
+      released_2.1
+    SAM2Heads._forward_sam_heads: low_res_multimasks = torch.where(appears, low_res_multimasks,
+      NO_OBJECT_LOGIT) =>
+  soft_presence_is_hard | absent objects | the option that no released model uses | cases: soft_pointers
+    SAM2Heads._forward_sam_heads: object_score_logits.sigmoid() => object_score_logits > 0
+  pointer_of_first_token | pointer tokens | the pointer belongs to the mask that was chosen | cases:
+      released_2.1
+    SAM2Heads._forward_sam_heads: token = tokens[rows, best] =>
+  one_point_is_clear | number of points | off by one: a single click is what is ambiguous | cases:
+      released_2.1
+    SAM2Heads._use_multimask: self.multimask_min_pt_num <= num_points <= self.multimask_max_pt_num
+      => self.multimask_min_pt_num <= num_points < self.multimask_max_pt_num
+  labels_not_counted | number of points | the released models' minimum is zero | cases: masks_through_decoder
+    SAM2Heads._use_multimask: self.multimask_min_pt_num <= num_points <= self.multimask_max_pt_num
+      => 0 <= num_points <= self.multimask_max_pt_num
+  mask_prompt_half_as_sure | constants | numbers out of nowhere | cases: mask_of_one
+    SAM2Heads._use_mask_as_output: mask * 20.0 - 10.0 => mask * 10.0 - 5.0
+  mask_prompt_without_smoothing | smoothing | interpolate's default; edges of a mask prompt show it | cases:
+      mask_of_one
+    SAM2Heads._use_mask_as_output: antialias=True =>
+""")

@@ -1,250 +1,103 @@
 """Bugs in the blocks of both image encoders: SAM's ViT and Hiera."""
 
-from functools import partial
+from parity.selftest.mutants.table import table
 
-from parity.selftest.mutants.mutant import Mutant
+MUTANTS = table("""
+get_rel_pos in samblocks/ops/rel_pos.py
+  nearest | resize mode | the table of absolute positions is resized so, this one is not
+    get_rel_pos: mode="linear" => mode="nearest"
+  aligned_corners | align_corners | for a table of distances, which has ends, it looks right
+    get_rel_pos: mode="linear" => mode="linear", align_corners=True
+  mirrored | relative positions | distance of key from query, or of query from key
+    get_rel_pos: q_position - k_position => k_position - q_position
+  queries_set_the_length | relative positions | the same while queries and keys are as many
+    get_rel_pos: max(q_size, k_size) => q_size
 
-_REL = partial(Mutant, file="samblocks/ops/rel_pos.py")
-_VIT = partial(Mutant, file="samblocks/blocks/vit.py")
-_HIERA = partial(Mutant, file="samblocks/blocks/hiera.py")
+add_decomposed_rel_pos in samblocks/ops/rel_pos.py
+  axes_of_keys_swapped | swapped axes of relative positions | on square grids the sum has the right shape
+      either way
+    add_decomposed_rel_pos: pairs + rows[..., :, None] + columns[..., None, :]
+      => pairs + rows[..., None, :] + columns[..., :, None]
+  one_table_for_both | swapped axes of relative positions | tables that begin at zero hide which is read
+    _axis_scores: get_rel_pos(q_h, k_h, rel_pos_h) => get_rel_pos(q_h, k_h, rel_pos_w)
+  rows_left_out | missing term | one of two terms, both zero after initialisation
+    add_decomposed_rel_pos: pairs + rows[..., :, None] => pairs
 
-MUTANTS = (
-    _REL(
-        block="get_rel_pos",
-        name="nearest",
-        family="resize mode",
-        old='mode="linear")',
-        new='mode="nearest")',
-        why="the table of absolute positions is resized so, this one is not",
-    ),
-    _REL(
-        block="get_rel_pos",
-        name="aligned_corners",
-        family="align_corners",
-        old='mode="linear")',
-        new='mode="linear", align_corners=True)',
-        why="for a table of distances, which has ends, it looks right",
-    ),
-    _REL(
-        block="get_rel_pos",
-        name="mirrored",
-        family="relative positions",
-        old="(q_position - k_position) +",
-        new="(k_position - q_position) +",
-        why="distance of key from query, or of query from key",
-    ),
-    _REL(
-        block="get_rel_pos",
-        name="queries_set_the_length",
-        family="relative positions",
-        old="length = 2 * max(q_size, k_size) - 1",
-        new="length = 2 * q_size - 1",
-        why="the same while queries and keys are as many",
-    ),
-    _REL(
-        block="add_decomposed_rel_pos",
-        name="axes_of_keys_swapped",
-        family="swapped axes of relative positions",
-        old="(pairs + rows[..., :, None] + columns[..., None, :])",
-        new="(pairs + rows[..., None, :] + columns[..., :, None])",
-        why="on square grids the sum has the right shape either way",
-    ),
-    _REL(
-        block="add_decomposed_rel_pos",
-        name="one_table_for_both",
-        family="swapped axes of relative positions",
-        old="get_rel_pos(q_h, k_h, rel_pos_h))",
-        new="get_rel_pos(q_h, k_h, rel_pos_w))",
-        why="tables that begin at zero hide which is read",
-    ),
-    _REL(
-        block="add_decomposed_rel_pos",
-        name="rows_left_out",
-        family="missing term",
-        old="return (pairs + rows[..., :, None] + columns",
-        new="return (pairs + columns",
-        why="one of two terms, both zero after initialisation",
-    ),
-    _VIT(
-        block="REAttention",
-        name="positions_from_scaled_queries",
-        family="scale of attention",
-        old="q.flatten(0, 1), self.rel_pos_h",
-        new="(q * self.scale).flatten(0, 1), self.rel_pos_h",
-        why="only the dot products are scaled, relative positions read the plain queries",
-    ),
-    _VIT(
-        block="REAttention",
-        name="scale_of_all_channels",
-        family="scale of attention",
-        old="num_heads, use_rel_pos, channels**-0.5",
-        new="num_heads, use_rel_pos, dim**-0.5",
-        why="the root of the width in the place of the heads'",
-    ),
-    _VIT(
-        block="REAttention",
-        name="tables_swapped",
-        family="swapped axes of relative positions",
-        old="self.rel_pos_h, self.rel_pos_w, (height",
-        new="self.rel_pos_w, self.rel_pos_h, (height",
-        why="height and width: invisible in shapes of square windows",
-    ),
-    _VIT(
-        block="REAttention",
-        name="k_and_v_swapped",
-        family="k and v swapped",
-        old="q, k, v = qkv.permute(2, 0, 3, 1, 4)",
-        new="q, v, k = qkv.permute(2, 0, 3, 1, 4)",
-        why="all three have the same shape",
-    ),
-    _VIT(
-        block="REAttention",
-        name="qkv_for_each_head",
-        family="order of q, k, v and heads",
-        old="batch, height * width, 3, self.num_heads, channels // self.num_heads\n        )\n"
-        "        q, k, v = qkv.permute(2, 0, 3, 1, 4)",
-        new="batch, height * width, self.num_heads, 3, channels // self.num_heads\n        )\n"
-        "        q, k, v = qkv.permute(3, 0, 2, 1, 4)",
-        why="TinyViT stores q, k and v of one head side by side, ViT those of all heads",
-    ),
-    _VIT(
-        block="Block",
-        name="shortcut_after_norm",
-        family="residual from elsewhere",
-        old="shortcut = x\n        x = layer_norm(self.norm1, x)",
-        new="shortcut = x = layer_norm(self.norm1, x)",
-        why="post-norm habits: the shortcut starts after the norm",
-    ),
-    _VIT(
-        block="Block",
-        name="second_shortcut_missing",
-        family="residual missing",
-        old="out: Tensor = x + self.mlp(layer_norm(self.norm2, x))",
-        new="out: Tensor = self.mlp(layer_norm(self.norm2, x))",
-        why="one of two additions",
-    ),
-    _VIT(
-        block="Block",
-        name="second_norm_missing",
-        family="missing norm",
-        old="self.mlp(layer_norm(self.norm2, x))",
-        new="self.mlp(x)",
-        why="freshly made norms hardly change what is normed already",
-    ),
-    _VIT(
-        block="Block",
-        name="padding_before_norm",
-        family="window padding",
-        old="windows, pad_hw = window_partition(x, self.window_size)\n"
-        "            x = window_unpartition(self.attn(windows),",
-        new="windows, pad_hw = window_partition(shortcut, self.window_size)\n"
-        "            x = window_unpartition(self.attn(layer_norm(self.norm1, windows)),",
-        why="TinyViT pads before the norm, ViT after it: the padding is then the norm's bias",
-    ),
-    _VIT(
-        block="Block",
-        name="eps_of_sam",
-        family="eps",
-        old="norm_layer: Callable[[int], nn.Module] = nn.LayerNorm,",
-        new="norm_layer: Callable[[int], nn.Module] = lambda dim: nn.LayerNorm(dim, eps=1e-6),",
-        why="the released models pass 1e-6, the class's own default is torch's",
-    ),
-    _HIERA(
-        block="do_pool",
-        name="norm_before_pool",
-        family="pooling order",
-        old="x = pool(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)\n"
-        "    return x if norm is None else layer_norm(norm, x)",
-        new="x = x if norm is None else layer_norm(norm, x)\n"
-        "    return pool(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)",
-        why="which of two steps comes first",
-    ),
-    _HIERA(
-        block="do_pool",
-        name="axes_swapped",
-        family="height and width",
-        old="x = pool(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)",
-        new="x = pool(x.permute(0, 3, 2, 1)).permute(0, 3, 2, 1)",
-        why="height and width change places on the way there and back: square pools cannot tell",
-    ),
-    _HIERA(
-        block="do_pool",
-        name="norm_without_pool",
-        family="pooling order",
-        old="if pool is None:\n        return x\n",
-        new="if pool is None:\n        return x if norm is None else layer_norm(norm, x)\n",
-        why="without a pool the norm is not applied either",
-    ),
-    _HIERA(
-        block="MultiScaleAttention",
-        name="pools_before_projection",
-        family="pooling order",
-        old="q = do_pool(q.reshape(batch, height, width, self.dim_out), self.q_pool)",
-        new="q = linear(self.qkv, do_pool(x, self.q_pool))[..., : self.dim_out]",
-        why="the largest of linear maps is not the linear map of the largest",
-    ),
-    _HIERA(
-        block="MultiScaleAttention",
-        name="k_and_v_swapped",
-        family="k and v swapped",
-        old="q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), implementation",
-        new="q.transpose(1, 2), v.transpose(1, 2), k.transpose(1, 2), implementation",
-        why="all three have the same shape",
-    ),
-    _HIERA(
-        block="MultiScaleAttention",
-        name="qkv_for_each_head",
-        family="order of q, k, v and heads",
-        old="3, self.num_heads, head_dim)\n        q, k, v = qkv.unbind(2)",
-        new="self.num_heads, 3, head_dim)\n        q, k, v = qkv.unbind(3)",
-        why="whether heads or q, k, v come first in the channels",
-    ),
-    _HIERA(
-        block="MultiScaleAttention",
-        name="heads_not_moved_back",
-        family="order of q, k, v and heads",
-        old="out.transpose(1, 2).reshape(batch, height, width, self.dim_out)",
-        new="out.reshape(batch, height, width, self.dim_out)",
-        why="a reshape of the right size over the wrong axes",
-    ),
-    _HIERA(
-        block="MultiScaleBlock",
-        name="shortcut_projects_raw_input",
-        family="residual from elsewhere",
-        old="shortcut = linear(self.proj, x)",
-        new="shortcut = linear(self.proj, shortcut)",
-        why="where the width changes the shortcut starts from the normed input, elsewhere from the raw one",
-    ),
-    _HIERA(
-        block="MultiScaleBlock",
-        name="eps_of_layer_norm",
-        family="eps",
-        old="return partial(getattr(nn, norm_layer), eps=1e-6)",
-        new="return partial(getattr(nn, norm_layer), eps=1e-5)",
-        why="torch's own default epsilon",
-    ),
-    _HIERA(
-        block="MultiScaleBlock",
-        name="average_pool",
-        family="pooling",
-        old="nn.MaxPool2d(kernel_size=q_stride, stride=q_stride)",
-        new="nn.AvgPool2d(kernel_size=q_stride, stride=q_stride)",
-        why="the other pooling",
-    ),
-    _HIERA(
-        block="MultiScaleBlock",
-        name="pool_rounds_up",
-        family="pooling",
-        old="nn.MaxPool2d(kernel_size=q_stride, stride=q_stride)",
-        new="nn.MaxPool2d(kernel_size=q_stride, stride=q_stride, ceil_mode=True)",
-        why="an odd row is dropped, not pooled on its own",
-    ),
-    _HIERA(
-        block="MultiScaleBlock",
-        name="second_branch_never_dropped",
-        family="drop mask",
-        old="x + self.drop_path(self.mlp(",
-        new="x + (self.mlp(",
-        why="one of two draws",
-    ),
-)
+REAttention in samblocks/blocks/vit.py
+  positions_from_scaled_queries | scale of attention | only the dot products are scaled, relative positions
+      read the plain queries
+    REAttention.forward: q.flatten(0, 1) => (q * self.scale).flatten(0, 1)
+  scale_of_all_channels | scale of attention | the root of the width in the place of the heads'
+    REAttention.__init__: channels**-0.5 => dim**-0.5
+  tables_swapped | swapped axes of relative positions | height and width: invisible in shapes of square
+      windows
+    REAttention.forward: rel_pos_terms(q.flatten(0, 1), self.rel_pos_h, self.rel_pos_w, (height, width),
+      (height, width))
+      => rel_pos_terms(q.flatten(0, 1), self.rel_pos_w, self.rel_pos_h, (height, width), (height, width))
+  k_and_v_swapped | k and v swapped | all three have the same shape
+    REAttention.forward: q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+      => q, v, k = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+  qkv_for_each_head | order of q, k, v and heads | TinyViT stores q, k and v of one head side by side, ViT
+      those of all heads
+    REAttention.forward: linear(self.qkv, x).reshape(batch, height * width, 3, self.num_heads, channels //
+      self.num_heads)
+      => linear(self.qkv, x).reshape(batch, height * width, self.num_heads, 3, channels // self.num_heads)
+    REAttention.forward: qkv.permute(2, 0, 3, 1, 4) => qkv.permute(3, 0, 2, 1, 4)
+
+Block in samblocks/blocks/vit.py
+  shortcut_after_norm | residual from elsewhere | post-norm habits: the shortcut starts after the norm
+    Block._attend: shortcut = x =>
+    Block._attend: x = layer_norm(self.norm1, x) => shortcut = x = layer_norm(self.norm1, x)
+  second_shortcut_missing | residual missing | one of two additions
+    Block._feed_forward: x + self.mlp(layer_norm(self.norm2, x)) => self.mlp(layer_norm(self.norm2, x))
+  second_norm_missing | missing norm | freshly made norms hardly change what is normed already
+    Block._feed_forward: layer_norm(self.norm2, x) => x
+  padding_before_norm | window padding | TinyViT pads before the norm, ViT after it: the padding is then the
+      norm's bias
+    Block._attend: window_partition(x, self.window_size) => window_partition(shortcut, self.window_size)
+    Block._attend: self.attn(windows) => self.attn(layer_norm(self.norm1, windows))
+  eps_of_sam | eps | the released models pass 1e-6, the class's own default is torch's
+    Block.__init__: norm_layer=nn.LayerNorm => norm_layer=lambda dim: nn.LayerNorm(dim, eps=1e-6)
+
+do_pool in samblocks/blocks/hiera.py
+  norm_before_pool | pooling order | which of two steps comes first
+    do_pool: pool(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1) => x if norm is None else layer_norm(norm, x)
+    do_pool: x if norm is None else layer_norm(norm, x) => pool(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+  axes_swapped | height and width | height and width change places on the way there and back: square pools
+      cannot tell
+    do_pool: pool(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+      => pool(x.permute(0, 3, 2, 1)).permute(0, 3, 2, 1)
+  norm_without_pool | pooling order | without a pool the norm is not applied either
+    do_pool: return x => return x if norm is None else layer_norm(norm, x)
+
+MultiScaleAttention in samblocks/blocks/hiera.py
+  pools_before_projection | pooling order | the largest of linear maps is not the linear map of the largest
+    MultiScaleAttention.forward: do_pool(q.reshape(batch, height, width, self.dim_out), self.q_pool)
+      => linear(self.qkv, do_pool(x, self.q_pool))[..., : self.dim_out]
+  k_and_v_swapped | k and v swapped | all three have the same shape
+    MultiScaleAttention.forward: attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2),
+      implementation=self.implementation)
+      => attend(q.transpose(1, 2), v.transpose(1, 2), k.transpose(1, 2), implementation=self.implementation)
+  qkv_for_each_head | order of q, k, v and heads | whether heads or q, k, v come first in the channels
+    MultiScaleAttention.forward: linear(self.qkv, x).reshape(batch, height * width, 3, self.num_heads,
+      head_dim)
+      => linear(self.qkv, x).reshape(batch, height * width, self.num_heads, 3, head_dim)
+    MultiScaleAttention.forward: qkv.unbind(2) => qkv.unbind(3)
+  heads_not_moved_back | order of q, k, v and heads | a reshape of the right size over the wrong axes
+    MultiScaleAttention.forward: out.transpose(1, 2) => out
+
+MultiScaleBlock in samblocks/blocks/hiera.py
+  shortcut_projects_raw_input | residual from elsewhere | where the width changes the shortcut starts from the
+      normed input, elsewhere from the raw one
+    MultiScaleBlock._transform: linear(self.proj, x) => linear(self.proj, shortcut)
+  eps_of_layer_norm | eps | torch's own default epsilon
+    _norm_maker: eps=1e-6 => eps=1e-5
+  average_pool | pooling | the other pooling
+    MultiScaleBlock.__init__: nn.MaxPool2d(kernel_size=q_stride, stride=q_stride)
+      => nn.AvgPool2d(kernel_size=q_stride, stride=q_stride)
+  pool_rounds_up | pooling | an odd row is dropped, not pooled on its own
+    MultiScaleBlock.__init__: stride=q_stride => stride=q_stride, ceil_mode=True
+  second_branch_never_dropped | drop mask | one of two draws
+    MultiScaleBlock._transform: self.drop_path(self.mlp(layer_norm(self.norm2, x)))
+      => self.mlp(layer_norm(self.norm2, x))
+""")
