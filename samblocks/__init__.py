@@ -13,6 +13,7 @@
 
 The floors, lowest first; imports only go down:
 
+    files        whole or not there
     variants     the released models as data
     ops          pure functions on tensors
     blocks       the blocks, under upstream's names

@@ -311,3 +311,9 @@ _ROWS = (
 
 VARIANTS: Mapping[str, Variant] = MappingProxyType({row.name: row for row in _ROWS})
 """The released models by name: three of SAM 1, MobileSAM, four of SAM 2.0, four of SAM 2.1."""
+
+LAYOUTS = ("meta", "ultralytics", "transformers", "timm", "muggled")
+"""The layouts that checkpoints of them are read and written in; all others map to and from "meta"."""
+
+MODEL_CLASSES = ("SamModel", "Sam2Model", "Sam2VideoModel")
+"""The classes of transformers that such checkpoints are for."""

@@ -1,14 +1,11 @@
-"""What several cases do: call a free function, return gradients too, and check that nothing was blind."""
+"""What several cases do: call a free function, pass arguments on, and check that nothing was blind."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from parity.execution import fill
 from parity.execution.case import Side
-from parity.execution.execute import flatten
 
 Call = Callable[[Side], Any]
 Check = Callable[[Mapping[str, Tensor]], None]
@@ -28,45 +25,6 @@ def forward(**kwargs: Any) -> Call:
 
     def call(side: Side) -> Any:
         return side.net(*side.inputs.values(), **kwargs)
-
-    return call
-
-
-def gradients(*, vanishing: tuple[str, ...] = (), **kwargs: Any) -> Call:
-    """Call the module and return its outputs and the gradients of all inputs and parameters.
-
-    What is differentiated is the sum of all outputs, each multiplied by fixed noise: a plain sum would hide
-    whatever a norm or a softmax makes sum up to a constant. The parameters' gradients are one long output, in
-    the order of the parameters: the rounding of a bias of a few numbers is too much a matter of luck.
-
-    Args:
-        vanishing: last parts of names of parameters whose gradient is zero in exact arithmetic, so that only
-            rounding could be compared; they are left out. (Softmax takes no notice of a bias of all keys.)
-        kwargs: keyword arguments of the call.
-    """
-
-    def call(side: Side) -> Any:
-        with torch.enable_grad():
-            given = {
-                name: value.detach().requires_grad_() if value.is_floating_point() else value
-                for name, value in side.inputs.items()
-            }
-            result = side.net(*given.values(), **kwargs)
-            total = torch.zeros((), dtype=side.dtype)
-            for path, output in flatten(result):
-                noise = torch.from_numpy(fill.uniform(f"noise:{path}", output.shape))
-                total = total + (output * noise.to(side.dtype)).sum()
-            inputs = {name: value for name, value in given.items() if value.requires_grad}
-            parameters = {
-                name: value for name, value in side.net.named_parameters() if not name.endswith(vanishing)
-            }
-            found = torch.autograd.grad(total, [*inputs.values(), *parameters.values()])
-        count = len(inputs)
-        return {
-            "out": result,
-            "input": dict(zip(inputs, found[:count], strict=True)),
-            "parameters": torch.cat([gradient.flatten() for gradient in found[count:]]),
-        }
 
     return call
 

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from parity.cases.calls import gradients
-from parity.execution.case import Case, NoCounterpart, Side, Torch, uniform
+from parity.cases.family import family, row
+from parity.execution.case import NoCounterpart, Side, Torch, uniform
+from parity.execution.training import gradients
 
 _VIT = {
     "img_size": 96,
@@ -24,28 +25,20 @@ def _at_another_size(side: Side) -> Any:
     return side.net(side.inputs["x"])
 
 
-_IMAGE_ENCODER_VIT = (
-    Case(
-        block="ImageEncoderViT",
-        name="released_shape",
-        why="windows that pad the map and global blocks in turn, both with relative positions, then the neck",
-        kwargs=_VIT,
-        inputs={"x": uniform(2, 3, 96, 96)},
-        bound64=1e-10,
+_IMAGE_ENCODER_VIT = family(block="ImageEncoderViT", bound64=1e-10).of(
+    released_shape=row(
+        "windows that pad the map and global blocks in turn, both with relative positions, then the neck",
+        _VIT,
+        {"x": uniform(2, 3, 96, 96)},
     ),
-    Case(
-        block="ImageEncoderViT",
-        name="defaults",
-        why="by default there are no windows and no relative positions, and norms have torch's epsilon",
-        kwargs={"img_size": 48, "depth": 1, "embed_dim": 24},
-        inputs={"x": uniform(1, 3, 48, 48)},
-        bound64=1e-10,
+    defaults=row(
+        "by default there are no windows and no relative positions, and norms have torch's epsilon",
+        {"img_size": 48, "depth": 1, "embed_dim": 24},
+        {"x": uniform(1, 3, 48, 48)},
     ),
-    Case(
-        block="ImageEncoderViT",
-        name="bare",
-        why="other patches and channels, without positions of either kind and without a bias of q, k and v",
-        kwargs={
+    bare=row(
+        "other patches and channels, without positions of either kind and without a bias of q, k and v",
+        {
             "img_size": 40,
             "patch_size": 8,
             "in_chans": 4,
@@ -59,27 +52,20 @@ _IMAGE_ENCODER_VIT = (
             "use_abs_pos": False,
             "window_size": 2,
         },
-        inputs={"x": uniform(1, 4, 40, 40)},
-        bound64=1e-10,
+        {"x": uniform(1, 4, 40, 40)},
     ),
-    Case(
-        block="ImageEncoderViT",
-        name="another_size",
-        why="for other sizes the table of positions is resized to the nearest, the relative ones linearly",
-        kwargs=_VIT,
-        inputs={"x": uniform(1, 3, 64, 144)},
+    another_size=row(
+        "for other sizes the table of positions is resized to the nearest, the relative ones linearly",
+        _VIT,
+        {"x": uniform(1, 3, 64, 144)},
         call=_at_another_size,
-        bound64=1e-10,
         known={"timm": "timm resizes the table of positions smoothly, not to the nearest"},
     ),
-    Case(
-        block="ImageEncoderViT",
-        name="gradients",
-        why="the backward pass through windows, relative positions and the neck",
-        kwargs={**_VIT, "img_size": 64, "embed_dim": 12, "depth": 2, "window_size": 3},
-        inputs={"x": uniform(1, 3, 64, 64)},
+    gradients=row(
+        "the backward pass through windows, relative positions and the neck",
+        {**_VIT, "img_size": 64, "embed_dim": 12, "depth": 2, "window_size": 3},
+        {"x": uniform(1, 3, 64, 64)},
         call=gradients(),
-        bound64=1e-10,
     ),
 )
 
@@ -93,29 +79,20 @@ _TINY = {
 }
 
 
-_TINY_VIT = (
-    Case(
-        block="TinyViT",
-        name="released_shape",
-        why="convolutions, then windows of 7, 14 and 7 with biases by distance, of which each stage pads some",
-        kwargs={**_TINY, "img_size": 128, "drop_path_rate": 0.0, "layer_lr_decay": 0.8},
-        inputs={"x": uniform(2, 3, 128, 128)},
-        bound64=1e-10,
+_TINY_VIT = family(block="TinyViT", kwargs=_TINY, bound64=1e-10).of(
+    released_shape=row(
+        "convolutions, then windows of 7, 14 and 7 with biases by distance, of which each stage pads some",
+        {"img_size": 128, "drop_path_rate": 0.0, "layer_lr_decay": 0.8},
+        {"x": uniform(2, 3, 128, 128)},
     ),
-    Case(
-        block="TinyViT",
-        name="windows_fit",
-        why="a map of the size of a window is not cut, one of a multiple of it is not padded",
-        kwargs={**_TINY, "window_sizes": (7, 8, 4, 2)},
-        inputs={"x": uniform(1, 3, 64, 64)},
-        bound64=1e-10,
+    windows_fit=row(
+        "a map of the size of a window is not cut, one of a multiple of it is not padded",
+        {"window_sizes": (7, 8, 4, 2)},
+        {"x": uniform(1, 3, 64, 64)},
     ),
-    Case(
-        block="TinyViT",
-        name="other_settings",
-        why="other widths of branches and kernels, four channels, and rates that only training would see",
-        kwargs={
-            **_TINY,
+    other_settings=row(
+        "other widths of branches and kernels, four channels, and rates that only training would see",
+        {
             "in_chans": 4,
             "mlp_ratio": 2.0,
             "mbconv_expand_ratio": 2.0,
@@ -123,27 +100,20 @@ _TINY_VIT = (
             "drop_rate": 0.2,
             "drop_path_rate": 0.3,
         },
-        inputs={"x": uniform(1, 4, 64, 64)},
-        bound64=1e-10,
+        {"x": uniform(1, 4, 64, 64)},
     ),
-    Case(
-        block="TinyViT",
-        name="train",
-        why="in training batch norms use the batch's statistics, and biases are gathered in each call",
-        kwargs={**_TINY, "drop_path_rate": 0.0},
-        inputs={"x": uniform(3, 3, 64, 64)},
+    train=row(
+        "in training batch norms use the batch's statistics, and biases are gathered in each call",
+        {"drop_path_rate": 0.0},
+        {"x": uniform(3, 3, 64, 64)},
         train=True,
-        bound64=1e-10,
     ),
-    Case(
-        block="TinyViT",
-        name="gradients",
-        why="the backward pass with activations computed again, into the biases by distance too",
-        kwargs={**_TINY, "use_checkpoint": True, "drop_path_rate": 0.0, "num_classes": 0},
-        inputs={"x": uniform(2, 3, 64, 64)},
-        call=gradients(vanishing=("head.weight", "head.bias")),  # which nothing uses
+    gradients=row(
+        "the backward pass with activations computed again, into the biases by distance too",
+        {"use_checkpoint": True, "drop_path_rate": 0.0, "num_classes": 0},
+        {"x": uniform(2, 3, 64, 64)},
+        call=gradients(vanishing=("head.weight", "head.bias")),
         train=True,
-        bound64=1e-10,
     ),
 )
 

@@ -6,18 +6,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from parity.cases.family import family, row
 from parity.cases.two_way import EPS_DIFFERS
-from parity.execution.case import Case, Make, NoCounterpart, Side, Spec, Torch, make, uniform
+from parity.execution.case import Make, NoCounterpart, Side, Spec, Torch, make, uniform
 
 _HEIGHT, _WIDTH, _DIM, _PROMPTS = 6, 4, 32, 3
 
 
-def _transformer(block: str, **more: Any) -> Make:
+def transformer(block: str, **more: Any) -> Make:
+    """A small two-way transformer, of either generation."""
     arguments = {"depth": 2, "embedding_dim": _DIM, "num_heads": 4, "mlp_dim": 48, **more}
     return make(block, **arguments)
 
 
-def _inputs(prompts: int = _PROMPTS, images: int = 1, tokens: int = 2) -> dict[str, Spec]:
+def inputs(prompts: int = _PROMPTS, images: int = 1, tokens: int = 2) -> dict[str, Spec]:
+    """An image's features, and prompts that are encoded already."""
     return {
         "image_embeddings": uniform(images, _DIM, _HEIGHT, _WIDTH),
         "image_pe": uniform(1, _DIM, _HEIGHT, _WIDTH, low=-1.0, high=1.0),
@@ -26,7 +29,8 @@ def _inputs(prompts: int = _PROMPTS, images: int = 1, tokens: int = 2) -> dict[s
     }
 
 
-def _levels(images: int = 1) -> dict[str, Spec]:
+def levels(images: int = 1) -> dict[str, Spec]:
+    """The features of high resolution."""
     return {
         "stride4": uniform(images, _DIM // 8, 4 * _HEIGHT, 4 * _WIDTH),
         "stride8": uniform(images, _DIM // 4, 2 * _HEIGHT, 2 * _WIDTH),
@@ -53,70 +57,56 @@ def _decode(side: Side) -> Any:
     return results
 
 
-_SAM = (
-    Case(
-        block="MaskDecoder",
-        name="prompts",
-        why="several prompts on one image; the first mask is for one prompt's sake, the others for ambiguity",
-        kwargs={"transformer_dim": _DIM, "transformer": _transformer("TwoWayTransformer")},
-        inputs=_inputs(),
-        call=_decode,
-        check=_mixed,
-        bound64=1e-10,
-        known=EPS_DIFFERS,
+_SAM = family(
+    block="MaskDecoder",
+    kwargs={"transformer_dim": _DIM, "transformer": transformer("TwoWayTransformer")},
+    call=_decode,
+    check=_mixed,
+    bound64=1e-10,
+    known=EPS_DIFFERS,
+).of(
+    prompts=row(
+        "several prompts on one image; the first mask is for one prompt's sake, the others for ambiguity",
+        inputs=inputs(),
     ),
-    Case(
-        block="MaskDecoder",
-        name="other_settings",
-        why="more masks, another activation, and heads of other depth and width",
-        kwargs={
-            "transformer_dim": _DIM,
-            "transformer": _transformer("TwoWayTransformer", depth=1, attention_downsample_rate=1),
+    other_settings=row(
+        "more masks, another activation, and heads of other depth and width",
+        {
+            "transformer": transformer("TwoWayTransformer", depth=1, attention_downsample_rate=1),
             "num_multimask_outputs": 5,
             "activation": Torch("ReLU"),
             "iou_head_depth": 2,
             "iou_head_hidden_dim": 24,
         },
-        inputs=_inputs(prompts=4, tokens=5),
-        call=_decode,
-        check=_mixed,
-        bound64=1e-10,
-        known=EPS_DIFFERS,
+        inputs(prompts=4, tokens=5),
     ),
-    Case(
-        block="MaskDecoder",
-        name="no_tokens",
-        why="a mask prompt alone gives no tokens: only the decoder's own take part",
-        kwargs={"transformer_dim": _DIM, "transformer": _transformer("TwoWayTransformer")},
-        inputs=_inputs(prompts=8, tokens=0),
-        call=_decode,
-        check=_mixed,
-        bound64=1e-10,
-        known=EPS_DIFFERS,
+    no_tokens=row(
+        "a mask prompt alone gives no tokens: only the decoder's own take part",
+        inputs=inputs(prompts=8, tokens=0),
     ),
 )
 
 # --- SAM 2 -------------------------------------------------------------------------------------------------
 
-_RELEASED = {
+RELEASED_HEADS = {
     "use_high_res_features": True,
     "iou_prediction_use_sigmoid": True,
-    "dynamic_multimask_via_stability": True,
     "pred_obj_scores": True,
     "pred_obj_scores_mlp": True,
     "use_multimask_token_for_obj_ptr": True,
 }
+_RELEASED = {**RELEASED_HEADS, "dynamic_multimask_via_stability": True}
 
 
 def _decode2(side: Side) -> Any:
     """Three masks, and one; the levels of high resolution where the case has them."""
-    inputs = dict(side.inputs)
-    levels = [inputs.pop(name) for name in ("stride4", "stride8") if name in inputs]
-    repeat = inputs["image_embeddings"].shape[0] == 1
+    given = dict(side.inputs)
+    high = [given.pop(name) for name in ("stride4", "stride8") if name in given]
+    repeat = given["image_embeddings"].shape[0] == 1
     results = {}
     for name, multimask in (("three", True), ("one", False)):
         masks, ious, tokens, scores = side.net(
-            **inputs, multimask_output=multimask, repeat_image=repeat, high_res_features=levels or None
+            **given, multimask_output=multimask, repeat_image=repeat, high_res_features=high or None
         )
         results[name] = {"masks": masks, "ious": ious, "tokens": tokens, "scores": scores}
     return results
@@ -155,67 +145,60 @@ def _both_outcomes(outputs: Mapping[str, Tensor]) -> None:
         raise AssertionError(f"the single mask was replaced for {sum(replaced)} of {len(replaced)} prompts")
 
 
-def _sam2(name: str, why: str, inputs: Mapping[str, Spec], **changes: Any) -> Case:
-    kwargs = {"transformer_dim": _DIM, "transformer": _transformer("SAM2TwoWayTransformer")}
-    settings: dict[str, Any] = {"call": _decode2, "check": _mixed, **changes}
-    kwargs |= settings.pop("kwargs", {})
-    return Case(
-        block="SAM2MaskDecoder", name=name, why=why, kwargs=kwargs, inputs=inputs, bound64=1e-10, **settings
-    )
+_STABLE_OR_NOT: dict[str, Spec] = {**inputs(prompts=8), **levels()}
 
-
-_SAM2 = (
-    _sam2("defaults", "without levels of high resolution or object scores the score is 10", _inputs()),
-    _sam2(
-        "released",
+_SAM2 = family(
+    block="SAM2MaskDecoder",
+    kwargs={"transformer_dim": _DIM, "transformer": transformer("SAM2TwoWayTransformer")},
+    call=_decode2,
+    check=_mixed,
+    bound64=1e-10,
+).of(
+    defaults=row("without levels of high resolution or object scores the score is 10", inputs=inputs()),
+    released=row(
         "as released: levels of high resolution, object scores, tokens of all masks, choice by stability",
-        {**_inputs(prompts=8), **_levels()},
-        kwargs=_RELEASED,
+        _RELEASED,
+        _STABLE_OR_NOT,
         adjust=_stretch(24.0),
         check=_both_outcomes,
     ),
-    _sam2(
-        "image_for_each_prompt",
+    image_for_each_prompt=row(
         "as many images as prompts: nothing is repeated, and levels are each prompt's own",
-        {**_inputs(images=_PROMPTS), **_levels(images=_PROMPTS)},
-        kwargs=_RELEASED,
+        _RELEASED,
+        {**inputs(images=_PROMPTS), **levels(images=_PROMPTS)},
     ),
-    _sam2(
-        "other_stability",
+    other_stability=row(
         "other limits of stability: a wider band around zero, and a lower share of pixels in it",
-        {**_inputs(prompts=8), **_levels()},
-        kwargs={
+        {
             **_RELEASED,
             "dynamic_multimask_stability_delta": 0.4,
             "dynamic_multimask_stability_thresh": 0.75,
         },
+        _STABLE_OR_NOT,
         adjust=_stretch(8.0),
         check=_both_outcomes,
     ),
-    _sam2(
-        "other_settings",
+    other_settings=row(
         "a linear score head, other heads and activation, and the first token as the object's",
-        _inputs(prompts=2, tokens=4),
-        kwargs={
+        {
             "num_multimask_outputs": 4,
             "activation": Torch("ReLU"),
             "iou_head_depth": 2,
             "iou_head_hidden_dim": 24,
             "pred_obj_scores": True,
         },
+        inputs(prompts=2, tokens=4),
     ),
-    _sam2(
-        "levels_left_out",
+    levels_left_out=row(
         "made for levels of high resolution but called without: the map is upscaled on its own",
-        _inputs(),
-        kwargs=_RELEASED,
+        _RELEASED,
+        inputs(),
         call=_without_levels,
     ),
-    _sam2(
-        "train",
+    train=row(
         "in training the single mask is never chosen by stability",
-        {**_inputs(prompts=8), **_levels()},
-        kwargs=_RELEASED,
+        _RELEASED,
+        _STABLE_OR_NOT,
         adjust=_stretch(4.0),
         train=True,
     ),

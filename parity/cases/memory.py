@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from parity.execution.case import Case, Make, NoCounterpart, Side, Spec, make, uniform
+from parity.cases.family import family, row
+from parity.execution.case import Make, NoCounterpart, Side, Spec, make, uniform
 
 _DIM, _MEMORY, _SIDE = 16, 6, 3
 
@@ -51,50 +52,34 @@ def _attend(pointers: int, listed: bool = False) -> Any:
     return call
 
 
-_ATTENTION = (
-    Case(
-        block="MemoryAttention",
-        name="frames_and_pointers",
-        why="two layers read three frames of memory and, at the end of it, pointers that are not rotated",
-        kwargs=_kwargs(),
-        inputs=_memory(3, 4),
+_ATTENTION = family(block="MemoryAttention", bound64=1e-10).of(
+    frames_and_pointers=row(
+        "two layers read three frames of memory and, at the end of it, pointers that are not rotated",
+        _kwargs(),
+        _memory(3, 4),
         call=_attend(4),
-        bound64=1e-10,
     ),
-    Case(
-        block="MemoryAttention",
-        name="released_layer",
-        why="the released layer, 256 wide, with the encodings of the frame added at the input",
-        kwargs={
-            "d_model": 256,
-            "pos_enc_at_input": True,
-            "layer": make("MemoryAttentionLayer"),
-            "num_layers": 1,
-        },
-        inputs={
+    released_layer=row(
+        "the released layer, 256 wide, with the encodings of the frame added at the input",
+        {"d_model": 256, "pos_enc_at_input": True, "layer": make("MemoryAttentionLayer"), "num_layers": 1},
+        {
             "curr": uniform(16, 1, 256),
             "memory": uniform(36, 1, 64),
             "curr_pos": uniform(16, 1, 256),
             "memory_pos": uniform(36, 1, 64),
         },
         call=_attend(4),
-        bound64=1e-10,
     ),
-    Case(
-        block="MemoryAttention",
-        name="no_encoding_at_input",
-        why="without encodings at the input; they come as lists of one level, and layers add them",
-        kwargs=_kwargs(pos_enc_at_input=False, layer=_layer(dropout=0.2, pos_enc_at_attn=True)),
-        inputs=_memory(1, 0),
+    no_encoding_at_input=row(
+        "without encodings at the input; they come as lists of one level, and layers add them",
+        _kwargs(pos_enc_at_input=False, layer=_layer(dropout=0.2, pos_enc_at_attn=True)),
+        _memory(1, 0),
         call=_attend(0, listed=True),
-        bound64=1e-10,
     ),
-    Case(
-        block="MemoryAttention",
-        name="not_batch_first",
-        why="layers that want the sequence first get everything as it came",
-        kwargs=_kwargs(batch_first=False),
-        inputs={
+    not_batch_first=row(
+        "layers that want the sequence first get everything as it came",
+        _kwargs(batch_first=False),
+        {
             name: uniform(4, _SIDE**2, channels)
             for name, channels in (
                 ("curr", _DIM),
@@ -104,17 +89,13 @@ _ATTENTION = (
             )
         },
         call=_attend(0),
-        bound64=1e-10,
     ),
-    Case(
-        block="MemoryAttention",
-        name="train_dropout",
-        why="in training every layer drops what it adds in places, in the same order",
-        kwargs=_kwargs(layer=_layer(dropout=0.3)),
-        inputs=_memory(2, 1),
+    train_dropout=row(
+        "in training every layer drops what it adds in places, in the same order",
+        _kwargs(layer=_layer(dropout=0.3)),
+        _memory(2, 1),
         call=_attend(1),
         train=True,
-        bound64=1e-10,
     ),
 )
 
@@ -131,48 +112,36 @@ def _resized(side: Side) -> Any:
 
 _MAP, _MASKS = uniform(2, 256, 3, 4), uniform(2, 1, 48, 64, low=-4.0, high=4.0)
 
-_ENCODER = (
-    Case(
-        block="MemoryEncoder",
-        name="released",
-        why="masks through a sigmoid, down to the map, added to it, fused, projected to 64 channels",
-        kwargs={"out_dim": 64},
-        inputs={"pix_feat": _MAP, "masks": _MASKS},
+_ENCODER = family(block="MemoryEncoder", bound64=1e-10).of(
+    released=row(
+        "masks through a sigmoid, down to the map, added to it, fused, projected to 64 channels",
+        {"out_dim": 64},
+        {"pix_feat": _MAP, "masks": _MASKS},
         call=_encode(),
-        bound64=1e-10,
     ),
-    Case(
-        block="MemoryEncoder",
-        name="ready_masks",
-        why="masks that went through the sigmoid already; 256 channels need no projection",
-        kwargs={"out_dim": 256},
-        inputs={"pix_feat": _MAP, "masks": _MASKS},
+    ready_masks=row(
+        "masks that went through the sigmoid already; 256 channels need no projection",
+        {"out_dim": 256},
+        {"pix_feat": _MAP, "masks": _MASKS},
         call=_encode(skip_mask_sigmoid=True),
-        bound64=1e-10,
     ),
-    Case(
-        block="MemoryEncoder",
-        name="resized_masks",
-        why="masks of another size are resized to the one that fits the map",
-        kwargs={"out_dim": 32, "interpol_size": (48, 64)},
-        inputs={"pix_feat": _MAP, "masks": uniform(2, 1, 30, 70, low=-4.0, high=4.0)},
+    resized_masks=row(
+        "masks of another size are resized to the one that fits the map",
+        {"out_dim": 32, "interpol_size": (48, 64)},
+        {"pix_feat": _MAP, "masks": uniform(2, 1, 30, 70, low=-4.0, high=4.0)},
         call=_resized,
-        bound64=1e-10,
     ),
-    Case(
-        block="MemoryEncoder",
-        name="own_parts",
-        why="other parts, given from outside, for maps of another width",
-        kwargs={
+    own_parts=row(
+        "other parts, given from outside, for maps of another width",
+        {
             "out_dim": 10,
             "in_dim": 24,
             "mask_downsampler": make("MaskDownSampler", embed_dim=24),
             "fuser": make("Fuser", layer=make("CXBlock", dim=24), num_layers=1),
             "position_encoding": make("PositionEmbeddingSine", num_pos_feats=12),
         },
-        inputs={"pix_feat": uniform(1, 24, 3, 4), "masks": uniform(1, 1, 48, 64, low=-4.0, high=4.0)},
+        {"pix_feat": uniform(1, 24, 3, 4), "masks": uniform(1, 1, 48, 64, low=-4.0, high=4.0)},
         call=_encode(),
-        bound64=1e-10,
     ),
 )
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from parity.cases.calls import function
-from parity.execution.case import Case, Side, integers, literal, uniform
+from parity.cases.family import family, row
+from parity.execution.case import Side, integers, literal, uniform
 
 
 def _sizes_in_turn(side: Side) -> Any:
@@ -30,79 +31,55 @@ def _encode_xy(side: Side) -> Any:
     return side.net._encode_xy(*side.inputs["points"].unbind(-1))
 
 
-_SINE = (
-    Case(
-        block="PositionEmbeddingSine",
-        name="map",
-        why="rows fill the first half of the channels, columns the second, sine and cosine in turn, from 1 to 2 pi",
-        kwargs={"num_pos_feats": 16},
-        inputs={"x": uniform(2, 3, 5, 7)},
+_SINE = family(block="PositionEmbeddingSine").of(
+    map=row(
+        "rows fill the first half of the channels, columns the second, sine and cosine in turn, from 1 to 2 pi",
+        {"num_pos_feats": 16},
+        {"x": uniform(2, 3, 5, 7)},
     ),
-    Case(
-        block="PositionEmbeddingSine",
-        name="as_released",
-        why="the released number of channels on a map of 16 x 16",
-        kwargs={"num_pos_feats": 256},
-        inputs={"x": uniform(1, 4, 16, 16)},
+    as_released=row(
+        "the released number of channels on a map of 16 x 16",
+        {"num_pos_feats": 256},
+        {"x": uniform(1, 4, 16, 16)},
     ),
-    Case(
-        block="PositionEmbeddingSine",
-        name="temperature",
-        why="another temperature gives other periods",
-        kwargs={"num_pos_feats": 12, "temperature": 20},
-        inputs={"x": uniform(1, 1, 6, 4)},
+    temperature=row(
+        "another temperature gives other periods",
+        {"num_pos_feats": 12, "temperature": 20},
+        {"x": uniform(1, 1, 6, 4)},
     ),
-    Case(
-        block="PositionEmbeddingSine",
-        name="not_normalized",
-        why="without normalization the numbers of rows and columns themselves are encoded",
-        kwargs={"num_pos_feats": 8, "normalize": False},
-        inputs={"x": uniform(2, 1, 9, 5)},
+    not_normalized=row(
+        "without normalization the numbers of rows and columns themselves are encoded",
+        {"num_pos_feats": 8, "normalize": False},
+        {"x": uniform(2, 1, 9, 5)},
     ),
-    Case(
-        block="PositionEmbeddingSine",
-        name="scale",
-        why="scale takes the place of 2 pi",
-        kwargs={"num_pos_feats": 8, "scale": 1.5},
-        inputs={"x": uniform(1, 2, 3, 8)},
+    scale=row(
+        "scale takes the place of 2 pi", {"num_pos_feats": 8, "scale": 1.5}, {"x": uniform(1, 2, 3, 8)}
     ),
-    Case(
-        block="PositionEmbeddingSine",
-        name="one_pixel",
-        why="a map of one pixel: its number is its own maximum",
-        kwargs={"num_pos_feats": 4},
-        inputs={"x": uniform(3, 1, 1, 1)},
+    one_pixel=row(
+        "a map of one pixel: its number is its own maximum", {"num_pos_feats": 4}, {"x": uniform(3, 1, 1, 1)}
     ),
-    Case(
-        block="PositionEmbeddingSine",
-        name="sizes_in_turn",
-        why="what is kept between calls depends on the size: two sizes in turn, another batch, a repeat",
-        kwargs={"num_pos_feats": 8},
-        inputs={"small": uniform(2, 1, 3, 4), "wide": uniform(3, 1, 4, 3)},
+    sizes_in_turn=row(
+        "what is kept between calls depends on the size: two sizes in turn, another batch, a repeat",
+        {"num_pos_feats": 8},
+        {"small": uniform(2, 1, 3, 4), "wide": uniform(3, 1, 4, 3)},
         call=_sizes_in_turn,
     ),
-    Case(
-        block="PositionEmbeddingSine",
-        name="encode_xy",
-        why="points of the unit square are multiplied by the scale; the x part comes first",
-        kwargs={"num_pos_feats": 16, "scale": 3.0},
-        inputs={"points": uniform(7, 2, low=0.0, high=1.0)},
+    encode_xy=row(
+        "points of the unit square are multiplied by the scale; the x part comes first",
+        {"num_pos_feats": 16, "scale": 3.0},
+        {"points": uniform(7, 2, low=0.0, high=1.0)},
         call=_encode_xy,
     ),
-    Case(
-        block="PositionEmbeddingSine",
-        name="encode_boxes",
-        why="a box is y part, x part, height, width; `encode` is the same method",
-        kwargs={"num_pos_feats": 8},
-        inputs={"boxes": uniform(5, 4, low=0.0, high=1.0)},
+    encode_boxes=row(
+        "a box is y part, x part, height, width; `encode` is the same method",
+        {"num_pos_feats": 8},
+        {"boxes": uniform(5, 4, low=0.0, high=1.0)},
         call=_encode_boxes,
     ),
-    Case(
-        block="PositionEmbeddingSine",
-        name="encode_points",
-        why="a point is y part, x part, label, for several items",
-        kwargs={"num_pos_feats": 8},
-        inputs={"points": uniform(2, 4, 2, low=0.0, high=1.0), "labels": integers(2, 4, low=0, high=2)},
+    encode_points=row(
+        "a point is y part, x part, label, for several items",
+        {"num_pos_feats": 8},
+        {"points": uniform(2, 4, 2, low=0.0, high=1.0), "labels": integers(2, 4, low=0, high=2)},
         call=_encode_points,
     ),
 )
@@ -143,91 +120,66 @@ def _signs_occur(outputs: Mapping[str, Tensor]) -> None:
             raise AssertionError(f"{path} hardly varies")
 
 
-_RANDOM = (
-    Case(
-        block="PositionEmbeddingRandom",
-        name="grid",
-        why="pixel centres of a map that is not square, all sines, then all cosines",
-        kwargs={"num_pos_feats": 6},
+_RANDOM = family(block="PositionEmbeddingRandom").of(
+    grid=row(
+        "pixel centres of a map that is not square, all sines, then all cosines",
+        {"num_pos_feats": 6},
         call=_grid(5, 7),
         check=_signs_occur,
     ),
-    Case(
-        block="PositionEmbeddingRandom",
-        name="default_features",
-        why="64 features by default, thus 128 channels",
-        call=_grid(4, 4),
-    ),
-    Case(
-        block="PositionEmbeddingRandom",
-        name="one_pixel",
-        why="the centre of a single pixel is the origin of the directions: sines 0, cosines 1",
-        kwargs={"num_pos_feats": 4},
+    default_features=row("64 features by default, thus 128 channels", call=_grid(4, 4)),
+    one_pixel=row(
+        "the centre of a single pixel is the origin of the directions: sines 0, cosines 1",
+        {"num_pos_feats": 4},
         call=_grid(1, 1),
     ),
-    Case(
-        block="PositionEmbeddingRandom",
-        name="two_sizes",
-        why="height and width swapped, and the first size again, give what each gives alone",
-        kwargs={"num_pos_feats": 3},
+    two_sizes=row(
+        "height and width swapped, and the first size again, give what each gives alone",
+        {"num_pos_feats": 3},
         call=_two_grids,
     ),
-    Case(
-        block="PositionEmbeddingRandom",
-        name="points",
-        why="points are (x, y) in pixels while the image's size is (height, width); the caller's points stay",
-        kwargs={"num_pos_feats": 8},
-        inputs={"points": uniform(2, 5, 2, low=0.0, high=40.0)},
+    points=row(
+        "points are (x, y) in pixels while the image's size is (height, width); the caller's points stay",
+        {"num_pos_feats": 8},
+        {"points": uniform(2, 5, 2, low=0.0, high=40.0)},
         call=_with_coords,
         check=None,
     ),
-    Case(
-        block="PositionEmbeddingRandom",
-        name="points_outside",
-        why="points outside of the image, and on its edge, are encoded like others",
-        kwargs={"num_pos_feats": 8},
-        inputs={"points": literal([[[-3.5, 12.0], [0.0, 0.0], [40.0, 20.0], [55.25, -7.75]]])},
+    points_outside=row(
+        "points outside of the image, and on its edge, are encoded like others",
+        {"num_pos_feats": 8},
+        {"points": literal([[[-3.5, 12.0], [0.0, 0.0], [40.0, 20.0], [55.25, -7.75]]])},
         call=_with_coords,
     ),
-    Case(
-        block="PositionEmbeddingRandom",
-        name="unit_square",
-        why="the encoding itself takes points of the unit square, of any leading shape",
-        kwargs={"num_pos_feats": 5},
-        inputs={"coords": uniform(3, 2, 4, 2, low=0.0, high=1.0)},
+    unit_square=row(
+        "the encoding itself takes points of the unit square, of any leading shape",
+        {"num_pos_feats": 5},
+        {"coords": uniform(3, 2, 4, 2, low=0.0, high=1.0)},
         call=lambda side: side.net._pe_encoding(side.inputs["coords"]),
         check=_signs_occur,
     ),
-    Case(
-        block="PositionEmbeddingRandom",
-        name="scale",
-        why="the matrix is drawn with the given spread; none, zero or a negative one means 1",
-        kwargs={"num_pos_feats": 6, "scale": 4.0},
+    scale=row(
+        "the matrix is drawn with the given spread; none, zero or a negative one means 1",
+        {"num_pos_feats": 6, "scale": 4.0},
         call=_matrix_scale,
         exact=True,
     ),
 )
 
-_LINE = (
-    Case(
-        block="get_1d_sine_pe",
-        name="frames",
-        why="distances in time that are no whole numbers: all sines, then all cosines",
+_LINE = family(block="get_1d_sine_pe").of(
+    frames=row(
+        "distances in time that are no whole numbers: all sines, then all cosines",
         inputs={"pos_inds": uniform(7, low=-1.0, high=1.0)},
         call=function("get_1d_sine_pe", dim=16),
     ),
-    Case(
-        block="get_1d_sine_pe",
-        name="whole_numbers",
-        why="int64 positions, of two axes",
+    whole_numbers=row(
+        "int64 positions, of two axes",
         inputs={"pos_inds": integers(2, 9, low=0, high=40)},
         call=function("get_1d_sine_pe", dim=8),
         double=False,
     ),
-    Case(
-        block="get_1d_sine_pe",
-        name="temperature_odd_dim",
-        why="another longest period; an odd number of channels gives one less",
+    temperature_odd_dim=row(
+        "another longest period; an odd number of channels gives one less",
         inputs={"pos_inds": uniform(3, 4, low=0.0, high=16.0)},
         call=function("get_1d_sine_pe", dim=11, temperature=50),
     ),

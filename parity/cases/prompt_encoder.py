@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from parity.execution.case import Case, NoCounterpart, Side, Spec, Torch, literal, uniform
+from parity.cases.family import family, row
+from parity.execution.case import NoCounterpart, Side, Spec, Torch, literal, uniform
 
 _KWARGS = {
     "embed_dim": 16,
@@ -24,7 +25,7 @@ CORNERS_DIFFER = (
 )
 
 
-def _encode(side: Side) -> Any:
+def encode(side: Side) -> Any:
     """The encoder on whichever prompts the case has."""
     inputs = side.inputs
     points = (inputs["points"], inputs["labels"]) if "points" in inputs else None
@@ -35,73 +36,60 @@ def _encode(side: Side) -> Any:
 def _resized(side: Side) -> Any:
     if side.library.name == "meta":
         raise NoCounterpart("does not resize masks: their encoding comes out in another size")
-    return _encode(side)
+    return encode(side)
 
 
-def _case(name: str, why: str, inputs: Mapping[str, Spec], **changes: Any) -> Case:
-    settings: dict[str, Any] = {"kwargs": _KWARGS, "call": _encode, **changes}
-    return Case(block="PromptEncoder", name=name, why=why, inputs=inputs, **settings)
+_CORNERS: Mapping[str, Spec] = {**_POINTS, "labels": literal([[2, 3, -1], [1, 2, 3]])}
 
-
-CASES = (
-    _case("points", "clicks of both kinds, a padding point among them, and one more padding point", _CLICKS),
-    _case(
-        "corner_points",
-        "points labelled 2 and 3 get the embeddings of a box's corners, as in SAM 2",
-        {**_POINTS, "labels": literal([[2, 3, -1], [1, 2, 3]])},
+CASES = family(block="PromptEncoder", kwargs=_KWARGS, call=encode).of(
+    points=row(
+        "clicks of both kinds, a padding point among them, and one more padding point", inputs=_CLICKS
     ),
-    _case(
-        "corner_points_bare",
+    corner_points=row(
+        "points labelled 2 and 3 get the embeddings of a box's corners, as in SAM 2", inputs=_CORNERS
+    ),
+    corner_points_bare=row(
         "points labelled 2 and 3 get the encoding of their place alone, as in SAM 1",
-        {**_POINTS, "labels": literal([[2, 3, -1], [1, 2, 3]])},
-        kwargs={**_KWARGS, "embed_corner_labels": False},
+        {"embed_corner_labels": False},
+        _CORNERS,
         known={"ultralytics": CORNERS_DIFFER},
     ),
-    _case(
-        "clicks_as_sam_1",
+    clicks_as_sam_1=row(
         "for clicks it makes no difference whether corner labels are embedded",
+        {"embed_corner_labels": False},
         _CLICKS,
-        kwargs={**_KWARGS, "embed_corner_labels": False},
     ),
-    _case(
-        "unknown_label",
+    unknown_label=row(
         "a label that nobody knows gives the encoding of the place alone",
-        {**_POINTS, "labels": literal([[4, 1, 7], [-2, 0, 1]])},
+        inputs={**_POINTS, "labels": literal([[4, 1, 7], [-2, 0, 1]])},
     ),
-    _case("boxes", "each box is a prompt of its own, its corners two tokens, without padding", _BOXES),
-    _case(
-        "boxes_as_corners",
+    boxes=row("each box is a prompt of its own, its corners two tokens, without padding", inputs=_BOXES),
+    boxes_as_corners=row(
         "a box may come as two corners",
-        {"boxes": literal([[[4.0, 8.0], [50.0, 90.0]], [[0.0, 0.5], [63.0, 20.0]]])},
+        inputs={"boxes": literal([[[4.0, 8.0], [50.0, 90.0]], [[0.0, 0.5], [63.0, 20.0]]])},
     ),
-    _case(
-        "everything",
+    everything=row(
         "points come before corners, without padding, and a mask makes the map",
-        {**_CLICKS, **_BOXES, **_MASKS},
+        inputs={**_CLICKS, **_BOXES, **_MASKS},
     ),
-    _case("points_and_mask", "a mask beside points leaves the padding point", {**_CLICKS, **_MASKS}),
-    _case(
-        "mask",
+    points_and_mask=row("a mask beside points leaves the padding point", inputs={**_CLICKS, **_MASKS}),
+    mask=row(
         "a mask alone gives no tokens; its three convolutions, wider and with another activation",
+        {"mask_in_chans": 16, "activation": Torch("ReLU")},
         _MASKS,
-        kwargs={**_KWARGS, "mask_in_chans": 16, "activation": Torch("ReLU")},
     ),
-    _case(
-        "mask_of_another_size",
+    mask_of_another_size=row(
         "a mask of another size is resized bilinearly before it is encoded",
-        {"masks": uniform(1, 1, 40, 10, low=-8.0, high=8.0)},
+        inputs={"masks": uniform(1, 1, 40, 10, low=-8.0, high=8.0)},
         call=_resized,
     ),
-    _case("nothing", "without any prompt there are no tokens, and the map is the same everywhere", {}),
-    _case(
-        "whole_pixels",
+    nothing=row("without any prompt there are no tokens, and the map is the same everywhere"),
+    whole_pixels=row(
         "coordinates and labels given as integers",
-        {"points": literal([[[20, 30], [63, 95]]]), "labels": literal([[1, 0]])},
+        inputs={"points": literal([[[20, 30], [63, 95]]]), "labels": literal([[1, 0]])},
     ),
-    _case(
-        "dense_pe",
+    dense_pe=row(
         "the encoding of every place of a map that is not square",
-        {},
         call=lambda side: side.net.get_dense_pe(),
     ),
 )

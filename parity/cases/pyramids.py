@@ -6,10 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from parity.cases.calls import gradients
-from parity.execution.case import Case, Make, Side, make, uniform
+from parity.cases.family import family, row
+from parity.execution.case import Make, Side, make, uniform
+from parity.execution.training import gradients
 
-_SMALL: dict[str, Any] = {
+SMALL_HIERA: dict[str, Any] = {
     "embed_dim": 16,
     "stages": (1, 2, 3, 1),
     "window_spec": (8, 4, 14, 7),
@@ -25,36 +26,25 @@ def _items_differ(outputs: Mapping[str, Tensor]) -> None:
         raise AssertionError("nothing was dropped, or everything")
 
 
-_HIERA = (
-    Case(
-        block="Hiera",
-        name="released_shape",
-        why="four stages, the first block of each in the windows of the one before; one global block",
-        kwargs=_SMALL,
-        inputs={"x": uniform(2, 3, 128, 128)},
-        bound64=1e-10,
+_HIERA = family(block="Hiera", bound64=1e-10).of(
+    released_shape=row(
+        "four stages, the first block of each in the windows of the one before; one global block",
+        SMALL_HIERA,
+        {"x": uniform(2, 3, 128, 128)},
     ),
-    Case(
-        block="Hiera",
-        name="defaults",
-        why="the defaults: 24 blocks, tables of 14 by 14, three global blocks (half as wide)",
-        kwargs={"embed_dim": 48},
-        inputs={"x": uniform(1, 3, 64, 64)},
-        bound64=1e-10,
+    defaults=row(
+        "the defaults: 24 blocks, tables of 14 by 14, three global blocks (half as wide)",
+        {"embed_dim": 48},
+        {"x": uniform(1, 3, 64, 64)},
     ),
-    Case(
-        block="Hiera",
-        name="not_square",
-        why="tables are resized and tiled for each side on its own",
-        kwargs={**_SMALL, "window_pos_embed_bkg_spatial_size": (5, 9)},
-        inputs={"x": uniform(1, 3, 64, 160)},
-        bound64=1e-10,
+    not_square=row(
+        "tables are resized and tiled for each side on its own",
+        {**SMALL_HIERA, "window_pos_embed_bkg_spatial_size": (5, 9)},
+        {"x": uniform(1, 3, 64, 160)},
     ),
-    Case(
-        block="Hiera",
-        name="fewer_pools",
-        why="one pooling only, of 4 by 4, other growth of width and heads, and the last map alone",
-        kwargs={
+    fewer_pools=row(
+        "one pooling only, of 4 by 4, other growth of width and heads, and the last map alone",
+        {
             "embed_dim": 16,
             "num_heads": 2,
             "q_pool": 1,
@@ -66,28 +56,21 @@ _HIERA = (
             "global_att_blocks": (2,),
             "return_interm_layers": False,
         },
-        inputs={"x": uniform(1, 3, 64, 64)},
-        bound64=1e-10,
+        {"x": uniform(1, 3, 64, 64)},
     ),
-    Case(
-        block="Hiera",
-        name="train_drop_path",
-        why="in training whole branches of some images are dropped, in later blocks more often",
-        kwargs={**_SMALL, "drop_path_rate": 0.5},
-        inputs={"x": uniform(1, 3, 64, 64)},
+    train_drop_path=row(
+        "in training whole branches of some images are dropped, in later blocks more often",
+        {**SMALL_HIERA, "drop_path_rate": 0.5},
+        {"x": uniform(1, 3, 64, 64)},
         call=lambda side: side.net(side.inputs["x"].repeat(6, 1, 1, 1)),
         train=True,
         check=_items_differ,
-        bound64=1e-10,
     ),
-    Case(
-        block="Hiera",
-        name="gradients",
-        why="the backward pass through pooling, windows and both tables of positions",
-        kwargs={**_SMALL, "embed_dim": 8, "stages": (1, 1, 1, 1), "global_att_blocks": ()},
-        inputs={"x": uniform(1, 3, 64, 64)},
+    gradients=row(
+        "the backward pass through pooling, windows and both tables of positions",
+        {**SMALL_HIERA, "embed_dim": 8, "stages": (1, 1, 1, 1), "global_att_blocks": ()},
+        {"x": uniform(1, 3, 64, 64)},
         call=gradients(),
-        bound64=1e-10,
     ),
 )
 
@@ -105,59 +88,38 @@ def _neck(side: Side) -> Any:
     return side.net(list(side.inputs.values()))
 
 
-_FPN_NECK = (
-    Case(
-        block="FpnNeck",
-        name="released_shape",
-        why="only the two coarsest levels are fed from above, by repeated pixels; the others stand alone",
-        kwargs={
-            "d_model": 256,
-            "backbone_channel_list": _CHANNELS,
-            "fpn_interp_model": "nearest",
-            "fpn_top_down_levels": [2, 3],
-        },
-        inputs=_maps(32, batch=2),
-        call=_neck,
-        bound64=1e-10,
+_FPN_NECK = family(
+    block="FpnNeck", kwargs={"backbone_channel_list": _CHANNELS}, call=_neck, bound64=1e-10
+).of(
+    released_shape=row(
+        "only the two coarsest levels are fed from above, by repeated pixels; the others stand alone",
+        {"d_model": 256, "fpn_interp_model": "nearest", "fpn_top_down_levels": [2, 3]},
+        _maps(32, batch=2),
     ),
-    Case(
-        block="FpnNeck",
-        name="defaults",
-        why="by default all levels are fed from above, bilinearly, and added; encodings have 256 channels",
-        kwargs={"d_model": 20, "backbone_channel_list": _CHANNELS},
-        inputs=_maps(16),
-        call=_neck,
-        bound64=1e-10,
+    defaults=row(
+        "by default all levels are fed from above, bilinearly, and added; encodings have 256 channels",
+        {"d_model": 20},
+        _maps(16),
     ),
-    Case(
-        block="FpnNeck",
-        name="mean_of_strided",
-        why="the mean in place of the sum, convolutions of 3 that halve the map, one level skipped",
-        kwargs={
+    mean_of_strided=row(
+        "the mean in place of the sum, convolutions of 3 that halve the map, one level skipped",
+        {
             "d_model": 12,
-            "backbone_channel_list": _CHANNELS,
             "kernel_size": 3,
             "stride": 2,
             "padding": 1,
             "fuse_type": "avg",
             "fpn_top_down_levels": [0, 2, 3],
         },
-        inputs=_maps(32),
-        call=_neck,
-        bound64=1e-10,
+        _maps(32),
     ),
-    Case(
-        block="FpnNeck",
-        name="own_codes",
-        why="position encodings of another width, given from outside",
-        kwargs={
+    own_codes=row(
+        "position encodings of another width, given from outside",
+        {
             "d_model": 16,
-            "backbone_channel_list": _CHANNELS,
             "position_encoding": make("PositionEmbeddingSine", num_pos_feats=16, temperature=100),
         },
-        inputs=_maps(16),
-        call=_neck,
-        bound64=1e-10,
+        _maps(16),
     ),
 )
 
@@ -166,7 +128,7 @@ def encoder(scalp: int, levels: list[int] | None = None, interpolation: str = "n
     """A small image encoder of SAM 2, with features 256 channels wide as memory needs them."""
     return make(
         "ImageEncoder",
-        trunk=make("Hiera", **_SMALL),
+        trunk=make("Hiera", **SMALL_HIERA),
         neck=make(
             "FpnNeck",
             d_model=256,
@@ -178,22 +140,16 @@ def encoder(scalp: int, levels: list[int] | None = None, interpolation: str = "n
     )
 
 
-_IMAGE_ENCODER = (
-    Case(
-        block="ImageEncoder",
-        name="all_levels",
-        why="without scalp the coarsest map, of stride 32, is the features",
-        kwargs=dict(encoder(0, [1, 2, 3], "bilinear").kwargs),
-        inputs={"x": uniform(1, 3, 64, 64)},
-        bound64=1e-10,
+_IMAGE_ENCODER = family(block="ImageEncoder", bound64=1e-10).of(
+    all_levels=row(
+        "without scalp the coarsest map, of stride 32, is the features",
+        encoder(0, [1, 2, 3], "bilinear").kwargs,
+        {"x": uniform(1, 3, 64, 64)},
     ),
-    Case(
-        block="ImageEncoder",
-        name="scalp",
-        why="as released the coarsest level only feeds the next and is left out of all three results",
-        kwargs=dict(encoder(1).kwargs),
-        inputs={"x": uniform(2, 3, 64, 96)},
-        bound64=1e-10,
+    scalp=row(
+        "as released the coarsest level only feeds the next and is left out of all three results",
+        encoder(1).kwargs,
+        {"x": uniform(2, 3, 64, 96)},
     ),
 )
 

@@ -6,8 +6,9 @@ import torch
 
 from parity.cases import images
 from parity.cases.drive import pictures
+from parity.cases.family import family, row
 from parity.cases.two_way import EPS_DIFFERS
-from parity.execution.case import Case, NoCounterpart, Side, literal, make, uniform
+from parity.execution.case import NoCounterpart, Side, literal, make, uniform
 
 _SIZE = 64
 SMALL_PARTS: dict[str, Any] = {
@@ -85,59 +86,41 @@ def _resized(side: Side) -> Any:
     return {"sparse": sparse, "dense": dense, "masks": masks, "ious": ious}
 
 
-CASES = (
-    Case(
-        block="SAMModel",
-        name="prompts",
-        why="image encoder, prompt encoder and mask decoder together, with every kind of prompt",
-        kwargs=SMALL_PARTS,
+CASES = family(block="SAMModel", kwargs=SMALL_PARTS, bound64=1e-10).of(
+    prompts=row(
+        "image encoder, prompt encoder and mask decoder together, with every kind of prompt",
         inputs=images.inputs(_SIZE),
         call=images.sam,
-        bound64=1e-10,
         known=EPS_DIFFERS,
     ),
-    Case(
-        block="SAMModel",
-        name="preprocess",
-        why="pixels are centred and scaled by the model's own means, then zeros are added below and right",
-        kwargs={**SMALL_PARTS, **_OTHER_PIXELS},
-        inputs={"image": uniform(2, 3, 45, 64, low=0.0, high=255.0)},
+    preprocess=row(
+        "pixels are centred and scaled by the model's own means, then zeros are added below and right",
+        _OTHER_PIXELS,
+        {"image": uniform(2, 3, 45, 64, low=0.0, high=255.0)},
         call=_prepared,
-        bound64=1e-10,
     ),
-    Case(
-        block="SAMModel",
-        name="postprocess",
-        why="masks are enlarged to the image's size, cut to what was not padding, and resized to the photograph",
-        kwargs=SMALL_PARTS,
+    postprocess=row(
+        "masks are enlarged to the image's size, cut to what was not padding, and resized to the photograph",
         inputs={"masks": uniform(2, 3, 16, 16, low=-8.0, high=8.0)},
         call=lambda side: _method(side, "postprocess_masks")(side.inputs["masks"], (45, 64), (90, 128)),
-        bound64=1e-10,
     ),
-    Case(
-        block="SAMModel",
-        name="forward",
-        why="two photographs with prompts of their own, from pixels to masks of their size",
-        kwargs={**SMALL_PARTS, **_OTHER_PIXELS},
-        inputs={
+    forward=row(
+        "two photographs with prompts of their own, from pixels to masks of their size",
+        _OTHER_PIXELS,
+        {
             "image": uniform(2, 3, 45, 64, low=0.0, high=255.0),
             "points": literal([[[20.0, 30.0]], [[50.0, 9.0]]]),
             "labels": literal([[1], [1]]),
             "boxes": literal([[4.0, 8.0, 50.0, 40.0], [20.0, 5.0, 60.0, 30.0]]),
         },
         call=_segmented,
-        bound64=1e-10,
     ),
-    Case(
-        block="SAMModel",
-        name="another_size",
-        why="set_imgsz lets a model take other images: tables are resized, coordinates refer to the new size",
-        kwargs=SMALL_PARTS,
+    another_size=row(
+        "set_imgsz lets a model take other images: tables are resized, coordinates refer to the new size",
         inputs={
             "image": pictures(1, 3, 96, 96),
             "boxes": literal([[4.0, 8.0, 50.0, 90.0], [20.0, 5.0, 90.0, 30.0]]),
         },
         call=_resized,
-        bound64=1e-10,
     ),
 )

@@ -3,16 +3,15 @@
 All of them track two objects over a few frames. `tracking` has the released models, at length.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-from torch import Tensor
 
 from parity.cases import blind
 from parity.cases.drive import Step, pictures, rectangles
+from parity.cases.family import Row, family, row
 from parity.cases.pyramids import encoder
 from parity.cases.tracking import SEEING, adjusted, following
-from parity.execution.case import Case, Make, Spec, literal, make
+from parity.execution.case import Make, Spec, literal, make
 
 _SIZE, _FRAMES = 128, 6
 
@@ -85,40 +84,33 @@ def small_parts(scalp: int = 1, memory_width: int = 64, cross: Make = _ROTATED) 
     }
 
 
-def _case(
-    name: str,
+def _tracked(
     why: str,
     settings: Mapping[str, Any],
     script: Sequence[Step],
     *,
-    adjust: Callable[[dict[str, Tensor]], None] | None = None,
     parts: Mapping[str, Any] | None = None,
     released: bool = True,
-    **changes: Any,
-) -> Case:
+    **fields: Any,
+) -> Row:
+    """A case that follows a script, with other settings than released."""
     prompts = {step.prompt for step in script if step.prompt}
-    inputs = {"frames": pictures(_FRAMES, 3, _SIZE, _SIZE)} | {
-        key: spec for key, spec in _PROMPTS.items() if key.removesuffix("_labels") in prompts
-    }
+    inputs = {key: spec for key, spec in _PROMPTS.items() if key.removesuffix("_labels") in prompts}
     base = RELEASED if released else {"image_size": _SIZE}
-    return Case(
-        block="SAM2Model",
-        name=name,
-        why=why,
-        kwargs={**(parts or small_parts()), **base, **settings},
-        inputs=inputs,
-        call=following(script),
-        adjust=adjust,
-        bound=3.0,
-        reason="a few steps give ten numbers as scores, and how exact upstream's happen to be is luck",
-        bound64=1e-10,
-        **{"check": SEEING, **changes},
+    return row(
+        why, {**(parts or small_parts()), **base, **settings}, inputs, call=following(script), **fields
     )
 
 
-CASES = (
-    _case(
-        "defaults",
+CASES = family(
+    block="SAM2Model",
+    inputs={"frames": pictures(_FRAMES, 3, _SIZE, _SIZE)},
+    check=SEEING,
+    bound=3.0,
+    reason="a few steps give ten numbers as scores, and how exact upstream's happen to be is luck",
+    bound64=1e-10,
+).of(
+    defaults=_tracked(
         "by default no pointers, scores or levels of high resolution; prompted frames read an empty memory",
         {},
         (Step(0, "click"), Step(1, "box"), Step(2, "three"), Step(3, "mask")),
@@ -126,8 +118,7 @@ CASES = (
         released=False,
         check=blind.both(blind.masks_are_mixed, blind.steps_differ),
     ),
-    _case(
-        "without_memory",
+    without_memory=_tracked(
         "no frames in memory, and features of stride 8: each frame stands alone",
         {"num_maskmem": 0, "backbone_stride": 8},
         (Step(0, "click"), Step(1), Step(2, "box"), Step(3, "mask")),
@@ -135,58 +126,52 @@ CASES = (
         released=False,
         check=blind.both(blind.masks_are_mixed, blind.steps_differ),
     ),
-    _case(
-        "released_2.1",
-        "the settings of SAM 2.1, with every kind of prompt, and a step that is not remembered",
-        {},
-        (*_SHORT, Step(5, "mask"), Step(4), Step(3, "box", remember=False)),
-        adjust=adjusted(0.01, 2.0),
-    ),
-    _case(
-        "mask_of_one",
+    **{
+        "released_2.1": _tracked(
+            "the settings of SAM 2.1, with every kind of prompt, and a step that is not remembered",
+            {},
+            (*_SHORT, Step(5, "mask"), Step(4), Step(3, "box", remember=False)),
+            adjust=adjusted(0.01, 2.0),
+        )
+    },
+    mask_of_one=_tracked(
         "a mask prompt that is empty for one object: that object is not there",
         {},
         (Step(0, "one_mask"), Step(1), Step(2, "box"), Step(3)),
         adjust=adjusted(-0.092),
     ),
-    _case(
-        "mask_of_one_twice",
+    mask_of_one_twice=_tracked(
         "that an object is not there is added to its pointer twice: by its score, and by the empty mask",
         {"fixed_no_obj_ptr": False},
         (Step(0, "one_mask"), Step(1), Step(2, "box"), Step(3)),
         adjust=adjusted(-0.092),
     ),
-    _case(
-        "few_prompted_frames",
+    few_prompted_frames=_tracked(
         "of four frames with prompts, the two closest are attended to; of the others only pointers may remain",
         {"max_cond_frames_in_attn": 2, "max_obj_ptrs_in_encoder": 4},
         (Step(0, "click"), Step(1, "box"), Step(4, "click"), Step(5, "mask"), Step(2), Step(3)),
         adjust=adjusted(-0.005),
     ),
-    _case(
-        "all_pointers",
+    all_pointers=_tracked(
         "pointers of prompted frames to come, with distances that tell past from future",
         {"only_obj_ptrs_in_the_past_for_eval": False, "max_cond_frames_in_attn": 3},
         (Step(0, "click"), Step(5, "box"), Step(1), Step(2), Step(4, reverse=True)),
         adjust=adjusted(-0.068),
     ),
-    _case(
-        "every_second_memory",
+    every_second_memory=_tracked(
         "every second frame is remembered beside the last one, with few memories and short reach of pointers",
         {"memory_temporal_stride_for_eval": 2, "num_maskmem": 4, "max_obj_ptrs_in_encoder": 3},
         (Step(0, "clicks"), Step(1), Step(2), Step(3), Step(4), Step(5)),
         adjust=adjusted(0.036),
         check=_SEEN,
     ),
-    _case(
-        "every_second_memory_reverse",
+    every_second_memory_reverse=_tracked(
         "the same backwards",
         {"memory_temporal_stride_for_eval": 2, "num_maskmem": 4},
         _BACK,
         adjust=adjusted(0.03, 2.0),
     ),
-    _case(
-        "soft_pointers",
+    soft_pointers=_tracked(
         "pointers blended by the probability of presence; scores and pointers from single linear layers",
         {
             "soft_no_obj_ptr": True,
@@ -198,16 +183,14 @@ CASES = (
         _SHORT,
         adjust=adjusted(0.858),
     ),
-    _case(
-        "fixed_soft_pointers",
+    fixed_soft_pointers=_tracked(
         "absent objects lose their pointer in the measure of their absence",
         {"soft_no_obj_ptr": True},
         _SHORT,
         adjust=adjusted(0.021),
         check=_SEEN,
     ),
-    _case(
-        "one_object_a_pixel",
+    one_object_a_pixel=_tracked(
         "masks are encoded without overlap, binary where they answer to points, on another scale",
         {
             "non_overlap_masks_for_mem_enc": True,
@@ -224,16 +207,14 @@ CASES = (
             blind.pixels_are_decided,
         ),
     ),
-    _case(
-        "masks_through_decoder",
+    masks_through_decoder=_tracked(
         "masks that come as prompts go through the decoder like any other prompt; no point is too few for doubt",
         {"use_mask_input_as_output_without_sam": False, "multimask_min_pt_num": 1},
         (Step(0, "mask"), Step(1), Step(2, "box"), Step(3)),
         adjust=adjusted(-0.11),
         check=_SEEN,
     ),
-    _case(
-        "other_ambiguity",
+    other_ambiguity=_tracked(
         "one or two points are ambiguous, three or none are not; tracked frames get one mask, chosen as is",
         {
             "multimask_min_pt_num": 1,
@@ -245,16 +226,14 @@ CASES = (
         (Step(0, "click"), Step(1), Step(2, "clicks"), Step(3, "three"), Step(4)),
         adjust=adjusted(-0.066, 2.0),
     ),
-    _case(
-        "single_masks_kept",
+    single_masks_kept=_tracked(
         "without the choice by stability, and without three masks at all",
         {"multimask_output_in_sam": False, "sam_mask_decoder_extra_args": None},
         (Step(0, "click"), Step(1), Step(2, "box")),
         adjust=adjusted(-0.1),
         check=_SEEN,
     ),
-    _case(
-        "low_resolution",
+    low_resolution=_tracked(
         "without levels of high resolution; pointers without a code of time, as in SAM 2.0",
         {
             "use_high_res_features_in_sam": False,
@@ -265,23 +244,20 @@ CASES = (
         (*_SHORT, Step(5, "box")),
         adjust=adjusted(0.035),
     ),
-    _case(
-        "code_of_time_as_it_is",
+    code_of_time_as_it_is=_tracked(
         "the code of a pointer's distance is added without projection, and without telling past from future",
         {"proj_tpos_enc_in_obj_ptrs": False, "use_signed_tpos_enc_to_obj_ptrs": False},
         _BACK,
         adjust=adjusted(0.106),
         check=_SEEN,
     ),
-    _case(
-        "unsigned_code_of_time",
+    unsigned_code_of_time=_tracked(
         "the code of a pointer's distance is projected, but does not tell past from future",
         {"use_signed_tpos_enc_to_obj_ptrs": False, "only_obj_ptrs_in_the_past_for_eval": False},
         (Step(0, "click"), Step(5, "box"), Step(1), Step(2), Step(4, reverse=True)),
         adjust=adjusted(0.056),
     ),
-    _case(
-        "train",
+    train=_tracked(
         "in training: all memories in a row, all pointers, no binary masks, no choice by stability, no scores",
         {
             "memory_temporal_stride_for_eval": 2,

@@ -6,10 +6,14 @@ Other libraries are made from configurations that know fewer settings; these cas
 from collections.abc import Mapping
 from typing import Any
 
-from parity.cases.calls import attention_chooses, gradients
-from parity.execution.case import Case, Side, Spec, literal, make, uniform
+from parity.cases.calls import attention_chooses
+from parity.cases.family import family, row
+from parity.cases.memory_blocks import with_pointers
+from parity.cases.prompt_encoder import encode
+from parity.execution.case import Case, Spec, literal, make, uniform
+from parity.execution.training import gradients
 
-_PROMPTS = {
+SQUARE_PROMPTS = {
     "embed_dim": 16,
     "image_embedding_size": (5, 5),
     "input_image_size": (80, 80),
@@ -27,55 +31,34 @@ _PADDED_BOX = {
 }
 
 
-def _encode(side: Side) -> Any:
-    inputs = side.inputs
-    points = (inputs["points"], inputs["labels"]) if "points" in inputs else None
-    sparse, dense = side.net(points=points, boxes=inputs.get("boxes"), masks=inputs.get("masks"))
-    return {"sparse": sparse, "dense": dense}
+_AS_SAM = {"embed_corner_labels": False}
 
-
-def _prompts(name: str, why: str, inputs: Mapping[str, Spec], **changes: Any) -> Case:
-    settings: dict[str, Any] = {"kwargs": _PROMPTS, "call": _encode, **changes}
-    return Case(block="PromptEncoder", name=name, why=why, inputs=inputs, **settings)
-
-
-_AS_SAM = {**_PROMPTS, "embed_corner_labels": False}
-
-_PROMPT_ENCODER = (
-    _prompts("square_points", "clicks of both kinds and a padding point on a square map", _POINTS),
-    _prompts("square_boxes", "a box on a square map, alone", _BOXES, known=_PADDED_BOX),
-    _prompts("square_mask", "a mask on a square map", _MASKS),
-    _prompts("square_points_sam_1", "clicks on a square map as in SAM 1", _POINTS, kwargs=_AS_SAM),
-    _prompts("square_boxes_sam_1", "a box on a square map as in SAM 1", _BOXES, kwargs=_AS_SAM),
-    _prompts("square_mask_sam_1", "clicks and a mask as in SAM 1", {**_POINTS, **_MASKS}, kwargs=_AS_SAM),
+_PROMPT_ENCODER = family(block="PromptEncoder", kwargs=SQUARE_PROMPTS, call=encode).of(
+    square_points=row("clicks of both kinds and a padding point on a square map", inputs=_POINTS),
+    square_boxes=row("a box on a square map, alone", inputs=_BOXES, known=_PADDED_BOX),
+    square_mask=row("a mask on a square map", inputs=_MASKS),
+    square_points_sam_1=row("clicks on a square map as in SAM 1", _AS_SAM, _POINTS),
+    square_boxes_sam_1=row("a box on a square map as in SAM 1", _AS_SAM, _BOXES),
+    square_mask_sam_1=row("clicks and a mask as in SAM 1", _AS_SAM, {**_POINTS, **_MASKS}),
 )
 
 _SQUARE = {"num_heads": 2, "use_rel_pos": True, "input_size": (5, 5)}
 
 _VIT = (
-    Case(
-        block="REAttention",
-        name="square_rel_pos",
-        why="relative positions on a square map, of the size that the tables were made for",
-        kwargs={"dim": 12, **_SQUARE},
-        inputs={"x": uniform(2, 5, 5, 12)},
-        check=attention_chooses(),
-    ),
-    Case(
-        block="REAttention",
-        name="square_interpolated",
-        why="tables of a square map, interpolated for one that is not",
-        kwargs={"dim": 12, **_SQUARE},
-        inputs={"x": uniform(2, 7, 3, 12)},
-        check=attention_chooses(),
-    ),
-    Case(
-        block="REAttention",
-        name="square_gradients",
-        why="the backward pass into the tables of a square map",
-        kwargs={"dim": 12, **_SQUARE},
-        inputs={"x": uniform(2, 5, 5, 12)},
-        call=gradients(),
+    *family(block="REAttention", kwargs={"dim": 12, **_SQUARE}, check=attention_chooses()).of(
+        square_rel_pos=row(
+            "relative positions on a square map, of the size that the tables were made for",
+            inputs={"x": uniform(2, 5, 5, 12)},
+        ),
+        square_interpolated=row(
+            "tables of a square map, interpolated for one that is not", inputs={"x": uniform(2, 7, 3, 12)}
+        ),
+        square_gradients=row(
+            "the backward pass into the tables of a square map",
+            inputs={"x": uniform(2, 5, 5, 12)},
+            check=None,
+            call=gradients(),
+        ),
     ),
     Case(
         block="Block",
@@ -100,35 +83,30 @@ def small_layer(dropout: float) -> dict[str, Any]:
     }
 
 
-def _with_pointers(side: Side) -> Any:
-    tgt, memory, pos, query_pos = side.inputs.values()
-    return side.net(tgt, memory, pos=pos, query_pos=query_pos, num_k_exclude_rope=4)
-
-
-_MEMORY: Mapping[str, Spec] = {
+LAYER_INPUTS: Mapping[str, Spec] = {
     "tgt": uniform(2, 9, 16),
     "memory": uniform(2, 22, 64),
     "pos": uniform(2, 22, 64),
     "query_pos": uniform(2, 9, 16),
 }
+"""A layer's features, two frames of memory with four pointers, and the encodings of both."""
+
+SEQUENCES: Mapping[str, Spec] = {
+    "curr": uniform(9, 2, 16),
+    "memory": uniform(22, 2, 64),
+    "curr_pos": uniform(9, 2, 16),
+    "memory_pos": uniform(22, 2, 64),
+}
+"""The same for the whole of memory attention, the sequence first."""
 
 _MEMORY_ATTENTION = (
-    Case(
-        block="MemoryAttentionLayer",
-        name="released_memory_width",
-        why="two frames of memory and four pointers, 64 wide as released",
-        kwargs=small_layer(0.0),
-        inputs=_MEMORY,
-        call=_with_pointers,
-    ),
-    Case(
-        block="MemoryAttentionLayer",
-        name="released_memory_width_train",
-        why="in training the three parts drop what they add in the same order",
-        kwargs=small_layer(0.3),
-        inputs=_MEMORY,
-        call=_with_pointers,
-        train=True,
+    *family(block="MemoryAttentionLayer", inputs=LAYER_INPUTS, call=with_pointers(4)).of(
+        released_memory_width=row(
+            "two frames of memory and four pointers, 64 wide as released", small_layer(0.0)
+        ),
+        released_memory_width_train=row(
+            "in training the three parts drop what they add in the same order", small_layer(0.3), train=True
+        ),
     ),
     Case(
         block="MemoryAttention",
@@ -140,12 +118,7 @@ _MEMORY_ATTENTION = (
             "layer": make("MemoryAttentionLayer", **small_layer(0.0)),
             "num_layers": 3,
         },
-        inputs={
-            "curr": uniform(9, 2, 16),
-            "memory": uniform(22, 2, 64),
-            "curr_pos": uniform(9, 2, 16),
-            "memory_pos": uniform(22, 2, 64),
-        },
+        inputs=SEQUENCES,
         call=lambda side: side.net(**side.inputs, num_obj_ptr_tokens=4),
         bound64=1e-10,
     ),

@@ -5,8 +5,10 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from parity.cases.calls import attention_chooses, gradients
+from parity.cases.calls import attention_chooses
+from parity.cases.family import family, row
 from parity.execution.case import Case, Spec, Torch, uniform
+from parity.execution.training import gradients
 
 
 def _qkv(batch: int, queries: int, keys: int, width: int, key_width: int | None = None) -> dict[str, Spec]:
@@ -45,151 +47,109 @@ def _quieten(weights: dict[str, Tensor]) -> None:
 _KEY_BIAS = ("k_proj.bias",)
 EPS_DIFFERS = {"transformers": "its SAM 1 has eps 1e-6 in the norms of two-way blocks, where Meta's has 1e-5"}
 
-_ATTENTION = (
-    Case(
-        block="Attention",
-        name="cross",
-        why="queries and keys of different number, cut into heads by adjacent channels",
-        kwargs={"embedding_dim": 16, "num_heads": 4},
-        inputs=_qkv(2, 5, 9, 16),
+_ATTENTION = family(block="Attention", kwargs={"num_heads": 2}).of(
+    cross=row(
+        "queries and keys of different number, cut into heads by adjacent channels",
+        {"embedding_dim": 16, "num_heads": 4},
+        _qkv(2, 5, 9, 16),
         check=attention_chooses(),
     ),
-    Case(
-        block="Attention",
-        name="downsampled",
-        why="inside the width is divided by the rate, and the scale follows the narrower heads",
-        kwargs={"embedding_dim": 16, "num_heads": 2, "downsample_rate": 2},
-        inputs=_qkv(2, 6, 7, 16),
+    downsampled=row(
+        "inside the width is divided by the rate, and the scale follows the narrower heads",
+        {"embedding_dim": 16, "downsample_rate": 2},
+        _qkv(2, 6, 7, 16),
         check=attention_chooses(),
     ),
-    Case(
-        block="Attention",
-        name="other_key_width",
-        why="keys and values come in a width of their own",
-        kwargs={"embedding_dim": 12, "num_heads": 1, "kv_in_dim": 5},
-        inputs=_qkv(1, 6, 8, 12, 5),
+    other_key_width=row(
+        "keys and values come in a width of their own",
+        {"embedding_dim": 12, "num_heads": 1, "kv_in_dim": 5},
+        _qkv(1, 6, 8, 12, 5),
         check=attention_chooses(),
     ),
-    Case(
-        block="Attention",
-        name="one_key",
-        why="with a single key every query is given its value",
-        kwargs={"embedding_dim": 8, "num_heads": 2},
-        inputs=_qkv(3, 4, 1, 8),
-    ),
-    Case(
-        block="Attention",
-        name="peaked",
-        why="logits of dozens: softmax subtracts the largest and must not overflow",
-        kwargs={"embedding_dim": 8, "num_heads": 2},
-        inputs={
+    one_key=row("with a single key every query is given its value", {"embedding_dim": 8}, _qkv(3, 4, 1, 8)),
+    peaked=row(
+        "logits of dozens: softmax subtracts the largest and must not overflow",
+        {"embedding_dim": 8},
+        {
             "q": uniform(2, 6, 8, low=-12.0, high=12.0),
             "k": uniform(2, 9, 8, low=-12.0, high=12.0),
             "v": uniform(2, 9, 8),
         },
         check=attention_chooses(least=0.5),
     ),
-    Case(
-        block="Attention",
-        name="train_dropout",
-        why="in training attention weights are dropped, with the draws of the fused kernel",
-        kwargs={"embedding_dim": 8, "num_heads": 2, "dropout": 0.4},
-        inputs=_qkv(2, 6, 7, 8),
+    train_dropout=row(
+        "in training attention weights are dropped, with the draws of the fused kernel",
+        {"embedding_dim": 8, "dropout": 0.4},
+        _qkv(2, 6, 7, 8),
         train=True,
     ),
-    Case(
-        block="Attention",
-        name="eval_dropout",
-        why="outside training dropout does nothing",
-        kwargs={"embedding_dim": 8, "num_heads": 2, "dropout": 0.4},
-        inputs=_qkv(1, 6, 7, 8),
+    eval_dropout=row(
+        "outside training dropout does nothing",
+        {"embedding_dim": 8, "dropout": 0.4},
+        _qkv(1, 6, 7, 8),
         check=attention_chooses(),
     ),
-    Case(
-        block="Attention",
-        name="gradients",
-        why="the backward pass into queries, keys and values of different number",
-        kwargs={"embedding_dim": 32, "num_heads": 2, "downsample_rate": 2},
-        inputs=_qkv(2, 7, 11, 32),
+    gradients=row(
+        "the backward pass into queries, keys and values of different number",
+        {"embedding_dim": 32, "downsample_rate": 2},
+        _qkv(2, 7, 11, 32),
         call=gradients(vanishing=_KEY_BIAS),
     ),
 )
 
-_BLOCK = (
-    Case(
-        block="TwoWayAttentionBlock",
-        name="tokens_and_image",
-        why="both directions: positions are added to queries and keys, never to values",
-        kwargs={"embedding_dim": 16, "num_heads": 2, "mlp_dim": 24},
-        inputs=_tokens(2, 5, 12, 16),
+_BLOCK = family(block="TwoWayAttentionBlock", kwargs={"num_heads": 2}).of(
+    tokens_and_image=row(
+        "both directions: positions are added to queries and keys, never to values",
+        {"embedding_dim": 16, "mlp_dim": 24},
+        _tokens(2, 5, 12, 16),
     ),
-    Case(
-        block="TwoWayAttentionBlock",
-        name="first_layer",
-        why="the first layer's self-attention leaves out positions and replaces the queries, without shortcut",
-        kwargs={"embedding_dim": 16, "num_heads": 2, "mlp_dim": 24, "skip_first_layer_pe": True},
-        inputs=_tokens(2, 4, 9, 16),
+    first_layer=row(
+        "the first layer's self-attention leaves out positions and replaces the queries, without shortcut",
+        {"embedding_dim": 16, "mlp_dim": 24, "skip_first_layer_pe": True},
+        _tokens(2, 4, 9, 16),
     ),
-    Case(
-        block="TwoWayAttentionBlock",
-        name="no_downsampling",
-        why="cross-attention at full width; self-attention has it always",
-        kwargs={"embedding_dim": 12, "num_heads": 3, "mlp_dim": 8, "attention_downsample_rate": 1},
-        inputs=_tokens(1, 6, 10, 12),
+    no_downsampling=row(
+        "cross-attention at full width; self-attention has it always",
+        {"embedding_dim": 12, "num_heads": 3, "mlp_dim": 8, "attention_downsample_rate": 1},
+        _tokens(1, 6, 10, 12),
     ),
-    Case(
-        block="TwoWayAttentionBlock",
-        name="gelu",
-        why="the activation of the perceptron is the one given",
-        kwargs={"embedding_dim": 8, "num_heads": 1, "mlp_dim": 16, "activation": Torch("GELU")},
-        inputs=_tokens(1, 3, 6, 8),
+    gelu=row(
+        "the activation of the perceptron is the one given",
+        {"embedding_dim": 8, "num_heads": 1, "mlp_dim": 16, "activation": Torch("GELU")},
+        _tokens(1, 3, 6, 8),
     ),
-    Case(
-        block="TwoWayAttentionBlock",
-        name="one_token",
-        why="a single query, and the default hidden width of 2048",
-        kwargs={"embedding_dim": 8, "num_heads": 2},
-        inputs=_tokens(3, 1, 4, 8),
+    one_token=row(
+        "a single query, and the default hidden width of 2048", {"embedding_dim": 8}, _tokens(3, 1, 4, 8)
     ),
-    Case(
-        block="TwoWayAttentionBlock",
-        name="norm_eps",
-        why="norms have eps 1e-5, which weighs in where queries and keys hardly vary",
-        kwargs={"embedding_dim": 8, "num_heads": 2, "mlp_dim": 8},
-        inputs=_tokens(1, 3, 4, 8)
+    norm_eps=row(
+        "norms have eps 1e-5, which weighs in where queries and keys hardly vary",
+        {"embedding_dim": 8, "mlp_dim": 8},
+        _tokens(1, 3, 4, 8)
         | {name: uniform(1, n, 8, low=-5e-3, high=5e-3) for name, n in (("queries", 3), ("keys", 4))},
         adjust=_quieten,
     ),
-    Case(
-        block="TwoWayAttentionBlock",
-        name="gradients",
-        why="the backward pass through both directions into all four inputs",
-        kwargs={"embedding_dim": 32, "num_heads": 2, "mlp_dim": 24},
-        inputs=_tokens(2, 5, 9, 32),
+    gradients=row(
+        "the backward pass through both directions into all four inputs",
+        {"embedding_dim": 32, "mlp_dim": 24},
+        _tokens(2, 5, 9, 32),
         call=gradients(vanishing=_KEY_BIAS),
     ),
 )
 
-_TRANSFORMER = (
-    Case(
-        block="TwoWayTransformer",
-        name="two_layers",
-        why="the point embedding is the queries and their positions, and the last attention goes to the image",
-        kwargs={"depth": 2, "embedding_dim": 16, "num_heads": 2, "mlp_dim": 24},
-        inputs=_image(2, 16, 3, 5, 6),
+_TRANSFORMER = family(block="TwoWayTransformer", kwargs={"num_heads": 2}).of(
+    two_layers=row(
+        "the point embedding is the queries and their positions, and the last attention goes to the image",
+        {"depth": 2, "embedding_dim": 16, "mlp_dim": 24},
+        _image(2, 16, 3, 5, 6),
     ),
-    Case(
-        block="TwoWayTransformer",
-        name="no_layers",
-        why="without layers the last attention alone is left, and the image comes back as tokens",
-        kwargs={"depth": 0, "embedding_dim": 8, "num_heads": 2, "mlp_dim": 8},
-        inputs=_image(1, 8, 4, 4, 3),
+    no_layers=row(
+        "without layers the last attention alone is left, and the image comes back as tokens",
+        {"depth": 0, "embedding_dim": 8, "mlp_dim": 8},
+        _image(1, 8, 4, 4, 3),
     ),
-    Case(
-        block="TwoWayTransformer",
-        name="one_layer_options",
-        why="activation and downsampling reach the layers and the last attention",
-        kwargs={
+    one_layer_options=row(
+        "activation and downsampling reach the layers and the last attention",
+        {
             "depth": 1,
             "embedding_dim": 12,
             "num_heads": 3,
@@ -197,27 +157,17 @@ _TRANSFORMER = (
             "activation": Torch("GELU"),
             "attention_downsample_rate": 1,
         },
-        inputs=_image(1, 12, 2, 3, 5),
+        _image(1, 12, 2, 3, 5),
     ),
-    Case(
-        block="TwoWayTransformer",
-        name="one_token_four_times_downsampled",
-        why="a single point on a wide image, cross-attention at a quarter of the width",
-        kwargs={
-            "depth": 3,
-            "embedding_dim": 16,
-            "num_heads": 2,
-            "mlp_dim": 8,
-            "attention_downsample_rate": 4,
-        },
-        inputs=_image(2, 16, 1, 9, 1),
+    one_token_four_times_downsampled=row(
+        "a single point on a wide image, cross-attention at a quarter of the width",
+        {"depth": 3, "embedding_dim": 16, "mlp_dim": 8, "attention_downsample_rate": 4},
+        _image(2, 16, 1, 9, 1),
     ),
-    Case(
-        block="TwoWayTransformer",
-        name="gradients",
-        why="the backward pass through two layers into image, positions and points",
-        kwargs={"depth": 2, "embedding_dim": 32, "num_heads": 2, "mlp_dim": 24},
-        inputs=_image(2, 32, 3, 4, 5),
+    gradients=row(
+        "the backward pass through two layers into image, positions and points",
+        {"depth": 2, "embedding_dim": 32, "mlp_dim": 24},
+        _image(2, 32, 3, 4, 5),
         call=gradients(vanishing=_KEY_BIAS),
     ),
 )

@@ -19,6 +19,7 @@ import torch
 from parity.commands import environment
 from parity.errors import UsageError
 from parity.workers.client import interpreter
+from samblocks.files import write_text
 
 if TYPE_CHECKING:
     from parity.bench.forward import Timing
@@ -73,7 +74,7 @@ def _bench(options: argparse.Namespace) -> int:
         figures["forward"] = [dataclasses.asdict(timing) for timing in timings]
         print("\n".join(("", *passes(timings))))
     if options.json:
-        options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        write_text(options.json, json.dumps(figures, indent=1) + "\n")
     for goal in missed:
         print(f"missed: {goal}", file=sys.stderr)
     return 1 if missed else 0

@@ -31,6 +31,7 @@ from parity.workers.registry import REFERENCES
 from parity.workers.start import start_clients
 from samblocks import VARIANTS
 from samblocks.checkpoints import load
+from samblocks.files import write_text
 
 Change = Callable[[nn.Module], object] | None
 """What is done to our module before it runs, where a mistake is planted to see that it is found."""
@@ -105,7 +106,7 @@ def _run(options: argparse.Namespace) -> int:
         print(line)
     if options.json:
         document = {"schema": text.SCHEMA, "subject": subject, "reference": against, **text.as_json(report)}
-        options.json.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_text(options.json, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     if not report.taps:
         return 3
     return 1 if report.culprits else 0

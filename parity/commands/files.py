@@ -12,6 +12,7 @@ from parity.extras import need_plots
 from parity.reports import github, html, junit, sarif, summary
 from parity.reports.kill_matrix import matrix
 from parity.run.judging import Row
+from samblocks.files import write_text
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -87,7 +88,7 @@ def write(
             notes=notes,
             status=status,
         )
-        summary.write_text(options.html, page)
+        write_text(options.html, page)
     if options.github or os.environ.get("GITHUB_ACTIONS") == "true":
         for line in github.lines(rows):
             print(line)

@@ -16,6 +16,7 @@ from parity.errors import UsageError
 from parity.execution.paths import PATHS
 from parity.swap.drive import HOSTS, drive
 from parity.workers.client import interpreter
+from samblocks.files import write_text
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -68,7 +69,7 @@ def _swap(options: argparse.Namespace) -> int:
             print(_shown(row), flush=True)
     if options.json:
         document = {"schema": 1, "size": options.size, "repeats": options.repeats, "drivers": rows}
-        options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        write_text(options.json, json.dumps(document, indent=2) + "\n")
     ran = [row for row in rows if "missing" not in row]
     if not ran or (options.host and len(ran) < len(rows)):
         print("parity: nothing ran, or a library that was asked for is missing", file=sys.stderr)

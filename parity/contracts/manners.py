@@ -33,7 +33,7 @@ def modules(cases: Sequence[Case]) -> list[list[Case]]:
     """Cases in groups that one module serves: same block, arguments and weights, and no training steps."""
     groups: dict[str, list[Case]] = {}
     for case in cases:
-        if "five_steps" not in case.name:
+        if not case.steps:
             key = repr((case.block, case.kwargs, case.variant, case.image_size, case.adjust, case.train))
             groups.setdefault(key, []).append(case)
     return list(groups.values())

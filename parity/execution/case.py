@@ -144,6 +144,7 @@ class Case:
         image_size: for whole models, the side of the square input in pixels.
         exact: data movement: outputs must be bit-equal in every precision.
         train: the module is in training mode; the global generator is seeded before the call.
+        steps: the call takes steps of an optimizer: the module's weights are others afterwards.
         adjust: changes filled weights, by canonical name, before they are loaded (on both sides).
         bound: largest allowed R in float32, and `reason`, which is required when it is above 2.
         bound64: largest relative difference in float64 (whole models: 1e-10).
@@ -163,6 +164,7 @@ class Case:
     image_size: int = 256
     exact: bool = False
     train: bool = False
+    steps: bool = False
     adjust: Callable[[dict[str, Tensor]], None] | None = None
     bound: float = 2.0
     reason: str = ""

@@ -115,19 +115,34 @@ def loss_of(side: Side, result: Any) -> Tensor:
     return total
 
 
+def weighed(side: Side, result: Any) -> Tensor:
+    """Every output, weighed by fixed noise: in a plain sum a norm or a softmax would hide, as its sum is constant."""
+    total = torch.zeros((), dtype=side.dtype)
+    for path, output in flatten(result):
+        noise = torch.from_numpy(fill.uniform(f"noise:{path}", output.shape))
+        total = total + (output * noise.to(side.dtype)).sum()
+    return total
+
+
 def gradients(
     run: Run = plain,
     *,
+    loss: Callable[[Side, Any], Tensor] = weighed,
     drops: bool = False,
     vanishing: tuple[str, ...] = (),
     fixed: tuple[str, ...] = (),
 ) -> Callable[[Side], Any]:
     """Outputs, and the gradients of all inputs and parameters, with injected masks.
 
+    The parameters' gradients are one long output, in the order of the parameters: the rounding of a bias of a few
+    numbers is too much a matter of luck.
+
     Args:
         run: the call.
+        loss: what is differentiated, made of the call's result.
         drops: something must have been dropped, else the case is blind.
-        vanishing: last parts of names of parameters whose gradient is zero in exact arithmetic.
+        vanishing: last parts of names of parameters whose gradient is zero in exact arithmetic, so that only
+            rounding could be compared; they are left out. (Softmax takes no notice of a bias of all keys.)
         fixed: inputs of so few numbers that the rounding of their gradients is luck.
     """
 
@@ -140,16 +155,16 @@ def gradients(
                 for name, value in side.inputs.items()
             }
             result = run(side, given)
-            leaves = {f"input/{name}": value for name, value in given.items() if value.requires_grad}
+            leaves = {name: value for name, value in given.items() if value.requires_grad}
             parameters = _parameters(side, vanishing)
             found = torch.autograd.grad(
-                loss_of(side, result), [*leaves.values(), *parameters.values()], materialize_grads=True,
+                loss(side, result), [*leaves.values(), *parameters.values()], materialize_grads=True,
                 allow_unused=True,
             )  # fmt: skip
         _seen(masks, drops)
         return {
             "out": result,
-            **dict(zip(leaves, found, strict=False)),
+            "input": dict(zip(leaves, found, strict=False)),
             "parameters": torch.cat([gradient.flatten() for gradient in found[len(leaves) :]]),
         }
 

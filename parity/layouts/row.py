@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from parity.verdict.compare import Verdict
+from samblocks.files import write_text
 
 SCHEMA = 1
 _HEADS = ("variant", "from", "to", "tensors", "bytes", "published", "verdict", "seen")
@@ -78,7 +79,7 @@ def status(rows: Iterable[Row]) -> int:
 
 
 def write_json(rows: Iterable[Row], path: Path, environment: Mapping[str, object]) -> None:
-    """Write the table for machines."""
+    """Write the table for machines, whole or not at all."""
     crossings = [{**asdict(row), "verdict": row.verdict.value} for row in rows]
     content = {"schema": SCHEMA, "environment": environment, "crossings": crossings}
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=1) + "\n")

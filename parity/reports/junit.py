@@ -8,6 +8,7 @@ from parity.reports import summary
 from parity.reports.html import MEANINGS
 from parity.run.judging import Row
 from parity.verdict.compare import Verdict
+from samblocks.files import write_text
 
 _SKIPPED = (Verdict.NOT_RUN, Verdict.NO_COUNTERPART)
 
@@ -46,7 +47,7 @@ def write(
     rows: Sequence[Row], path: Path, versions: Mapping[str, Mapping[str, str]], seconds: float = 0.0
 ) -> None:
     """Write the file; a temporary file, then a rename."""
-    summary.write_text(path, text(rows, versions, seconds))
+    write_text(path, text(rows, versions, seconds))
 
 
 def _case(suite: ET.Element, line: summary.Line, rows: Sequence[Row]) -> None:

@@ -11,6 +11,7 @@ from parity.reports.junit import describe
 from parity.run.judging import Row
 from parity.verdict.compare import Verdict
 from parity.where.where import location
+from samblocks.files import write_text
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _RULES = (Verdict.DIVERGED, Verdict.INCOMPARABLE)
@@ -45,7 +46,7 @@ def document(rows: Sequence[Row], version: str, root: Path | None = None) -> dic
 def write(rows: Sequence[Row], path: Path, version: str) -> None:
     """Write the log; a temporary file, then a rename."""
     text = json.dumps(document(rows, version), indent=1, ensure_ascii=False, allow_nan=False)
-    summary.write_text(path, text + "\n")
+    write_text(path, text + "\n")
 
 
 def _rule(verdict: Verdict) -> str:

@@ -1,7 +1,6 @@
 """What a run found: the table for people, worst first, and the JSON for machines."""
 
 import json
-import os
 import platform
 import shutil
 import statistics
@@ -16,6 +15,7 @@ import torch
 from parity.run.judging import Row
 from parity.verdict.compare import Verdict
 from parity.verdict.mask_impact import as_json, together
+from samblocks.files import write_text
 
 SCHEMA = 1
 
@@ -161,7 +161,7 @@ def status(rows: Sequence[Row], *, missing_by_name: bool = False) -> int:
 
 
 def write_json(rows: Sequence[Row], path: Path, versions: Mapping[str, Mapping[str, str]]) -> None:
-    """Write the report for machines; a temporary file, then a rename."""
+    """Write the report for machines, whole or not at all."""
     document = {
         "schema": SCHEMA,
         "environment": environment(versions),
@@ -195,16 +195,6 @@ def _metrics(row: Row) -> dict[str, Any]:
     if metrics is None:
         return {}
     return {"metrics": {name: _finite(value) for name, value in asdict(metrics).items()}}
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all: a temporary file, then a rename."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def environment(versions: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:

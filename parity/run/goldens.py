@@ -23,6 +23,7 @@ from parity.execution import fill
 from parity.execution.case import Case
 from parity.workers.registry import REFERENCES, Reference
 from parity.workers.reply import Reply
+from samblocks.files import write_atomically
 
 FOLDER = package.FOLDER / "goldens"
 SCHEMA = 1
@@ -76,17 +77,15 @@ def provenance(case: Case, reference: Reference, versions: Mapping[str, str], st
 
 
 def write(golden: Golden, file: Path) -> None:
-    """Write a golden: a temporary file, then a rename."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """Write a golden, whole or not at all."""
     tensors = {_UPSTREAM + name: value.contiguous() for name, value in golden.upstream.items()}
     tensors |= {_TRUTH + name: value.contiguous() for name, value in golden.truth.items()}
     note = {
         "provenance": json.dumps(golden.provenance, sort_keys=True),
         "order": json.dumps(list(golden.upstream)),
     }
-    partial = file.with_suffix(".part")
-    safetensors.torch.save_file(tensors, partial, note)
-    partial.replace(file)
+    with write_atomically(file, make_folder=True) as stream:
+        stream.write(safetensors.torch.save(tensors, note))
 
 
 def read(file: Path) -> Golden:

@@ -13,6 +13,7 @@ from torch import Tensor
 from parity import package
 from parity.execution.case import Case
 from parity.workers.reply import Answering, Reply
+from samblocks.files import write_atomically
 
 # What a truth depends on beside the upstream packages: a change in one of these makes the kept ones stale.
 _SOURCES = ("execution/*.py", "cases/*.py", "references/**/*.py")
@@ -43,12 +44,10 @@ class TruthCache:
             return Reply("ok", "", outputs, ())
         reply = compute()
         if reply.status == "ok" and reply.outputs:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            partial = file.with_suffix(f".{client.reference.name}.part")
             outputs = {name: value.contiguous() for name, value in reply.outputs.items()}
             note = {"case": case.id, "reference": client.reference.name, "order": json.dumps(list(outputs))}
-            safetensors.torch.save_file(outputs, partial, note)
-            partial.replace(file)
+            with write_atomically(file, make_folder=True) as stream:
+                stream.write(safetensors.torch.save(outputs, note))
         return reply
 
 

@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from parity.run.goldens import GoldenError
 from parity.testing.check import Finding, Inputs, Result, judge, outputs_of, truth_of
+from samblocks.files import write_atomically
 
 _UPSTREAM, _TRUTH = "upstream/", "truth/"
 
@@ -27,7 +28,7 @@ def record(
     inputs: Inputs,
     build: Callable[[], nn.Module] | None = None,
 ) -> None:
-    """Write the reference's outputs and their float64 truth; a temporary file, then a rename.
+    """Write the reference's outputs and their float64 truth, whole or not at all.
 
     Raises:
         GoldenError: when the reference is the candidate's own code: such a golden would prove nothing.
@@ -50,10 +51,8 @@ def record(
     }
     tensors = {_UPSTREAM + name: value.contiguous() for name, value in outputs.items()}
     tensors |= {_TRUTH + name: value.contiguous() for name, value in truth.items()}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".part")
-    safetensors.torch.save_file(tensors, partial, note)
-    partial.replace(file)
+    with write_atomically(file, make_folder=True) as stream:
+        stream.write(safetensors.torch.save(tensors, note))
 
 
 def judge_by(

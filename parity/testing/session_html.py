@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from parity.reports.summary import SCHEMA, environment, write_text
+from parity.reports.summary import SCHEMA, environment
+from samblocks.files import write_text
 
 
 def write_json(records: Sequence[Mapping[str, Any]], path: Path) -> None:

@@ -8,11 +8,11 @@ from math import prod
 
 from torch import Tensor
 
-from samblocks.checkpoints.dtypes import WEIGHT_DTYPES, item_size
 from samblocks.checkpoints.reading.content import Content
 from samblocks.errors import LayoutError
 from samblocks.layouts import Detection, Plan, Step, TensorInfo, detect, expected, plan, tied_keys
 from samblocks.layouts.apply import apply
+from samblocks.layouts.tensors import WEIGHT_DTYPES, item_size
 from samblocks.variants import VARIANTS
 
 _NAMED = 12

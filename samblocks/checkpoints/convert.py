@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from samblocks.checkpoints.conversion_plan import Conversion, Named, prepare
-from samblocks.checkpoints.reading.content import Content, check_dtype, describe
+from samblocks.checkpoints.reading.content import Content, check_dtype
 from samblocks.checkpoints.reading.read import read
 from samblocks.checkpoints.writing.write import check_ending, write
 from samblocks.errors import CheckpointError, LayoutError
+from samblocks.layouts.tensors import describe
 
 
 def convert(

@@ -12,12 +12,12 @@ from typing import Final
 import torch
 
 from samblocks.checkpoints.component_selection import component_path
-from samblocks.checkpoints.dtypes import DTYPE_NAMES, WEIGHT_DTYPES
 from samblocks.checkpoints.reading.read import Checkpoint
 from samblocks.checkpoints.report import Fact, Gap, LoadReport, Row
 from samblocks.checkpoints.resize import policy_for
 from samblocks.errors import CheckpointError, LayoutError
 from samblocks.layouts import Detection, Plan, Step, TensorInfo, detect, meta_tensors, plan
+from samblocks.layouts.tensors import DTYPE_NAMES, WEIGHT_DTYPES
 from samblocks.variants import VARIANTS
 
 _STATUS: Final = {

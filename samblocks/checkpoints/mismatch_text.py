@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from samblocks.checkpoints.report import Gap, LoadReport
 from samblocks.layouts import Detection
-from samblocks.layouts.info import shape_text
+from samblocks.layouts.tensors import shape_text
 
 _NAMED = 20
 """Tensors listed per kind of problem; the report of `strict="explain"` has them all."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from samblocks.checkpoints.reading.printable import printable
 from samblocks.checkpoints.reading.read import Ignored
-from samblocks.layouts.info import shape_text
+from samblocks.layouts.tensors import shape_text
 
 STATUSES: Final = ("used", "renamed", "packed", "converted", "dropped", "unexplained")
 """What can become of a tensor; each has exactly one."""

@@ -10,15 +10,7 @@ from torch import Tensor
 from samblocks.errors import LayoutError
 from samblocks.layouts.operations import Agree, Axes, Copies, Drop, Make, Operation, Pack, Unpack
 from samblocks.layouts.steps import Plan, Step
-
-_DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "U8": torch.uint8,
-}
+from samblocks.layouts.tensors import TORCH_DTYPES
 
 
 def apply(plan: Plan, get: Callable[[str], Tensor]) -> Iterator[tuple[str, Tensor]]:
@@ -104,4 +96,4 @@ def _made(operation: Make) -> Tensor:
     if operation.fill == "bytes":
         return torch.frombuffer(bytearray(operation.data), dtype=torch.uint8)
     make = torch.ones if operation.fill == "ones" else torch.zeros
-    return make(operation.info.shape, dtype=_DTYPES[operation.info.dtype])
+    return make(operation.info.shape, dtype=TORCH_DTYPES[operation.info.dtype])

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from samblocks.errors import LayoutError
 from samblocks.layouts.facts import FACTS, facts_of
-from samblocks.layouts.info import TensorInfo
 from samblocks.layouts.match import Match, match_all, misshapen
 from samblocks.layouts.spelling import prefix_of, spellings, unwrapped
+from samblocks.layouts.tensors import TensorInfo
 
 _NAMED = 3
 """Tensors named per kind of difference in a message."""

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 
 from samblocks.errors import LayoutError
-from samblocks.layouts.info import TensorInfo
 from samblocks.layouts.operations import KEEP
 from samblocks.layouts.rules import Move, Moves, Table
+from samblocks.layouts.tensors import TensorInfo
 
 
 class Identity(Table):

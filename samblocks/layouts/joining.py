@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from samblocks.layouts.info import TensorInfo
 from samblocks.layouts.operations import KEEP, Drop, Make
 from samblocks.layouts.rules import Move, Moves
 from samblocks.layouts.steps import KINDS, Step
+from samblocks.layouts.tensors import TensorInfo
 
 
 def join(first: Sequence[Move], second: Moves, dtype: str) -> list[Step]:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from samblocks.layouts.components import component_name, part_of
 from samblocks.layouts.facts import facts_of
-from samblocks.layouts.info import LAYOUTS, TensorInfo, shape_text
 from samblocks.layouts.meta import meta_tensors
 from samblocks.layouts.rules import Moves, Table
 from samblocks.layouts.spelling import Spelling, spell
 from samblocks.layouts.tables import classes_of, table, variants_of
+from samblocks.layouts.tensors import TensorInfo, shape_text
+from samblocks.variants import LAYOUTS
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from functools import lru_cache
 from types import MappingProxyType
 
 from samblocks.layouts.facts import Facts, Sam2Facts, SamFacts, facts_of
-from samblocks.layouts.info import TensorInfo
 from samblocks.layouts.meta_tiny_vit import tiny_vit_tensors
+from samblocks.layouts.tensors import TensorInfo
 
 Named = Iterator[tuple[str, TensorInfo]]
 

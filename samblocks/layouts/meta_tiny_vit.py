@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from samblocks.layouts.info import TensorInfo
+from samblocks.layouts.tensors import TensorInfo
 
 Named = Iterator[tuple[str, TensorInfo]]
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from samblocks.errors import LayoutError
-from samblocks.layouts.info import TensorInfo, shape_text
+from samblocks.layouts.tensors import TensorInfo, shape_text
 
 
 @dataclass(frozen=True)

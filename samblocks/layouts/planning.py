@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 
 from samblocks.errors import LayoutError
 from samblocks.layouts.facts import facts_of
-from samblocks.layouts.info import TensorInfo
 from samblocks.layouts.joining import join, keep
 from samblocks.layouts.match import read, sizes_of
 from samblocks.layouts.meta import meta_tensors
@@ -15,8 +14,7 @@ from samblocks.layouts.rules import Move, Moves, Table
 from samblocks.layouts.spelling import Spelling, spellings
 from samblocks.layouts.steps import KINDS, Plan, Step
 from samblocks.layouts.tables import class_of, table
-
-_FLOATS = ("F64", "F32", "F16", "BF16")
+from samblocks.layouts.tensors import WEIGHT_DTYPES, TensorInfo
 
 
 def plan(
@@ -115,7 +113,7 @@ def _in_file(moves: Moves, raw: Mapping[str, str]) -> list[Move]:
 
 def _float_dtype(tensors: Mapping[str, TensorInfo]) -> str:
     """The floating dtype that most tensors have, for those that are invented."""
-    counts = Counter(info.dtype for info in tensors.values() if info.dtype in _FLOATS)
+    counts = Counter(info.dtype for info in tensors.values() if info.dtype in WEIGHT_DTYPES)
     return counts.most_common(1)[0][0] if counts else "F32"
 
 

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from samblocks.errors import LayoutError
-from samblocks.layouts.info import TensorInfo
 from samblocks.layouts.operations import KEEP, Agree, Axes, Copies, Drop, Make, Operation, Pack
 from samblocks.layouts.templates import Bindings, TemplateIndex, fill, holes
+from samblocks.layouts.tensors import TensorInfo
 
 
 @dataclass(frozen=True)

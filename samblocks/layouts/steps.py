@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from samblocks.layouts.info import TensorInfo
 from samblocks.layouts.rules import Move
+from samblocks.layouts.tensors import TensorInfo
 
 KINDS = (
     "unexplained",

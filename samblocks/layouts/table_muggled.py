@@ -7,10 +7,10 @@ have shape 1xCx1x1, and one tensor more holds the builder's arguments.
 from __future__ import annotations
 
 from samblocks.layouts.facts import Sam2Facts, SamFacts
-from samblocks.layouts.info import TensorInfo
 from samblocks.layouts.muggled_config import sam2_config, sam_config
 from samblocks.layouts.operations import Make
 from samblocks.layouts.rules import Rule, Table, moved, only_meta, only_other, same
+from samblocks.layouts.tensors import TensorInfo
 
 _CONFIG = "muggled_sam's own description of the model, made from the variant"
 _NO_MEM_POS = "muggled_sam does not keep it; no public variant reads it, zeros stand in"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from samblocks.layouts.facts import Sam2Facts
-from samblocks.layouts.info import TensorInfo
 from samblocks.layouts.meta import meta_tensors
 from samblocks.layouts.operations import Make
 from samblocks.layouts.rules import Rule, Table, only_meta, only_other, same
+from samblocks.layouts.tensors import TensorInfo
 
 _BEYOND = "timm holds the image encoder alone"
 _BEYOND_TRUNK = "timm holds the trunk of the image encoder alone"

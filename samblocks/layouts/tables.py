@@ -10,9 +10,10 @@ from samblocks.errors import LayoutError
 from samblocks.layouts import table_muggled, table_timm, table_transformers
 from samblocks.layouts.facts import FACTS, Sam2Facts, SamFacts, facts_of
 from samblocks.layouts.identity import Identity
-from samblocks.layouts.info import LAYOUTS, MODEL_CLASSES, TensorInfo
 from samblocks.layouts.meta import meta_tensors
 from samblocks.layouts.rules import Table
+from samblocks.layouts.tensors import TensorInfo
+from samblocks.variants import LAYOUTS, MODEL_CLASSES
 
 
 def variants_of(layout: str) -> tuple[str, ...]:

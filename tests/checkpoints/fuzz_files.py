@@ -27,9 +27,9 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
 from samblocks.checkpoints import inspect  # noqa: E402
-from samblocks.checkpoints.dtypes import TORCH_DTYPES  # noqa: E402
 from samblocks.checkpoints.reading.read import read  # noqa: E402
 from samblocks.errors import CheckpointError  # noqa: E402
+from samblocks.layouts.tensors import TORCH_DTYPES  # noqa: E402
 
 HEADER_WORDS = (
     "its header claims",

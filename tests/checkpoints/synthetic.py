@@ -10,9 +10,8 @@ from zlib import crc32
 import torch
 from torch import Tensor, nn
 
-from samblocks.checkpoints.reading.content import describe
 from samblocks.checkpoints.writing.write_safetensors import lay_out
-from samblocks.layouts import TensorInfo
+from samblocks.layouts.tensors import TensorInfo, describe
 
 
 def values(name: str, shape: Iterable[int]) -> Tensor:

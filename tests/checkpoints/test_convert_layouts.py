@@ -10,11 +10,12 @@ from synthetic import equal_states, filled, half, saved, sparse, values, weightl
 from samblocks.checkpoints import convert, convert_file, inspect
 from samblocks.checkpoints.conversion_plan import Named, prepare
 from samblocks.checkpoints.published import lock
-from samblocks.checkpoints.reading.content import Content, describe
+from samblocks.checkpoints.reading.content import Content
 from samblocks.checkpoints.reading.read import read
 from samblocks.checkpoints.writing.write_safetensors import lay_out
 from samblocks.errors import CheckpointError, LayoutError
 from samblocks.layouts import LAYOUTS, classes_of, expected, meta_tensors, variants_of
+from samblocks.layouts.tensors import describe
 from samblocks.models import VARIANTS, build
 
 TINY_20, TINY_21 = "sam2_hiera_tiny", "sam2.1_hiera_tiny"

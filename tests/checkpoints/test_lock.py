@@ -8,7 +8,7 @@ import pytest
 from download_server import noise, write_lock
 
 from samblocks.checkpoints import load
-from samblocks.checkpoints.published import lock, lock_format
+from samblocks.checkpoints.published import lock
 from samblocks.errors import CheckpointError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,10 +135,6 @@ def test_variants_are_ours():
     variants = pytest.importorskip("samblocks.variants").VARIANTS
     listed = lock.read()
     assert {row.variant for row in (*listed.entries, *listed.unlocked)} == set(variants)
-
-
-def test_layouts_are_ours():
-    assert set(lock_format.LAYOUTS) == set(pytest.importorskip("samblocks.layouts").LAYOUTS)
 
 
 GOOD = {"data": noise(10), "url": "https://example.org/model.pt"}

@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 from synthetic import saved, values
 from torch import nn
 
-from samblocks.checkpoints.dtypes import TORCH_DTYPES
 from samblocks.checkpoints.reading.read import read
 from samblocks.errors import CheckpointError
+from samblocks.layouts.tensors import TORCH_DTYPES
 
 BASE = values("base", (10, 12))
 

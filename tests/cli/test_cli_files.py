@@ -8,8 +8,7 @@ import torch
 from samblocks import checkpoints
 from samblocks.checkpoints import Conversion
 from samblocks.cli import main
-from samblocks.cli.commands import convert
-from samblocks.layouts import LAYOUTS, MODEL_CLASSES, expected
+from samblocks.layouts import expected
 
 
 @pytest.fixture(scope="module")
@@ -123,8 +122,3 @@ def test_convert_that_fails_is_one_sentence(tmp_path, monkeypatch, capsys, argum
     assert words in err
     assert err.count("\n") == 1
     assert not list(tmp_path.iterdir())
-
-
-def test_choices_are_those_of_the_layouts():
-    assert set(convert.LAYOUTS) == set(LAYOUTS)
-    assert set(convert.CLASSES) <= set(MODEL_CLASSES)

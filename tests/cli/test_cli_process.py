@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from download_server import noise, slow, write_lock
+from download_server import noise, right, slow, write_lock
 
 from samblocks.cli import main
 from samblocks.cli.main import INTERRUPTED, PIPE_CLOSED
@@ -17,22 +17,59 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-m", "samblocks"]
 
 
-def test_the_list_needs_neither_torch_nor_an_installation(tmp_path):
-    code = (
-        "import sys; from samblocks.cli import main; status = main(['list']);"
-        "print(sorted({'torch', 'numpy', 'safetensors', 'huggingface_hub', 'rich'} & set(sys.modules)));"
-        "sys.exit(status)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+NO_TORCH = """
+import sys
+for name in ("torch", "numpy", "safetensors", "huggingface_hub"):
+    sys.modules[name] = None  # an import of it fails
+import samblocks
+from samblocks.cli import main
+assert len(samblocks.VARIANTS) == 12
+status = main(sys.argv[1:])
+print("rich" in sys.modules)
+sys.exit(status)
+"""
+
+
+def without_torch(folder, *arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", NO_TORCH, *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
         capture_output=True,
         text=True,
-        check=True,
     )
-    assert done.stdout.splitlines()[-1] == "[]"
-    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        *([name, "--help"] for name in ("list", "version", "lock-check", "fetch", "convert", "inspect")),
+        ["version"],
+        ["list"],
+        ["list", "--json"],
+    ],
+    ids=" ".join,
+)
+def test_what_reads_no_checkpoint_needs_neither_torch_nor_an_installation(tmp_path, arguments):
+    done = without_torch(tmp_path, *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_fetching_and_checking_need_no_torch(server, tmp_path):
+    data = noise(5000, seed=6)
+    server.routes["/model.pt"] = right(data)
+    lock = write_lock(tmp_path / "own.lock", {"data": data, "url": server.address + "/model.pt"})
+    own = {"SAMBLOCKS_LOCK": str(lock), "SAMBLOCKS_CACHE": str(tmp_path / "cache")}
+    checked = without_torch(tmp_path, "lock-check", "--full", **own)
+    assert (checked.returncode, checked.stdout.splitlines()[-2:]) == (0, ["1 HOLDS", "False"]), checked.stderr
+    fetched = without_torch(tmp_path, "fetch", "model.pt", **own)
+    assert fetched.returncode == 0, fetched.stderr
+    assert Path(fetched.stdout.splitlines()[0]).read_bytes() == data
+    again = without_torch(tmp_path, "fetch", "model.pt", "--offline", **own)
+    assert (again.returncode, again.stdout) == (0, fetched.stdout), again.stderr
 
 
 def test_a_reader_that_leaves_is_no_error():

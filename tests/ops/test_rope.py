@@ -8,10 +8,10 @@ from torch import Tensor
 
 from parity.execution import fill
 from samblocks.ops.rope import (
+    _cos_sin,
     _product,
     _product_in_reals,
     _tables,
-    _cos_sin,
     apply_rotary_enc,
     axial_tables,
     compute_axial_cis,

@@ -1,7 +1,6 @@
 """The kill matrix: for people as lines, for machines as JSON."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -12,6 +11,7 @@ from parity.reports.summary import SCHEMA, environment
 from parity.selftest.mutants.gates import GATES, USUAL
 from parity.selftest.mutants.hunt import Result
 from parity.selftest.mutants.mutant import Mutant
+from samblocks.files import write_text
 
 
 def line(result: Result, width: int) -> str:
@@ -70,7 +70,7 @@ def failed(result: Result) -> bool:
 
 
 def write_json(results: Sequence[Result], path: Path) -> None:
-    """Write the matrix for machines; a temporary file, then a rename."""
+    """Write the matrix for machines, whole or not at all."""
     document = {
         "schema": SCHEMA,
         "environment": environment({}),
@@ -78,9 +78,7 @@ def write_json(results: Sequence[Result], path: Path) -> None:
         "usual": USUAL,
         "mutants": [_entry(result) for result in results],
     }
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    partial.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_text(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
 
 def _entry(result: Result) -> dict[str, Any]:

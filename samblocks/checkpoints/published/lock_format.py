@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from samblocks.errors import CheckpointError
+from samblocks.variants import LAYOUTS
 
 SCHEMA = 1
-LAYOUTS = ("meta", "ultralytics", "transformers", "timm", "muggled")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 GENERIC = "model.safetensors"  # the same file name in every repository, so it names nothing
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from samblocks.checkpoints.dtypes import DTYPE_NAMES, WEIGHT_DTYPES
-from samblocks.layouts import TensorInfo
+from samblocks.layouts.tensors import DTYPE_NAMES, WEIGHT_DTYPES, TensorInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +43,6 @@ class Content:
             name: TensorInfo(info.shape, cast_name(info.dtype, dtype)) for name, info in self.tensors.items()
         }
         return Content(infos, lambda name: cast(self.get(name), dtype), self.envelope)
-
-
-def describe(tensors: Mapping[str, Tensor]) -> dict[str, TensorInfo]:
-    """Shape and dtype of every tensor of a state dict.
-
-    Raises:
-        TypeError: a value is no tensor, or has a dtype that no checkpoint can hold.
-
-    >>> describe({"weight": torch.zeros(2, 3)})
-    {'weight': TensorInfo(shape=(2, 3), dtype='F32')}
-    """
-    infos = {}
-    for name, tensor in tensors.items():
-        if not isinstance(tensor, Tensor):
-            raise TypeError(f"state_dict[{name!r}] must be a tensor, not {type(tensor).__name__}")
-        if tensor.dtype not in DTYPE_NAMES:
-            raise TypeError(f"state_dict[{name!r}] has dtype {tensor.dtype}, which no checkpoint can hold")
-        infos[name] = TensorInfo(tuple(tensor.shape), DTYPE_NAMES[tensor.dtype])
-    return infos
 
 
 def cast(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:

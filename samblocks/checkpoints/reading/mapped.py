@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from samblocks.checkpoints.dtypes import TORCH_DTYPES, item_size
 from samblocks.errors import CheckpointError
+from samblocks.layouts.tensors import TORCH_DTYPES, item_size
 
 
 @dataclass(frozen=True, slots=True)

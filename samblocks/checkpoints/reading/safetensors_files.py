@@ -6,9 +6,9 @@ import json
 from math import prod
 from typing import Any, Final
 
-from samblocks.checkpoints.dtypes import TORCH_DTYPES, item_size
 from samblocks.checkpoints.reading.mapped import MappedFile, StoredTensor
 from samblocks.errors import CheckpointError
+from samblocks.layouts.tensors import TORCH_DTYPES, item_size
 
 LARGEST_HEADER: Final = 2 * 2**20
 """The largest public header of these models has about 100 kB; the format would allow 100 MB."""

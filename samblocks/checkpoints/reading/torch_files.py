@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
-from samblocks.checkpoints.dtypes import item_size
 from samblocks.checkpoints.reading.mapped import MappedFile, StoredTensor
 from samblocks.checkpoints.reading.pickle_values import (
     SCALAR_DTYPES,
@@ -22,6 +21,7 @@ from samblocks.checkpoints.reading.pickles import Unpickled, read_pickle
 from samblocks.checkpoints.reading.printable import printable
 from samblocks.checkpoints.reading.zips import Record, ZipRefused, read_records
 from samblocks.errors import CheckpointError
+from samblocks.layouts.tensors import item_size
 
 LARGEST_PICKLE = 32 * 2**20
 _OLD_MAGIC = 0x1950A86A20F9469CFC6C

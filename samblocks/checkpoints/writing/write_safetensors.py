@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from math import prod
 from typing import IO, Any, Final
 
-from samblocks.checkpoints.dtypes import TORCH_DTYPES, item_size
 from samblocks.checkpoints.reading.content import Content
 from samblocks.layouts import TensorInfo
+from samblocks.layouts.tensors import TORCH_DTYPES, item_size
 
 _RANK: Final = {name: rank for rank, name in enumerate(TORCH_DTYPES)}
 

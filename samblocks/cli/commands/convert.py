@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from samblocks.variants import LAYOUTS, MODEL_CLASSES
+
 HELP = "write a checkpoint file in another layout"
-LAYOUTS = ("meta", "ultralytics", "transformers", "timm", "muggled")
-CLASSES = ("Sam2VideoModel", "Sam2Model")
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 
@@ -20,7 +20,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=DTYPES, help="the dtype to write; by default that of the file")
     parser.add_argument(
         "--class",
-        choices=CLASSES,
+        choices=MODEL_CLASSES,
         dest="model_class",
         help="the class of transformers that shall read the file",
     )

@@ -11,12 +11,12 @@ from parity.cases.calls import (
     drops_and_keeps,
     forward,
     function,
-    gradients,
     some_items_pass_through,
     with_input,
 )
 from parity.execution.case import Side, uniform
 from parity.execution.fill import fill_
+from parity.execution.training import gradients
 from parity.run.samblocks_library import library
 
 

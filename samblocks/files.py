@@ -1,0 +1,95 @@
+"""Files that are whole or not there: written under another name in the same folder, then renamed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Final
+
+_LONGEST_STEM: Final = (
+    100  # bytes of the file's name in the temporary one, which may not exceed the usual 255
+)
+
+
+@contextmanager
+def write_atomically(path: str | os.PathLike[str], *, make_folder: bool = False) -> Iterator[IO[bytes]]:
+    """Write a file that takes its name only when the with block has ended well.
+
+    Whoever has the earlier file open or mapped keeps its bytes, and nobody ever sees half of the new one. Both
+    reach the disk before the block ends. Permissions are those that `open` would leave: an earlier file's, or
+    what the process's mask grants. A link stays a link, and the file that it points to is replaced; a pipe or
+    a device, such as `/dev/stdout`, is written into.
+
+    Args:
+        path: the file.
+        make_folder: make its folder too, with all above it, where it is missing.
+
+    Yields:
+        A binary stream, open for reading and writing too, at its beginning.
+
+    Raises:
+        OSError: the folder is missing or cannot be written to, `path` is a folder, or the disk is full.
+            Nothing is left behind then, as after any other exception inside the block.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with write_atomically(f"{folder}/new/file", make_folder=True) as stream:
+    ...         _ = stream.write(b"whole")
+    ...     [(file.name, file.read_bytes()) for file in Path(folder, "new").iterdir()]
+    [('file', b'whole')]
+    """
+    mode = _mode(Path(path))
+    if mode is not None and not stat.S_ISREG(mode):
+        with open(path, "wb") as stream:
+            yield stream
+        return
+    path = Path(path).resolve()
+    if make_folder:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    elif not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "its folder does not exist; make it first", str(path))
+    permissions = 0o666 if mode is None else stat.S_IMODE(mode) & 0o777
+    stem = os.fsencode(path.name)[:_LONGEST_STEM].decode("utf-8", "ignore")
+    temporary = path.with_name(f".{stem}.{secrets.token_hex(8)}.tmp")
+    try:
+        # The system takes the process's mask from these permissions, so nobody needs to ask for it, which would
+        # change it for all threads; an earlier file's are put right before anybody else could need them.
+        with open(temporary, "x+b", opener=lambda name, flags: os.open(name, flags, permissions)) as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        if mode is not None:
+            os.chmod(temporary, permissions)
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    with suppress(OSError):  # some systems open no folders; the file's own bytes are safe already
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def write_text(path: str | os.PathLike[str], text: str, *, make_folder: bool = False) -> None:
+    """Write a text in UTF-8, whole or not at all; see `write_atomically`."""
+    with write_atomically(path, make_folder=make_folder) as stream:
+        stream.write(text.encode())
+
+
+def _mode(path: Path) -> int | None:
+    """Type and permissions of what lies at `path`, None if nothing does; a folder is refused."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    return mode
