@@ -1,6 +1,6 @@
 """Sizes of safetensors files that others have published, in bytes."""
 
-from samblocks.checkpoints.published import lock
+from samblocks.checkpoints import published
 
 _META_NAMES = {
     "sam2_hiera_tiny": 155840544,
@@ -24,7 +24,7 @@ def published_size(layout: str, variant: str) -> int | None:
     """
     if layout == "meta":
         return _META_NAMES.get(variant)
-    known = lock.read()
+    known = published.read_lock()
     for entry in (*known.entries, *known.unlocked):
         if (
             entry.layout == layout

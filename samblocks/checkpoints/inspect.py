@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import replace
-from pathlib import Path
-from typing import Final
 
+from samblocks.checkpoints import published
 from samblocks.checkpoints.explain import Request, explain, recognise
-from samblocks.checkpoints.published import lock
 from samblocks.checkpoints.reading.read import read
 from samblocks.checkpoints.report import LoadReport
 from samblocks.errors import CheckpointError
+from samblocks.files import sha256 as sha256_of
 from samblocks.layouts import Detection, TensorInfo, table
 from samblocks.layouts.components import part_of
 from samblocks.layouts.facts import facts_of
-
-_CHUNK: Final = 2**22
 
 
 def inspect(path: str | os.PathLike[str], *, sha256: bool = False) -> LoadReport:
@@ -60,7 +56,7 @@ def inspect(path: str | os.PathLike[str], *, sha256: bool = False) -> LoadReport
         report = replace(
             report, evidence=(*report.evidence, f"{rest} tensors of the model are not in {kind}")
         )
-    digest = _digest(file.path) if sha256 else None
+    digest = sha256_of(file.path) if sha256 else None
     names = _known(report, digest)
     by = ("sha256" if digest else "size and tensors") if names else ""
     return replace(report, sha256=digest, locked_as=names, locked_by=by)
@@ -82,19 +78,11 @@ def _known(report: LoadReport, digest: str | None) -> tuple[str, ...]:
     """Names of the locked files that this one is, by its hash or else by what can be seen."""
     try:
         if digest is not None:
-            return tuple(entry.name for entry in lock.by_sha256(digest))
+            return tuple(entry.name for entry in published.by_sha256(digest))
         return tuple(
             entry.name
-            for entry in lock.by_size(report.file_bytes)
+            for entry in published.by_size(report.file_bytes)
             if entry.tensors == len(report.rows) and entry.variant in report.candidates
         )
     except CheckpointError:
         return ()  # an installation without the list can still inspect files
-
-
-def _digest(path: Path) -> str:
-    hasher = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            hasher.update(chunk)
-    return hasher.hexdigest()

@@ -11,6 +11,7 @@ from typing import Literal, overload
 import torch
 from torch import Tensor, nn
 
+from samblocks.checkpoints import published
 from samblocks.checkpoints.component_selection import (
     check_variant,
     choose_variant,
@@ -161,14 +162,10 @@ def _find(path_or_name: str | os.PathLike[str], source: str | None) -> Path:
     named = isinstance(path_or_name, str) and path.suffix not in (".pt", ".pth", ".safetensors")
     if os.path.lexists(path) or not (named or len(path.parts) == 1):
         return path
-    from samblocks.checkpoints.published import lock
-    from samblocks.checkpoints.published.fetch import fetch
-
     try:
-        lock.find(str(path_or_name), source)
-    except CheckpointError as error:
+        return published.fetch(str(path_or_name), source=source)
+    except published.UnknownName as error:
         raise CheckpointError(f"there is no file {path_or_name}, and {error}") from None
-    return fetch(str(path_or_name), source=source)
 
 
 def _request(

@@ -1,12 +1,12 @@
-"""Files from a Hub: huggingface_hub brings them, and they are compared with the lock all the same."""
+"""Files from a Hub: huggingface_hub downloads them, and they are compared with the lock all the same."""
 
 import hashlib
 
 import pytest
 from download_server import REVISION, noise, page, refuse, right, write_lock
 
-from samblocks.checkpoints.published import hub
-from samblocks.checkpoints.published.fetch import fetch
+from samblocks.checkpoints.published import fetch
+from samblocks.checkpoints.published.http import Unreachable
 from samblocks.errors import CheckpointError
 
 DATA = noise(200_000, seed=2)
@@ -35,7 +35,8 @@ class Setup:
 
 
 @pytest.fixture
-def setup(server, tmp_path):
+def setup(server, tmp_path, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _: None)  # huggingface_hub's pauses between its tries
     return Setup(server, tmp_path)
 
 
@@ -50,16 +51,17 @@ def test_right_file_is_fetched_once_and_then_comes_from_the_cache(setup):
     assert path == setup.cache / "models--someone--model" / "snapshots" / REVISION / FILE
 
 
-def test_a_wrong_length_is_noticed_before_the_download(setup):
-    setup.server.hub(REPOSITORY, FILE, DATA[:-1])
-    setup.fails("has 199999 bytes on the Hub, locked are 200000")
-    assert [method for method, _, _ in setup.server.log] == ["HEAD"]
+@pytest.mark.parametrize("data", [DATA[:-1], DATA + b"more"])
+def test_a_wrong_length_is_refused_and_deleted(setup, data):
+    setup.server.hub(REPOSITORY, FILE, data)
+    setup.fails(f"the Hub sent a wrong file: .* has {len(data)} bytes, locked are 200000; it was deleted")
 
 
-def test_a_wrong_hash_is_noticed_before_the_download(setup):
+def test_a_wrong_hash_is_refused_and_deleted(setup):
     setup.server.hub(REPOSITORY, FILE, noise(len(DATA)))
-    setup.fails("has sha256 [0-9a-f]{64} on the Hub, locked is")
-    assert [method for method, _, _ in setup.server.log] == ["HEAD"]
+    setup.fails(
+        "the Hub sent a wrong file: .* has sha256 [0-9a-f]{64}, locked is [0-9a-f]{64}; it was deleted"
+    )
 
 
 def test_wrong_bytes_under_right_headers_are_deleted(setup):
@@ -88,7 +90,7 @@ def test_a_cut_transfer_is_resumed(setup, monkeypatch):
     path = setup.server.hub(REPOSITORY, FILE, DATA)
     whole = setup.server.routes[path]
     facts = {"ETag": f'"{hashlib.sha256(DATA).hexdigest()}"', "X_Repo_Commit": REVISION}
-    setup.server.routes[path] = [whole, whole, right(DATA, cut=50_000, **facts), whole]
+    setup.server.routes[path] = [whole, right(DATA, cut=50_000, **facts), whole]
     assert setup.fetch().read_bytes() == DATA
     assert "bytes=50000-" in [asked for _, _, asked in setup.server.log]
 
@@ -102,12 +104,12 @@ def test_an_error_that_passes_is_tried_again(setup):
 def test_an_error_that_stays_is_given_up(setup):
     path = setup.server.hub(REPOSITORY, FILE, DATA)
     setup.server.routes[path] = refuse(500)
-    setup.fails("could not be had from the Hub: status 500")
+    setup.fails("could not be downloaded from the Hub: status 500")
 
 
 def test_no_such_file(setup):
     setup.server.hub(REPOSITORY, "another", DATA)
-    setup.fails("could not be had from the Hub: status 404")
+    setup.fails("could not be downloaded from the Hub: status 404")
 
 
 def test_a_gate(setup):
@@ -119,14 +121,12 @@ def test_a_gate(setup):
 def test_a_proxy_that_answers_with_a_page(setup):
     path = setup.server.hub(REPOSITORY, FILE, DATA)
     setup.server.routes[path] = page()
-    setup.fails(
-        "something that is not a Hub: a proxy or a login page stands in between, or HF_ENDPOINT is wrong"
-    )
+    setup.fails("could not be downloaded from the Hub: .*does not seem to be served by a Hugging Face Hub")
 
 
 def test_nobody_listens(setup):
     setup.server.server_close()
-    setup.fails("could not be had from the Hub: .*refused")
+    setup.fails("could not be downloaded from the Hub: .*Connection (refused|reset)")
 
 
 def test_offline_asks_nothing(setup, monkeypatch):
@@ -144,10 +144,45 @@ def test_a_cache_that_cannot_be_made(setup, tmp_path):
         setup.fetch()
 
 
-def test_progress_bars_are_left_as_they_were(setup):
-    from huggingface_hub.utils import are_progress_bars_disabled
+def test_a_cache_that_may_not_be_written_is_named(setup, monkeypatch):
+    def forbidden(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
 
-    before = are_progress_bars_disabled()
-    with hub._bars(False):
-        assert are_progress_bars_disabled()
-    assert are_progress_bars_disabled() == before
+    setup.server.hub(REPOSITORY, FILE, DATA)
+    monkeypatch.setattr("os.makedirs", forbidden)
+    setup.fails("blobs: Permission denied; HF_HOME may name another folder")
+
+
+def test_a_full_disk(setup, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    setup.server.hub(REPOSITORY, FILE, DATA)
+    monkeypatch.setattr("huggingface_hub.file_download.http_get", full)
+    setup.fails("could not be downloaded from the Hub: the disk is full")
+
+
+@pytest.mark.parametrize(("status", "reached"), [(404, True), (410, True), (401, False), (503, False)])
+def test_what_is_known_of_the_file_after_a_refusal(setup, status, reached):
+    path = setup.server.hub(REPOSITORY, FILE, DATA)
+    setup.server.routes[path] = refuse(status)
+    with pytest.raises(CheckpointError) as caught:
+        setup.fetch()
+    assert isinstance(caught.value, Unreachable) != reached
+
+
+def test_an_endpoint_in_the_clear_is_not_asked(setup, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://hub.example.org")
+    setup.fails("HF_ENDPOINT must begin with https:// .*, not 'http://hub.example.org'")
+
+
+def test_nothing_is_said_where_nobody_looks(setup, capfd):
+    from huggingface_hub.utils import logging
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled
+
+    before = logging.get_verbosity(), are_progress_bars_disabled()
+    path = setup.server.hub(REPOSITORY, FILE, DATA)
+    setup.server.routes[path] = [refuse(503), refuse(503), setup.server.routes[path]]
+    setup.fetch()
+    assert capfd.readouterr() == ("", "")
+    assert (logging.get_verbosity(), are_progress_bars_disabled()) == before

@@ -9,15 +9,14 @@ from pathlib import Path
 
 from download_server import REVISION, noise, slow, write_lock
 
-from samblocks.checkpoints.published import progress
-from samblocks.checkpoints.published.fetch import fetch
-from samblocks.checkpoints.published.file_lock import one_process
+from samblocks.checkpoints.published import fetch, progress
+from samblocks.files import file_lock
 
 DATA = noise(400_000, seed=3)
 ROOT = Path(__file__).resolve().parents[2]
 FETCH = """
 import sys
-from samblocks.checkpoints.published.fetch import fetch
+from samblocks.checkpoints.published import fetch
 print(fetch(sys.argv[1], cache_dir=sys.argv[2], lock=sys.argv[3]))
 """
 
@@ -50,7 +49,7 @@ def test_the_lock_is_held_by_one_at_a_time(tmp_path):
     inside, most, waited = [], [], []
 
     def work():
-        with one_process(tmp_path / "file.lock", waiting=lambda: waited.append(1)):
+        with file_lock(tmp_path / "file.lock", waiting=lambda: waited.append(1)):
             inside.append(1)
             most.append(len(inside))
             time.sleep(0.05)
@@ -68,8 +67,8 @@ def test_the_lock_is_held_by_one_at_a_time(tmp_path):
 def test_a_killed_holder_leaves_no_lock(tmp_path):
     code = (
         "import sys, time, pathlib\n"
-        "from samblocks.checkpoints.published.file_lock import one_process\n"
-        "with one_process(pathlib.Path(sys.argv[1]), waiting=print):\n"
+        "from samblocks.files import file_lock\n"
+        "with file_lock(pathlib.Path(sys.argv[1]), waiting=print):\n"
         "    print('held', flush=True); time.sleep(60)\n"
     )
     path = tmp_path / "file.lock"
@@ -80,7 +79,7 @@ def test_a_killed_holder_leaves_no_lock(tmp_path):
     holder.kill()
     holder.communicate()
     waited = []
-    with one_process(path, waiting=lambda: waited.append(1)):
+    with file_lock(path, waiting=lambda: waited.append(1)):
         assert len(waited) <= 1
 
 
@@ -114,7 +113,7 @@ def test_the_plain_bar_needs_no_rich(monkeypatch, capsys):
 
 def test_a_terminal_decides_when_nothing_was_asked(monkeypatch):
     monkeypatch.setattr(os, "isatty", lambda _: False)
-    assert progress.wanted(True)
-    assert not progress.wanted(False)
+    assert progress.is_wanted(True)
+    assert not progress.is_wanted(False)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    assert progress.wanted(None)
+    assert progress.is_wanted(None)

@@ -6,8 +6,7 @@ import re
 import pytest
 from download_server import lead, noise, page, refuse, right, slow, unmeasured, write_lock
 
-from samblocks.checkpoints.published import http, transfer
-from samblocks.checkpoints.published.fetch import fetch
+from samblocks.checkpoints.published import fetch, http, url
 from samblocks.errors import CheckpointError
 
 DATA = noise(300_000)
@@ -78,7 +77,7 @@ def test_endless_redirects_end(setup):
 def test_no_redirect_from_https_to_http():
     request = http.urllib.request.Request("https://example.org/model.pt")
     with pytest.raises(CheckpointError, match="redirects from https to http://example"):
-        http.StaysSecure().redirect_request(request, None, 302, "Found", {}, "http://example.org/x")
+        http.SecureRedirects().redirect_request(request, None, 302, "Found", {}, "http://example.org/x")
 
 
 def test_a_cut_transfer_goes_on_where_it_stopped(setup):
@@ -95,7 +94,7 @@ def test_headway_renews_the_tries(setup):
 
 def test_a_host_that_always_cuts_at_the_same_byte_is_given_up(setup):
     setup.server.routes[PATH] = right(DATA, ranges=False, cut=100_000)
-    setup.fails(r"could not be downloaded after 3 tries: .*100000 of 300000 bytes are kept")
+    setup.fails(r"could not be downloaded after 3 tries: .*100000 of 300000 bytes are saved")
     assert len(setup.server.log) == 3
     setup.server.routes[PATH] = right(DATA)
     assert setup.fetch().read_bytes() == DATA
@@ -269,9 +268,7 @@ def test_a_damaged_cache_is_repaired(setup):
 
 
 def test_a_full_disk_is_noticed_before_the_download(setup, monkeypatch):
-    monkeypatch.setattr(
-        transfer.shutil, "disk_usage", lambda _: transfer.shutil._ntuple_diskusage(1, 1, 99_999)
-    )
+    monkeypatch.setattr(url.shutil, "disk_usage", lambda _: url.shutil._ntuple_diskusage(1, 1, 99_999))
     setup.server.routes[PATH] = right(DATA)
     setup.fails("the disk is full: .* has 0.1 MB free and the download needs 0.3 MB")
 
@@ -289,16 +286,16 @@ def test_a_disk_that_fills_up_on_the_way(setup, monkeypatch):
 
         def write(self, view):
             if not self.left:
-                raise OSError(transfer.errno.ENOSPC, "No space left on device")
+                raise OSError(url.errno.ENOSPC, "No space left on device")
             written = self.file.write(view[: self.left])
             self.left -= written
             return written
 
-    real = transfer._open
-    monkeypatch.setattr(transfer, "_open", lambda *args: Full(real(*args)))
+    real = url._open
+    monkeypatch.setattr(url, "_open", lambda *args: Full(real(*args)))
     setup.server.routes[PATH] = right(DATA)
     setup.fails("the disk is full: .*partial cannot grow .No space left on device")
-    monkeypatch.setattr(transfer, "_open", real)
+    monkeypatch.setattr(url, "_open", real)
     assert setup.fetch().read_bytes() == DATA
     assert setup.ranges[-1] == "bytes=100000-"
 
@@ -321,17 +318,15 @@ def test_a_copy_elsewhere_is_offered(server, tmp_path):
 
 
 def test_folders_of_the_environment(monkeypatch, tmp_path):
-    from samblocks.checkpoints.published.fetch import default_cache
-
     monkeypatch.delenv("SAMBLOCKS_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert default_cache() == tmp_path / "samblocks"
+    assert url.default_cache() == tmp_path / "samblocks"
     monkeypatch.setenv("SAMBLOCKS_CACHE", str(tmp_path / "own"))
-    assert default_cache() == tmp_path / "own"
+    assert url.default_cache() == tmp_path / "own"
     monkeypatch.delenv("SAMBLOCKS_CACHE")
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert default_cache() == tmp_path / ".cache" / "samblocks"
+    assert url.default_cache() == tmp_path / ".cache" / "samblocks"
 
 
 def test_a_proxy_that_wants_a_login_is_named(setup, monkeypatch):

@@ -8,8 +8,7 @@ import pytest
 import torch
 from synthetic import half, saved, sparse, weightless
 
-from samblocks.checkpoints import inspect
-from samblocks.checkpoints.published import lock
+from samblocks.checkpoints import inspect, published
 from samblocks.checkpoints.reading.content import Content
 from samblocks.checkpoints.report import STATUSES
 from samblocks.checkpoints.writing.write import write
@@ -139,13 +138,13 @@ def test_facts_say_where_they_are_from(tmp_path):
 
 
 def test_the_lock_knows_a_file_by_size_and_by_hash(tmp_path):
-    published = {entry.name: entry for entry in lock.entries()}[
+    known = {entry.name: entry for entry in published.read_lock().entries}[
         "facebook/sam2.1-hiera-tiny/model.safetensors"
     ]
     path = sparse(tmp_path / "a.safetensors", expected("transformers", TINY_21))
-    assert path.stat().st_size == published.bytes
+    assert path.stat().st_size == known.bytes
     report = inspect(path)
-    assert report.locked_as == (published.name,)
+    assert report.locked_as == (known.name,)
     assert report.locked_by == "size and tensors"
     small = tmp_path / "small.pt"
     small.write_bytes(saved({"no_mem_embed": torch.ones(1, 1, 256)}))
@@ -159,8 +158,8 @@ def test_the_lock_knows_a_file_by_its_hash(tmp_path, monkeypatch):
     path = tmp_path / "a.pt"
     path.write_bytes(saved({"no_mem_embed": torch.ones(1, 1, 256)}))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    entry = lock.entries()[0]
-    monkeypatch.setattr(lock, "by_sha256", lambda given: (entry,) if given == digest else ())
+    entry = published.read_lock().entries[0]
+    monkeypatch.setattr(published, "by_sha256", lambda given: (entry,) if given == digest else ())
     report = inspect(path, sha256=True)
     assert (report.locked_as, report.locked_by) == ((entry.name,), "sha256")
 

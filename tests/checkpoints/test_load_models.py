@@ -366,7 +366,7 @@ def test_other_numbers_of_memories(tmp_path, frames):
 
 
 def test_a_name_is_fetched_and_a_path_beats_it(mobile, mobile_file, tmp_path, monkeypatch):
-    from samblocks.checkpoints.published import fetch
+    from samblocks.checkpoints import published
 
     asked = []
 
@@ -374,7 +374,7 @@ def test_a_name_is_fetched_and_a_path_beats_it(mobile, mobile_file, tmp_path, mo
         asked.append((name, source))
         return mobile_file
 
-    monkeypatch.setattr(fetch, "fetch", fake)
+    monkeypatch.setattr(published, "fetch", fake)
     monkeypatch.chdir(tmp_path)
     assert equal_states(load("mobile_sam").state_dict(), mobile.state_dict())
     load("mobile_sam.pt", source="ultralytics")

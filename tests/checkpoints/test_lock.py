@@ -35,7 +35,7 @@ def test_what_is_locked():
 
 
 def test_what_is_not_locked_says_what_is_missing():
-    rows = lock.read().unlocked
+    rows = lock.read_lock().unlocked
     assert len(rows) == 36
     assert all(row.missing for row in rows)
     assert {row.name for row in rows if "sha256" not in row.missing} == {
@@ -119,7 +119,7 @@ def manifest(row):
     return MANIFESTS / f"{layout}__{row.variant}{kind}.tsv.gz"
 
 
-@pytest.mark.parametrize("row", lock.read(ROOT / "checkpoints.lock").entries, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", lock.read_lock(ROOT / "checkpoints.lock").entries, ids=lambda row: row.name)
 def test_tensors_and_bytes_agree_with_the_manifest(row):
     with gzip.open(manifest(row), "rt", encoding="utf-8") as file:
         head = file.readline()
@@ -133,7 +133,7 @@ def test_tensors_and_bytes_agree_with_the_manifest(row):
 
 def test_variants_are_ours():
     variants = pytest.importorskip("samblocks.variants").VARIANTS
-    listed = lock.read()
+    listed = lock.read_lock()
     assert {row.variant for row in (*listed.entries, *listed.unlocked)} == set(variants)
 
 
@@ -145,7 +145,7 @@ def test_a_list_of_ones_own(tmp_path, monkeypatch):
     assert [entry.file for entry in lock.entries(path)] == ["model.pt", "b.pt"]
     monkeypatch.setenv("SAMBLOCKS_LOCK", str(path))
     assert lock.find("b").place == "http://127.0.0.1:8000/b.pt"
-    assert lock.read().path == path
+    assert lock.read_lock().path == path
 
 
 def test_a_changed_list_is_read_again(tmp_path):
@@ -179,7 +179,7 @@ def test_a_changed_list_is_read_again(tmp_path):
 def test_a_wrong_table_is_named(tmp_path, change, words):
     path = write_lock(tmp_path / "own.lock", GOOD | change)
     with pytest.raises(CheckpointError, match=f"own.lock: file_0: .*{words}"):
-        lock.read(path)
+        lock.read_lock(path)
 
 
 def replaced(tmp_path, old, new):
@@ -212,7 +212,7 @@ def replaced(tmp_path, old, new):
 )
 def test_a_wrong_list_is_named(tmp_path, old, new, words):
     with pytest.raises(CheckpointError, match=words):
-        lock.read(replaced(tmp_path, old, new))
+        lock.read_lock(replaced(tmp_path, old, new))
 
 
 @pytest.mark.parametrize("missing", ['["url"]', "[]", '"url"', "[1]"])
@@ -221,17 +221,17 @@ def test_an_unlocked_table_says_what_it_lacks(tmp_path, missing):
     text = path.read_text().replace('evidence = "made by a test"', f'missing = {missing}\nnote = "x"')
     path.write_text(text)
     with pytest.raises(CheckpointError, match="file_0: missing must be"):
-        lock.read(path)
+        lock.read_lock(path)
 
 
 def test_one_name_for_one_file(tmp_path):
     with pytest.raises(CheckpointError, match="names 'same' twice"):
-        lock.read(write_lock(tmp_path / "own.lock", GOOD | {"name": "same"}, GOOD | {"name": "same"}))
+        lock.read_lock(write_lock(tmp_path / "own.lock", GOOD | {"name": "same"}, GOOD | {"name": "same"}))
 
 
 def test_no_list(tmp_path):
     with pytest.raises(CheckpointError, match=r"cannot be read: No such file .*SAMBLOCKS_LOCK"):
-        lock.read(tmp_path / "none.lock")
+        lock.read_lock(tmp_path / "none.lock")
 
 
 def test_the_packaged_list_comes_before_that_of_a_checkout(tmp_path, monkeypatch):

@@ -127,8 +127,8 @@ def test_fetch_that_fails(capsys, own):
 def test_lock_check_holds(capsys, own):
     lines = ends(capsys, 0, "lock-check").out.splitlines()
     assert lines[1:] == [
-        "file_0  HOLDS    the host tells the locked size",
-        "file_1  HOLDS    the host tells the locked size and sha256",
+        "file_0  HOLDS    the host says the locked size",
+        "file_1  HOLDS    the host says the locked size and sha256",
         "2 HOLDS",
     ]
 

@@ -1,4 +1,4 @@
-"""Asking a web server: one answer, or one sentence that says why there is none."""
+"""Requests to a web server: its response, or one sentence that says why there is none."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TIMEOUT = 30.0  # seconds without a byte
 PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds before each further try
 LONGEST_WAIT = 30.0  # seconds that a host may ask for
 CHUNK = 1 << 20
-PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})  # statuses that may be different next time
+TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})  # statuses that may be different next time
 REFUSED = frozenset({401, 403, 407, 511})  # statuses by which a proxy or a login makes itself known
 WEB_PAGES = ("text/html", "application/xhtml+xml")
 
@@ -30,19 +30,19 @@ class Unreachable(CheckpointError):
     """A host could not be asked, so nothing is known of the file there."""
 
 
-class Passing(Exception):
-    """Something that may go well next time; `wait` is how many seconds the host asks for."""
+class TransientError(Exception):
+    """An error that may be gone next time; `wait` is how many seconds the host asks for."""
 
     def __init__(self, problem: str, wait: float = 0.0) -> None:
         super().__init__(problem)
         self.wait = wait
 
 
-class CannotResume(Passing):
+class CannotResume(TransientError):
     """The host does not have the part that was asked for."""
 
 
-class StaysSecure(urllib.request.HTTPRedirectHandler):
+class SecureRedirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects, ten at most, but never from https to http."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
@@ -52,17 +52,17 @@ class StaysSecure(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def ask(url: str, begin: int = 0) -> Any:
-    """The answer to a request for a file from byte `begin` on, an `http.client.HTTPResponse` to be closed.
+def open_url(url: str, begin: int = 0) -> Any:
+    """The response to a request for a file from byte `begin` on, an `http.client.HTTPResponse` to be closed.
 
     Raises:
-        Passing: the host cannot be reached now, or says that it is busy.
+        TransientError: the host cannot be reached now, or says that it is busy.
         CheckpointError: the host will not send the file.
     """
     headers = {"User-Agent": "samblocks", "Accept-Encoding": "identity"}
     if begin:
         headers["Range"] = f"bytes={begin}-"
-    opener = urllib.request.build_opener(StaysSecure)  # made anew, as it takes the proxies of the moment
+    opener = urllib.request.build_opener(SecureRedirects)  # made anew, as it takes the proxies of the moment
     try:
         return opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
@@ -72,10 +72,10 @@ def ask(url: str, begin: int = 0) -> Any:
         if isinstance(error.reason, ssl.SSLCertVerificationError):
             problem = error.reason.verify_message
             raise Unreachable(f"the certificate of {host(url)} is not trusted: {problem}") from None
-        problem = f"{host(url)} cannot be reached: {_reason(error.reason)}"
-        raise (Unreachable if is_unknown_host(error.reason) else Passing)(problem) from None
+        problem = f"{host(url)} cannot be reached: {reason(error.reason)}"
+        raise (Unreachable if is_unknown_host(error.reason) else TransientError)(problem) from None
     except (OSError, http.client.HTTPException) as error:
-        raise Passing(f"{host(url)} cannot be reached: {_reason(error)}") from None
+        raise TransientError(f"{host(url)} cannot be reached: {reason(error)}") from None
 
 
 def _refusal(url: str, error: urllib.error.HTTPError) -> Exception:
@@ -84,78 +84,78 @@ def _refusal(url: str, error: urllib.error.HTTPError) -> Exception:
         return CheckpointError(f"{host(url)} redirects {url} without end")
     if error.code == 416:
         return CannotResume(f"{host(url)} cannot resume the file")
-    if error.code in PASSING:
+    if error.code in TRANSIENT:
         asked = error.headers.get("Retry-After", "")
-        return Passing(problem, min(float(asked), LONGEST_WAIT) if asked.isdecimal() else 0.0)
+        return TransientError(problem, min(float(asked), LONGEST_WAIT) if asked.isdecimal() else 0.0)
     if error.code in REFUSED:
         return Unreachable(f"{problem} for {url}; a proxy or a login may stand in between")
     return CheckpointError(f"{problem} for {url}")
 
 
-def extent(answer: Any, url: str, begin: int) -> tuple[int, int | None]:
-    """What the headers of an answer say: its first byte's offset in the file, and the file's length if told.
+def content_range(response: Any, url: str, begin: int) -> tuple[int, int | None]:
+    """What the headers of a response say: its first byte's offset in the file, and the file's length, if given.
 
     Raises:
-        CheckpointError: the answer is a web page, is encoded, or is another part than byte `begin` on.
+        CheckpointError: the response is a web page, is encoded, or is another part than byte `begin` on.
     """
-    if answer.headers.get_content_type() in WEB_PAGES:
-        raise web_page(url, answer.geturl())
-    if (encoding := answer.headers.get("Content-Encoding", "identity")) != "identity":
+    if response.headers.get_content_type() in WEB_PAGES:
+        raise web_page(url, response.geturl())
+    if (encoding := response.headers.get("Content-Encoding", "identity")) != "identity":
         raise CheckpointError(f"{host(url)} sends {url} in the encoding {encoding}, for which nobody asked")
-    if answer.status == 206:
-        span = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", ""))
+    if response.status == 206:
+        span = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
         if span is None or int(span[1]) != begin:
             raise CheckpointError(f"{host(url)} answered with another part of {url} than was asked for")
         return begin, int(span[2])
-    length = answer.headers.get("Content-Length", "")
+    length = response.headers.get("Content-Length", "")
     return 0, int(length) if length.isdecimal() else None
 
 
-def chunks(answer: Any) -> Iterator[bytes]:
-    """The body of an answer, piece by piece as it comes.
+def read_chunks(response: Any) -> Iterator[bytes]:
+    """The body of a response in chunks, as they come.
 
     Raises:
-        Passing: the connection broke or fell silent.
+        TransientError: the connection broke or fell silent.
     """
     while True:
         try:
-            chunk = answer.read1(CHUNK)
+            chunk = response.read1(CHUNK)
         except (OSError, http.client.HTTPException) as error:
-            raise Passing(f"the connection broke: {_reason(error)}") from None
+            raise TransientError(f"the connection broke: {reason(error)}") from None
         if not chunk:
             return
         yield chunk
 
 
-def length(url: str) -> int | None:
-    """The length of the file at a URL in bytes, None if the host does not tell; the file itself is not fetched.
+def content_length(url: str) -> int | None:
+    """The length of the file at a URL in bytes, None if the host does not say; the file is not downloaded.
 
     Raises:
         CheckpointError: the host does not have it, or (`Unreachable`) cannot be asked.
     """
 
     def headers() -> int | None:
-        with ask(url) as answer:
-            return extent(answer, url, 0)[1]
+        with open_url(url) as response:
+            return content_range(response, url, 0)[1]
 
-    return patiently(headers)
+    return with_retries(headers)
 
 
-def patiently(attempt: Callable[[], _Result]) -> _Result:
-    """The result of a call that is made again, after growing pauses, as long as it raises `Passing`.
+def with_retries(attempt: Callable[[], _Result]) -> _Result:
+    """The result of a call that is made again, after growing pauses, as long as it raises `TransientError`.
 
     Raises:
-        Unreachable: no try went well.
+        Unreachable: no try succeeded.
     """
     for pause in PAUSES:
         try:
             return attempt()
-        except Passing as passing:
-            time.sleep(max(pause, passing.wait))
+        except TransientError as error:
+            time.sleep(max(pause, error.wait))
     try:
         return attempt()
-    except Passing as passing:
-        raise Unreachable(str(passing)) from None
+    except TransientError as error:
+        raise Unreachable(str(error)) from None
 
 
 def web_page(url: str, final: str) -> Unreachable:
@@ -163,7 +163,7 @@ def web_page(url: str, final: str) -> Unreachable:
     led = f" (after leading to {final})" if final != url else ""
     return Unreachable(
         f"{host(url)} answered with a web page instead of {url.rsplit('/', 1)[-1]}{led}: "
-        "a proxy or a login page stands in between; nothing was kept"
+        "a proxy or a login page stands in between; nothing was saved"
     )
 
 
@@ -177,6 +177,7 @@ def is_unknown_host(error: object) -> bool:
     return isinstance(error, socket.gaierror) and error.errno != socket.EAI_AGAIN
 
 
-def _reason(error: object) -> str:
+def reason(error: object) -> str:
+    """What an error says, in one line."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return str(text).splitlines()[0]

@@ -15,9 +15,11 @@ from pathlib import Path
 from samblocks.checkpoints.published.lock_format import Entry, Known, Lock, Unlocked, parse
 from samblocks.errors import CheckpointError
 
-__all__ = ["Entry", "Lock", "Unlocked", "by_sha256", "by_size", "default_path", "entries", "find", "read"]
-
 _HERE = Path(__file__).resolve()
+
+
+class UnknownName(CheckpointError):
+    """A name that means no locked file, or more than one."""
 
 
 def default_path() -> Path:
@@ -28,7 +30,7 @@ def default_path() -> Path:
     return packaged if packaged.is_file() else _HERE.parents[3] / "checkpoints.lock"
 
 
-def read(path: str | Path | None = None) -> Lock:
+def read_lock(path: str | Path | None = None) -> Lock:
     """Read and validate the list.
 
     Args:
@@ -40,7 +42,7 @@ def read(path: str | Path | None = None) -> Lock:
     Raises:
         CheckpointError: the list is missing, is not TOML, or a table has a wrong, missing or unknown field.
 
-    >>> lock = read()
+    >>> lock = read_lock()
     >>> lock.entries[0].name, lock.entries[0].bytes
     ('sam_vit_b', 375042383)
     """
@@ -67,7 +69,7 @@ def entries(lock: str | Path | None = None) -> tuple[Entry, ...]:
     Raises:
         CheckpointError: the list cannot be read.
     """
-    return read(lock).entries
+    return read_lock(lock).entries
 
 
 def find(name: str, source: str | None = None, *, lock: str | Path | None = None) -> Entry:
@@ -85,7 +87,8 @@ def find(name: str, source: str | None = None, *, lock: str | Path | None = None
         The entry.
 
     Raises:
-        CheckpointError: nothing fits, files of several variants fit, or what fits is not locked.
+        UnknownName: a `CheckpointError`: nothing fits, files of several variants fit, or what fits is not locked.
+        CheckpointError: the list cannot be read.
         ValueError: nobody in the list is called `source`.
 
     >>> find("sam2.1_hiera_tiny").url
@@ -95,7 +98,7 @@ def find(name: str, source: str | None = None, *, lock: str | Path | None = None
     >>> find("sam2.1_t.pt").name
     'ultralytics/sam2.1_t.pt'
     """
-    listed = read(lock)
+    listed = read_lock(lock)
     rows: tuple[Entry | Unlocked, ...] = (*listed.entries, *listed.unlocked)
     sources = list(dict.fromkeys(row.source for row in rows))
     if source is not None and source not in sources:
@@ -105,21 +108,19 @@ def find(name: str, source: str | None = None, *, lock: str | Path | None = None
     locked = [row for row in chosen if isinstance(row, Entry)]
     meant = locked or chosen
     if len({row.variant for row in meant}) > 1:
-        raise CheckpointError(
-            f"{name!r} fits several files; name one of {', '.join(row.name for row in meant)}"
-        )
+        raise UnknownName(f"{name!r} fits several files; name one of {', '.join(row.name for row in meant)}")
     if locked:
         return locked[0]
     if chosen:
         row = chosen[0]
-        raise CheckpointError(
+        raise UnknownName(
             f"{row.name} is known but not locked, because nobody has confirmed its "
             f"{' and '.join(row.unknown)}: get it yourself and give its path"
         )
     if fitting:
         others = ", ".join(dict.fromkeys(row.source for row in fitting))
-        raise CheckpointError(f"{name!r} is not listed from source {source!r}, but from {others}")
-    raise CheckpointError(f"no checkpoint is called {name!r}{_nearest(name, rows)}; see `samblocks list`")
+        raise UnknownName(f"{name!r} is not listed from source {source!r}, but from {others}")
+    raise UnknownName(f"no checkpoint is called {name!r}{_nearest(name, rows)}; see `samblocks list`")
 
 
 def by_size(size: int, *, lock: str | Path | None = None) -> tuple[Entry, ...]:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import tempfile
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from samblocks.checkpoints.published import http, hub
-from samblocks.checkpoints.published.fetch import fetch
+from samblocks.checkpoints.published.fetching import fetch_entry
 from samblocks.checkpoints.published.lock_format import Entry, Unlocked
+from samblocks.checkpoints.published.progress import is_wanted
 from samblocks.errors import CheckpointError
 
-HOLDS = "HOLDS"
-FOUND = "FOUND"
-DIFFERS = "DIFFERS"
-NOT_REACHED = "NOT REACHED"
+
+class Verdict(enum.StrEnum):
+    """What may be said of a listed file; FOUND is for one that is not locked yet."""
+
+    HOLDS = "HOLDS"
+    FOUND = "FOUND"
+    DIFFERS = "DIFFERS"
+    NOT_REACHED = "NOT REACHED"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,19 +28,16 @@ class Finding:
     """What was found of one file: its name in the list, a verdict, and what the verdict rests on."""
 
     name: str
-    verdict: str
+    verdict: Verdict
     detail: str
 
 
-def survey(
-    rows: Iterable[Entry | Unlocked], *, full: bool = False, lock: str | Path | None = None
-) -> Iterator[Finding]:
+def survey(rows: Iterable[Entry | Unlocked], *, full: bool = False) -> Iterator[Finding]:
     """Check locked files and look up unlocked ones; a host that cannot be reached is not asked again.
 
     Args:
         rows: what to ask for.
         full: as for `check`.
-        lock: as for `check`.
 
     Yields:
         One finding per row, in order, as each is made.
@@ -44,23 +46,22 @@ def survey(
     for row in rows:
         place = http.host(row.url) if row.url is not None else "the Hub"
         if place in silent:
-            yield Finding(row.name, NOT_REACHED, f"{place} could not be reached a moment ago")
+            yield Finding(row.name, Verdict.NOT_REACHED, f"{place} could not be reached a moment ago")
             continue
-        finding = check(row, full=full, lock=lock) if isinstance(row, Entry) else look_up(row)
-        if finding.verdict == NOT_REACHED and (row.url or row.repository):
+        finding = check(row, full=full) if isinstance(row, Entry) else look_up(row)
+        if finding.verdict is Verdict.NOT_REACHED and (row.url or row.repository):
             silent.add(place)
         yield finding
 
 
-def check(entry: Entry, *, full: bool = False, lock: str | Path | None = None) -> Finding:
+def check(entry: Entry, *, full: bool = False) -> Finding:
     """Compare a locked file with what its host says of it now.
 
-    The Hub tells size and sha256; other hosts tell the size alone.
+    The Hub says size and sha256; other hosts say the size alone.
 
     Args:
         entry: the locked file.
         full: whether to download it (and delete it again), so that its hash is compared wherever it lies.
-        lock: the list that the entry is from, if it is not the one that came with samblocks.
 
     Returns:
         The finding; nothing is raised for a host that cannot be reached or has another file.
@@ -68,24 +69,26 @@ def check(entry: Entry, *, full: bool = False, lock: str | Path | None = None) -
     try:
         if full:
             with tempfile.TemporaryDirectory(prefix="samblocks-") as folder:
-                fetch(entry.name, source=entry.source, cache_dir=folder, progress=None, lock=lock)
-            return Finding(entry.name, HOLDS, "downloaded: size and sha256 are the locked ones")
+                fetch_entry(entry, folder, offline=False, show=is_wanted(None))
+            return Finding(entry.name, Verdict.HOLDS, "downloaded: size and sha256 are the locked ones")
         if entry.url is not None:
-            size, sha256 = http.length(entry.url), None
+            size, sha256 = http.content_length(entry.url), None
         else:
             size, sha256, _ = hub.facts(entry)
     except http.Unreachable as error:
-        return Finding(entry.name, NOT_REACHED, str(error))
+        return Finding(entry.name, Verdict.NOT_REACHED, str(error))
     except CheckpointError as error:
-        return Finding(entry.name, DIFFERS, str(error))
+        return Finding(entry.name, Verdict.DIFFERS, str(error))
     if size not in (None, entry.bytes):
-        return Finding(entry.name, DIFFERS, f"the host has {size} bytes, locked are {entry.bytes}")
+        return Finding(entry.name, Verdict.DIFFERS, f"the host has {size} bytes, locked are {entry.bytes}")
     if sha256 not in (None, entry.sha256):
-        return Finding(entry.name, DIFFERS, f"the host has sha256 {sha256}, locked is {entry.sha256}")
-    told = [word for word, value in (("size", size), ("sha256", sha256)) if value is not None]
-    if not told:
-        return Finding(entry.name, NOT_REACHED, "the host tells neither size nor hash; --full compares them")
-    return Finding(entry.name, HOLDS, f"the host tells the locked {' and '.join(told)}")
+        return Finding(entry.name, Verdict.DIFFERS, f"the host has sha256 {sha256}, locked is {entry.sha256}")
+    known = [word for word, value in (("size", size), ("sha256", sha256)) if value is not None]
+    if not known:
+        return Finding(
+            entry.name, Verdict.NOT_REACHED, "the host says neither size nor hash; --full compares them"
+        )
+    return Finding(entry.name, Verdict.HOLDS, f"the host says the locked {' and '.join(known)}")
 
 
 def look_up(row: Unlocked) -> Finding:
@@ -101,13 +104,13 @@ def look_up(row: Unlocked) -> Finding:
         if row.repository is not None:
             size, sha256, revision = hub.facts(row)
         elif row.url is not None:
-            size, sha256, revision = http.length(row.url), None, None
+            size, sha256, revision = http.content_length(row.url), None, None
         else:
-            return Finding(row.name, NOT_REACHED, "no place is known")
+            return Finding(row.name, Verdict.NOT_REACHED, "no place is known")
     except http.Unreachable as error:
-        return Finding(row.name, NOT_REACHED, str(error))
+        return Finding(row.name, Verdict.NOT_REACHED, str(error))
     except CheckpointError as error:
-        return Finding(row.name, DIFFERS, str(error))
+        return Finding(row.name, Verdict.DIFFERS, str(error))
     found = {"revision": revision, "bytes": size, "sha256": sha256}
-    told = [f"{key} = {value!r}".replace("'", '"') for key, value in found.items() if value is not None]
-    return Finding(row.name, FOUND, ", ".join(told) or "the host tells nothing")
+    known = [f"{key} = {value!r}".replace("'", '"') for key, value in found.items() if value is not None]
+    return Finding(row.name, Verdict.FOUND, ", ".join(known) or "the host says nothing")

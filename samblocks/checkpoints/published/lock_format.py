@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from samblocks.errors import CheckpointError
+from samblocks.files import sha256
 from samblocks.variants import LAYOUTS
 
 SCHEMA = 1
@@ -76,6 +77,18 @@ class Entry(Known):
     sha256: str
     tensors: int
     evidence: str
+
+    def mismatch(self, path: Path) -> str | None:
+        """How a file differs from the locked one in size or sha256; None if it does not."""
+        if (size := path.stat().st_size) != self.bytes:
+            return f"has {size} bytes, locked are {self.bytes}"
+        if (digest := sha256(path)) != self.sha256:
+            return f"has sha256 {digest}, locked is {self.sha256}"
+        return None
+
+    def not_cached(self, where: str) -> CheckpointError:
+        """The error for a file that must be downloaded, but may not be."""
+        return CheckpointError(f"{self.name} is not in {where}, and nothing is downloaded offline")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -186,9 +199,14 @@ def _check_values(row: Known) -> None:
         raise ValueError(f"is locked without {' and '.join(row.unknown)}")
 
 
-def _check_url(url: str) -> None:
+def is_secure(url: str) -> bool:
+    """Whether a URL is of https, or of http on this machine."""
     parts = urlsplit(url)
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
+
+
+def _check_url(url: str) -> None:
+    if not is_secure(url):
         raise ValueError(f"url must begin with https:// (http:// only on this machine), not {url!r}")
-    if not PurePosixPath(parts.path).name:
+    if not PurePosixPath(urlsplit(url).path).name:
         raise ValueError(f"url must end with a file name, not {url!r}")

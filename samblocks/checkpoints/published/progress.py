@@ -11,12 +11,12 @@ STEP = 0.1  # seconds between two drawings
 WIDTH = 30  # characters of the plain bar
 
 
-def wanted(progress: bool | None) -> bool:
+def is_wanted(progress: bool | None) -> bool:
     """Whether to show progress: as asked for, and if that is None, where standard error is a terminal."""
     return sys.stderr.isatty() if progress is None else progress
 
 
-def say(text: str, show: bool) -> None:
+def log(text: str, show: bool) -> None:
     """Print a line to standard error, if progress is shown at all."""
     if show:
         print(text, file=sys.stderr, flush=True)

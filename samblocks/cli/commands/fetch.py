@@ -16,7 +16,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Fetch the file and print where it is."""
-    from samblocks.checkpoints.published.fetch import fetch
+    from samblocks.checkpoints import published
 
-    print(fetch(arguments.name, source=arguments.source, offline=arguments.offline))
+    print(published.fetch(arguments.name, source=arguments.source, offline=arguments.offline))
     return 0

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import json
 
-from samblocks.checkpoints.published import lock
+from samblocks.checkpoints import published
 from samblocks.cli.text import megabytes, table
 
 HELP = "list the public checkpoints that are known, locked or not"
@@ -19,7 +19,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the list."""
-    listed = lock.read()
+    listed = published.read_lock()
     if arguments.json:
         print(json.dumps(_as_json(listed), indent=1))
         return 0
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _as_json(listed: lock.Lock) -> dict[str, object]:
+def _as_json(listed: published.Lock) -> dict[str, object]:
     return {
         "schema": 1,
         "lock": str(listed.path),

@@ -25,28 +25,28 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check the list; 1 if something differs, 3 if nothing, or not all that was named, could be checked."""
-    from samblocks.checkpoints.published import lock
-    from samblocks.checkpoints.published.lock_check import DIFFERS, NOT_REACHED, survey
+    from samblocks.checkpoints import published
 
     if arguments.names and arguments.unlocked:
         raise ValueError("--unlocked looks up all files that are not locked; it takes no names")
-    rows: list[lock.Entry | lock.Unlocked]
+    rows: list[published.Entry | published.Unlocked]
     if arguments.names:
-        rows = [lock.find(name, arguments.source) for name in arguments.names]
+        rows = [published.find(name, arguments.source) for name in arguments.names]
     else:
-        listed = lock.read()
+        listed = published.read_lock()
         everything = listed.unlocked if arguments.unlocked else listed.entries
         rows = [row for row in everything if arguments.source in (None, row.source)]
     if not rows:
         raise ValueError(f"no such file is listed from source {arguments.source!r}")
-    findings = list(survey(rows, full=arguments.full))
+    findings = list(published.survey(rows, full=arguments.full))
     count = Counter(finding.verdict for finding in findings)
     if arguments.json:
         print(json.dumps({"schema": 1, "findings": [dataclasses.asdict(f) for f in findings]}, indent=1))
     else:
         table(("NAME", "VERDICT", "DETAIL"), [(f.name, f.verdict, f.detail) for f in findings])
         print(", ".join(f"{number} {verdict}" for verdict, number in count.items()))
-    if count[DIFFERS]:
+    if count[published.Verdict.DIFFERS]:
         return 1
-    missed = count[NOT_REACHED] > 0 if arguments.names else count[NOT_REACHED] == len(findings)
+    not_reached = count[published.Verdict.NOT_REACHED]
+    missed = not_reached > 0 if arguments.names else not_reached == len(findings)
     return 3 if missed else 0
