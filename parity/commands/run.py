@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,12 +13,14 @@ from parity.errors import UsageError
 from parity.execution.case import Case
 from parity.execution.paths import PATHS
 from parity.reports import summary, terminal
+from parity.run import reference_files
 from parity.run.judging import Row
 from parity.run.runner import Job, jobs, run
 from parity.run.truth_cache import TruthCache
 from parity.verdict import outlier
 from parity.verdict.compare import Comparison, Verdict
 from parity.verdict.precision import PRECISIONS
+from parity.workers.client import Client
 from parity.workers.registry import REFERENCES
 from parity.workers.start import start_clients
 
@@ -95,7 +98,7 @@ def _run(options: argparse.Namespace) -> int:
                     work,
                     clients,
                     dtypes=[PRECISIONS[name] for name in options.dtype or ("float32", "float64")],
-                    truths=TruthCache(None if options.no_truths else options.truths),
+                    truths=_truths(options, clients),
                     finished=advance,
                     heat=options.html is not None,
                     apart=strangers.append,
@@ -112,6 +115,21 @@ def _run(options: argparse.Namespace) -> int:
     status = summary.status(rows, missing_by_name=any(name in missing for name in named))
     files.write(options, rows, versions, elapsed, [str(stranger) for stranger in strangers], status)
     return status
+
+
+def _truths(options: argparse.Namespace, clients: Sequence[Client]) -> TruthCache:
+    if options.no_truths:
+        return TruthCache(None)
+    folder: Path = options.truths
+    return TruthCache(
+        folder,
+        {
+            client.reference.name: reference_files.digest(
+                client, folder / f"files-of-{client.reference.name}.json"
+            )
+            for client in clients
+        },
+    )
 
 
 def _chosen(options: argparse.Namespace) -> list[Case]:

@@ -1,29 +1,42 @@
-"""Truths are slow and never change: they are kept between runs, by package, case, inputs and weights."""
+"""Truths are slow: they are kept between runs, and one is believed only while all that it depends on is as it was.
+
+That is the reference's installed files and versions, our own code that the case rests on, its inputs and weights. A
+file that is damaged, or of another kind, is none.
+"""
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import safetensors.torch
-from safetensors import safe_open
+from safetensors import SafetensorError
 from torch import Tensor
 
-from parity import package
 from parity.execution.case import Case
+from parity.run import sources
 from parity.workers.reply import Answering, Reply
 from samblocks.files import write_atomically
 
-# What a truth depends on beside the upstream packages: a change in one of these makes the kept ones stale.
-_SOURCES = ("execution/*.py", "cases/*.py", "references/**/*.py")
+Outputs = dict[str, Tensor]
 
 
 class TruthCache:
-    """Lifted float64 outputs in a folder, one safetensors file each; `folder` None keeps nothing."""
+    """Lifted float64 outputs in a folder, one safetensors file each."""
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(
+        self, folder: Path | None, installed: Mapping[str, str | None] = MappingProxyType({})
+    ) -> None:
+        """Keep truths in `folder`.
+
+        Args:
+            folder: where to; None keeps nothing.
+            installed: a digest of each reference's installed files, by its name; None where they cannot be told,
+                and then nothing of it is kept. One that is not named is known by its versions alone.
+        """
         self._folder = folder
+        self._installed = installed
 
     def get(
         self,
@@ -34,28 +47,29 @@ class TruthCache:
         compute: Callable[[], Reply],
     ) -> Reply:
         """The kept truth, else a computed one, which is then kept if it is whole."""
-        if self._folder is None:
+        name = client.reference.name
+        installed = self._installed.get(name, "")
+        if self._folder is None or installed is None:
             return compute()
-        file = self._folder / f"{_key(client, case, inputs, weights)}.safetensors"
-        if file.exists():
-            with safe_open(file, framework="pt") as kept:
-                note = kept.metadata()
-                outputs = {name: kept.get_tensor(name) for name in json.loads(note["order"])}
-            return Reply("ok", "", outputs, ())
+        file = self._folder / f"{_key(client, installed, case, inputs, weights)}.safetensors"
+        kept = _read(file, [name, case.id])
+        if kept is not None:
+            return Reply("ok", "", kept, ())
         reply = compute()
         if reply.status == "ok" and reply.outputs:
-            outputs = {name: value.contiguous() for name, value in reply.outputs.items()}
-            note = {"case": case.id, "reference": client.reference.name, "order": json.dumps(list(outputs))}
-            with write_atomically(file, make_folder=True) as stream:
-                stream.write(safetensors.torch.save(outputs, note))
+            _write(file, [name, case.id], reply.outputs)
         return reply
 
 
-def _key(client: Answering, case: Case, inputs: Mapping[str, Tensor], weights: Path | None) -> str:
-    digest = hashlib.sha256(_source_digest().encode())
-    digest.update(json.dumps([client.reference.name, client.versions, case.id], sort_keys=True).encode())
+def _key(
+    client: Answering, installed: str, case: Case, inputs: Mapping[str, Tensor], weights: Path | None
+) -> str:
+    reference = client.reference
+    ours = sources.digest(case.id, reference.module)
+    facts = [reference.name, client.versions, installed, case.id, ours]
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for name, value in inputs.items():
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)} {value.stride()}".encode())
         digest.update(value.contiguous().numpy().tobytes())
     if weights is not None:
         with weights.open("rb") as file:
@@ -63,11 +77,28 @@ def _key(client: Answering, case: Case, inputs: Mapping[str, Tensor], weights: P
     return digest.hexdigest()[:40]
 
 
-@cache
-def _source_digest() -> str:
-    root = package.FOLDER
-    digest = hashlib.sha256()
-    for pattern in _SOURCES:
-        for file in sorted(root.glob(pattern)):
-            digest.update(file.read_bytes())
+def _write(file: Path, whose: Sequence[str], outputs: Mapping[str, Tensor]) -> None:
+    whole = {name: value.contiguous() for name, value in outputs.items()}
+    note = {"whose": json.dumps(whose), "order": json.dumps(list(whole)), "sha256": _hash(whose, whole)}
+    with write_atomically(file, make_folder=True) as stream:
+        stream.write(safetensors.torch.save(whole, note))
+
+
+def _read(file: Path, whose: Sequence[str]) -> Outputs | None:
+    """The outputs in a file, if it holds exactly what was written into it."""
+    try:
+        raw = file.read_bytes()
+        note = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"]
+        tensors = safetensors.torch.load(raw)
+        outputs = {name: tensors[name] for name in json.loads(note["order"])}
+        written = note["sha256"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError):
+        return None
+    return outputs if written == _hash(whose, outputs) else None
+
+
+def _hash(whose: Sequence[str], outputs: Mapping[str, Tensor]) -> str:
+    """Of names in their order, dtypes, shapes and values; and of whose outputs they are."""
+    digest = hashlib.sha256(json.dumps([*whose, *outputs]).encode())
+    digest.update(safetensors.torch.save(dict(outputs)))
     return digest.hexdigest()

@@ -4,20 +4,16 @@ Whole models are too large to be kept in the project; their outputs lie under `.
 goldens, until something that they depend on changes.
 """
 
-import ast
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from functools import cache
-from importlib import import_module
 from pathlib import Path
 
-from parity import cases, package
 from parity.execution.case import Case
-from parity.run import goldens
+from parity.run import goldens, sources
 from parity.run.goldens import Golden, GoldenError
 from parity.workers.client import Client
 from parity.workers.process import TIMEOUT
+from parity.workers.registry import REFERENCES
 from parity.workers.start import start_clients
 
 FOLDER = Path(".parity/mutants")
@@ -87,7 +83,7 @@ def _recorded(case: Case, reference: str) -> Golden | None:
         golden = goldens.read(file)
     except GoldenError:
         return None
-    return golden if golden.provenance.get(_NOTE) == _sources_digest(case.block, case.name) else None
+    return golden if golden.provenance.get(_NOTE) == _sources_digest(case) else None
 
 
 def _record(client: Client, case: Case) -> Golden:
@@ -97,55 +93,12 @@ def _record(client: Client, case: Case) -> Golden:
     truth = client.execute(case, inputs, lift=True) if upstream.status == "ok" else upstream
     whole = upstream.status == truth.status == "ok"
     note = goldens.provenance(case, client.reference, client.versions, upstream.state if whole else ())
-    note[_NOTE] = _sources_digest(case.block, case.name)
+    note[_NOTE] = _sources_digest(case)
     golden = Golden(upstream.outputs if whole else {}, truth.outputs if whole else {}, note)
     goldens.write(golden, goldens.path_of(case, client.reference.name, FOLDER))
     return golden
 
 
-@cache
-def _sources_digest(block: str, name: str) -> str:
+def _sources_digest(case: Case) -> str:
     """Hash of everything of ours that upstream's outputs of a case depend on."""
-    root = package.FOLDER
-    files = [root / "execution" / name for name in ("case.py", "execute.py", "fill.py", "float64.py")]
-    files += sorted((root / "references").rglob("*.py"))
-    files += sorted(_with_imports(_family(block, name)))
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
-def _family(block: str, name: str) -> Path:
-    """The file that a case is written in."""
-    folder = Path(cases.__file__).parent
-    for file in sorted(folder.glob("*.py")):
-        found: Iterable[Case] = getattr(import_module(f"parity.cases.{file.stem}"), "CASES", ())
-        if any(case.block == block and case.name == name for case in found):
-            return file
-    raise KeyError(f"{block}/{name} is in none of the files of parity.cases")
-
-
-def _with_imports(file: Path) -> set[Path]:
-    """A file of cases and those of its folder that it rests on."""
-    seen: set[Path] = set()
-    waiting = [file]
-    while waiting:
-        current = waiting.pop()
-        if current not in seen:
-            seen.add(current)
-            waiting += _imported(current)
-    return seen
-
-
-def _imported(file: Path) -> Iterator[Path]:
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if not isinstance(node, ast.ImportFrom) or node.module is None:
-            continue
-        if node.module == "parity.cases":
-            names = [alias.name for alias in node.names]
-        elif node.module.startswith("parity.cases."):
-            names = [node.module.rsplit(".", 1)[1]]
-        else:
-            continue
-        yield from (file.with_name(f"{name}.py") for name in names if file.with_name(f"{name}.py").exists())
+    return sources.digest(case.id, *(REFERENCES[name].module for name in FOLLOWED))
