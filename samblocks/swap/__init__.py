@@ -1,15 +1,20 @@
 """Our blocks inside other people's pipelines.
 
+The files in the order in which a swap goes through them:
+
 | file | what is in it |
 |---|---|
+| `apply` | `swap_blocks` |
+| `match` | walking a model: which modules are exchanged, and for what |
+| `obstacles` | what stands against exchanging one |
 | `catalog` | which classes of other libraries have a counterpart here, by name |
 | `hosts` | from a host's module to ours without values |
 | `adopt` | ours takes over the host's layers, parameters and buffers |
-| `numerics` | ours takes the host's order of operations |
-| `obstacles` | what stands against a swap |
-| `match`, `apply` | walking a model, exchanging modules |
-| `kin` | rotary attention that its host still recognizes |
-| `report`, `verify` | what was done, the way back, the verdict on results |
+| `operation_order` | ours takes the host's order of operations |
+| `state_names` | its state dict keeps the host's names |
+| `host_types`, `aliases` | where hosts ask for their own class, ours derives from it, with submodules under its names |
+| `report` | what was done, putting ours in, and the way back |
+| `verify`, `float64` | the verdict on results |
 """
 
 from samblocks.swap.apply import swap_blocks

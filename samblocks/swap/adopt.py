@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from samblocks.errors import SwapError
 from samblocks.swap.catalog import counterpart, qualified
 
-Names = Callable[[str], str]
+HostName = Callable[[str], str]
 """From the name of a tensor in our module to its name in the host's."""
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -66,7 +66,7 @@ def same(name: str) -> str:
     return name
 
 
-def adopt(ours: nn.Module, host: nn.Module, names: Names = same) -> list[Slot]:
+def adopt(ours: nn.Module, host: nn.Module, names: HostName = same) -> list[Slot]:
     """Fill our module, made without values, with what the host's module holds.
 
     Args:
@@ -82,22 +82,24 @@ def adopt(ours: nn.Module, host: nn.Module, names: Names = same) -> list[Slot]:
     """
     pairs = counterparts(ours, host, names)
     slots = [*_leaves(ours, host, names), *_tensors(ours, host, names)]
-    flag(ours, host, pairs)
+    copy_training(ours, host, pairs)
     for module, found in pairs if names is same else pairs[:1]:
         _attributes(module, found)
     _check(ours, host)
     return slots
 
 
-def counterparts(ours: nn.Module, host: nn.Module, names: Names = same) -> list[tuple[nn.Module, nn.Module]]:
+def counterparts(
+    ours: nn.Module, host: nn.Module, names: HostName = same
+) -> list[tuple[nn.Module, nn.Module]]:
     """Our modules and the host's that they stand for: by path, or by the tensors they hold where names differ."""
     found = []
     for path, module in ours.named_modules():
         theirs: str | None = path
         if names is not same and path:
             tensors = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
-            theirs = parent(names(f"{path}.{tensors[0][0]}"))[0] if tensors else None
-        other = None if theirs is None else at(host, theirs)
+            theirs = names(f"{path}.{tensors[0][0]}").rpartition(".")[0] if tensors else None
+        other = None if theirs is None else submodule(host, theirs)
         if other is not None and other is not module:
             found.append((module, other))
     return found
@@ -108,45 +110,38 @@ def is_leaf(module: nn.Module) -> bool:
     return type(module).__module__.startswith("torch.nn.modules.") and not isinstance(module, CONTAINERS)
 
 
-def at(module: nn.Module, path: str) -> nn.Module | None:
-    """The module at a path, None where there is none."""
-    for part in path.split(".") if path else ():
-        child = module._modules.get(part)
-        if child is None:
-            return None
-        module = child
-    return module
+def submodule(module: nn.Module, path: str) -> nn.Module | None:
+    """The submodule at a path, None where there is none."""
+    try:
+        return module.get_submodule(path)
+    except AttributeError:
+        return None
 
 
-def parent(path: str) -> tuple[str, str]:
-    """A path without its last part, and that part."""
-    before, _, last = path.rpartition(".")
-    return before, last
-
-
-def _leaves(ours: nn.Module, host: nn.Module, names: Names) -> Iterator[Slot]:
+def _leaves(ours: nn.Module, host: nn.Module, names: HostName) -> Iterator[Slot]:
     """Replace our leaves of torch by what stands in their place in the host."""
     for path, leaf in list(ours.named_modules(remove_duplicate=False)):
         if not path or not is_leaf(leaf):
             continue
         tensors = [name for name, _ in (*leaf.named_parameters(), *leaf.named_buffers())]
-        theirs = parent(names(f"{path}.{tensors[0]}"))[0] if tensors else path
-        found = at(host, theirs) if tensors or names is same else None
+        theirs = names(f"{path}.{tensors[0]}").rpartition(".")[0] if tensors else path
+        found = submodule(host, theirs) if tensors or names is same else None
         if found is None:
             if tensors:
                 raise SwapError(f"it has no module {theirs}")
             continue  # an activation that the host applies as a function, or has elsewhere
         if counterpart(found) is not None or isinstance(found, CONTAINERS):
             raise SwapError(f"{theirs} is a {qualified(type(found))}, not a single layer")
-        (before, last), (host_before, host_last) = parent(path), parent(theirs)
-        holder, host_holder = at(ours, before), at(host, host_before)
+        before, _, last = path.rpartition(".")
+        host_before, _, host_last = theirs.rpartition(".")
+        holder, host_holder = submodule(ours, before), submodule(host, host_before)
         if holder is None or host_holder is None:
             raise SwapError(f"it has no module {host_before}")
         holder._modules[last] = found
         yield Slot("_modules", holder, last, "_modules", host_holder, host_last, path, theirs)
 
 
-def _tensors(ours: nn.Module, host: nn.Module, names: Names) -> Iterator[Slot]:
+def _tensors(ours: nn.Module, host: nn.Module, names: HostName) -> Iterator[Slot]:
     """Enter the host's parameters and buffers where our own classes hold some."""
     for path, module in ours.named_modules():
         if is_leaf(module) or not type(module).__module__.startswith("samblocks."):
@@ -157,8 +152,8 @@ def _tensors(ours: nn.Module, host: nn.Module, names: Names) -> Iterator[Slot]:
                     continue
                 full = f"{path}.{name}" if path else name
                 theirs = names(full)
-                host_path, host_name = parent(theirs)
-                holder = at(host, host_path)
+                host_path, _, host_name = theirs.rpartition(".")
+                holder = submodule(host, host_path)
                 for host_kind in ("_parameters", "_buffers"):
                     tensor = getattr(holder, host_kind, {}).get(host_name)
                     if holder is not None and tensor is not None:
@@ -183,7 +178,7 @@ def _enter(slot: Slot, kind: str) -> Slot:
     return slot
 
 
-def flag(ours: nn.Module, host: nn.Module, pairs: Sequence[tuple[nn.Module, nn.Module]]) -> None:
+def copy_training(ours: nn.Module, host: nn.Module, pairs: Sequence[tuple[nn.Module, nn.Module]]) -> None:
     """Set the training flag of each module of ours to that of its counterpart, or else of the whole."""
     theirs = {id(module) for module in host.modules()}
     known = {id(module): found.training for module, found in pairs}
@@ -211,8 +206,8 @@ def _attributes(ours: nn.Module, host: nn.Module) -> None:
             own[name] = value
 
 
-def lend(ours: nn.Module, host: nn.Module) -> None:
-    """Let a part of ours that is called otherwise tell the settings of its counterpart that it has no name for."""
+def add_attributes(ours: nn.Module, host: nn.Module) -> None:
+    """Give a submodule of ours the attributes of its counterpart that it lacks; those that it has stay."""
     for name, value in vars(host).items():
         if name not in _BASE | _NOT_OURS and not hasattr(ours, name):
             vars(ours)[name] = value

@@ -14,10 +14,10 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from samblocks.swap.adopt import Slot, at
+from samblocks.swap.adopt import Slot, submodule
 from samblocks.swap.state_names import renamed
 
-Names = tuple[tuple[str, str], ...]
+Aliases = tuple[tuple[str, str], ...]
 """Name in the host and path from the module of ours, for each part that is called otherwise."""
 
 
@@ -61,7 +61,7 @@ def host_paths(ours: nn.Module, parts: Mapping[str, str]) -> dict[str, str]:
     """
     found = {}
     for theirs, path in parts.items():
-        module = at(ours, path)
+        module = submodule(ours, path)
         if module is not None:
             try:
                 found[path] = theirs if _look(ours, theirs) is module else path
@@ -70,7 +70,7 @@ def host_paths(ours: nn.Module, parts: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def as_members(names: Names) -> dict[str, Any]:
+def as_members(names: Aliases) -> dict[str, Any]:
     """What a class needs for its instances to have parts under these names."""
     properties = {name: property(partial(_look, path=path)) for name, path in names}
     return {"_host_names": dict(names), **properties} if names else {}
@@ -96,7 +96,7 @@ def same_parts(slots: Sequence[Slot]) -> dict[str, str]:
     return alike | {slot.host_path: slot.our_path for slot in slots}
 
 
-def aliases(ours: nn.Module, parts: Mapping[str, str]) -> dict[str, Names]:
+def aliases(ours: nn.Module, parts: Mapping[str, str]) -> dict[str, Aliases]:
     """What of ours can be found under which names of the host.
 
     Args:
@@ -110,7 +110,7 @@ def aliases(ours: nn.Module, parts: Mapping[str, str]) -> dict[str, Names]:
     for theirs, place in parts.items():
         before, _, name = theirs.rpartition(".")
         holder = parts.get(before) if theirs else None
-        inside = None if holder is None else at(ours, holder)
+        inside = None if holder is None else submodule(ours, holder)
         if holder is None or inside is None or hasattr(inside, name):
             continue
         if place != holder and place.startswith(f"{holder}." if holder else ""):

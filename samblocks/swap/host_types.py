@@ -1,9 +1,9 @@
-"""Modules of ours that pass for the host's.
+"""Modules of ours whose class derives from the host's as well, where hosts ask for their own class.
 
-Some hosts ask for their own class: Meta and Ultralytics, whether an attention is their `RoPEAttention`, before they
-tell it how many keys have no place in the image; transformers, which modules can be configured and recorded. There
-the class of ours derives from the host's too. Ours comes first, so that what runs is ours; the host's class itself is
-not touched. Parts of what stands in for transformers' modules are found under its names as well.
+Meta and Ultralytics ask whether an attention is their `RoPEAttention` before they pass the number of keys without a
+position; transformers asks which modules can be configured and recorded. Our class comes first among the bases, so
+that what runs is ours; the host's class is not changed. Submodules of what stands in for transformers' modules are
+found under its names as well.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 from torch import nn
 
 from samblocks.blocks import RoPEAttention
-from samblocks.swap.adopt import Slot, at, lend
-from samblocks.swap.aliases import Aliased, Names, aliases, as_members, host_paths, same_parts
+from samblocks.swap.adopt import Slot, add_attributes, submodule
+from samblocks.swap.aliases import Aliased, Aliases, aliases, as_members, host_paths, same_parts
 from samblocks.swap.catalog import counterpart, library_of
 
 
-def as_kin(ours: nn.Module, host: nn.Module, slots: Sequence[Slot]) -> None:
-    """Let our module, or the rotary attention within it, pass for the host's where hosts ask.
+def derive_from_host(ours: nn.Module, host: nn.Module, slots: Sequence[Slot]) -> None:
+    """Make our module, or the rotary attention within it, an instance of the host's class where hosts ask for it.
 
     Args:
         ours: the module that was filled from the host's, changed in place.
@@ -31,9 +31,9 @@ def as_kin(ours: nn.Module, host: nn.Module, slots: Sequence[Slot]) -> None:
         _as_transformers(ours, host, same_parts(slots))
         return
     for path, module in ours.named_modules():
-        found = at(host, path)
+        found = submodule(host, path)
         if found is not None and (type(module) is RoPEAttention or _knows_more(found, module)):
-            module.__class__ = joint((type(module), type(found)))
+            module.__class__ = host_subclass((type(module), type(found)))
 
 
 def _knows_more(host: nn.Module, ours: nn.Module) -> bool:
@@ -46,24 +46,24 @@ def _knows_more(host: nn.Module, ours: nn.Module) -> bool:
 def _as_transformers(ours: nn.Module, host: nn.Module, parts: Mapping[str, str]) -> None:
     names = aliases(ours, parts)
     for theirs, path in sorted(parts.items(), key=lambda pair: len(pair[1]), reverse=True):
-        module, found = at(ours, path), at(host, theirs)
+        module, found = submodule(ours, path), submodule(host, theirs)
         if module is None or found is None or module is found or counterpart(module) is not None:
             continue
         if theirs:
-            lend(module, found)
+            add_attributes(module, found)
         bases: tuple[type, ...] = (Aliased, type(module))
         if not theirs or any(kind.__name__ == "PreTrainedModel" for kind in type(found).__mro__):
             bases += (type(found),)
         if len(bases) > 2 or path in names:
-            module.__class__ = joint(bases, names.get(path, ()))
+            module.__class__ = host_subclass(bases, names.get(path, ()))
     vars(ours)["_host_paths"] = host_paths(ours, parts)
 
 
-_made: dict[tuple[tuple[type, ...], Names], Any] = {}
+_made: dict[tuple[tuple[type, ...], Aliases], Any] = {}
 
 
-def joint(kinds: tuple[type, ...], names: Names = ()) -> Any:
-    """The class that derives from several, under the name of ours.
+def host_subclass(kinds: tuple[type, ...], names: Aliases = ()) -> Any:
+    """The class that derives from ours and from the host's, under the name of ours.
 
     Args:
         kinds: what it derives from; ours is the first, or the second after `Aliased`.
@@ -88,11 +88,11 @@ def our_name(kind: type) -> str:
 
 
 def _reduce(self: Any, protocol: object) -> tuple[Any, ...]:
-    """Copy and pickle by its classes: the joint one has no place to be imported from."""
+    """Copy and pickle by its bases: a class made here cannot be imported."""
     return _revive, type(self)._recipe, vars(self)
 
 
-def _revive(kinds: tuple[type, ...], names: Names) -> object:
-    kind = joint(kinds, names)
+def _revive(kinds: tuple[type, ...], names: Aliases) -> object:
+    kind = host_subclass(kinds, names)
     made: object = kind.__new__(kind)
     return made

@@ -8,10 +8,10 @@ from itertools import zip_longest
 from torch import nn
 
 from samblocks.errors import LayoutError, SwapError
-from samblocks.swap import numerics
+from samblocks.swap import operation_order
 from samblocks.swap.adopt import adopt, counterparts, is_leaf, same
 from samblocks.swap.catalog import catalogued_base, counterpart, is_ours, qualified
-from samblocks.swap.host_types import as_kin, our_name
+from samblocks.swap.host_types import derive_from_host, our_name
 from samblocks.swap.hosts import names_of, read
 from samblocks.swap.obstacles import changed, sealed, within
 from samblocks.swap.report import Exchange, SwapRow
@@ -105,7 +105,7 @@ def _make(path: str, host: nn.Module) -> Exchange:
         slots = adopt(ours, host, names or same)
     except LayoutError as error:
         raise SwapError(str(error)) from error
-    numerics.follow(pairs)
+    operation_order.follow(pairs)
     before = list(host.state_dict(keep_vars=True))
     if names is not None:
         rank = {name: place for place, name in enumerate(before)}
@@ -119,6 +119,6 @@ def _make(path: str, host: nn.Module) -> Exchange:
     if before != after:
         odd = next((a, b) for a, b in zip_longest(before, after, fillvalue="nothing") if a != b)
         raise SwapError(f"its state dict has {odd[0]} where ours has {odd[1]}")
-    as_kin(ours, host, slots)
+    derive_from_host(ours, host, slots)
     inner = [(module, found) for module, found in pairs if not is_leaf(module)]
     return Exchange((path,), host, ours, slots, inner)

@@ -11,7 +11,8 @@ from typing import Any, Self
 from torch import nn
 
 from samblocks.errors import SwapError
-from samblocks.swap.adopt import Slot, flag
+from samblocks.swap.adopt import Slot, copy_training
+from samblocks.swap.hosts.reading import renew
 from samblocks.swap.obstacles import sharded
 from samblocks.swap.verify import Verification, verify
 
@@ -59,7 +60,7 @@ class Exchange:
         """Let ours hold what the host's modules hold by now, and be in training or not as they are."""
         for slot in self.slots:
             slot.take()
-        flag(self.ours, self.host, self.pairs)
+        copy_training(self.ours, self.host, self.pairs)
 
     def give_back(self) -> None:
         """Let the host's modules hold what ours hold by now, and be in training or not as ours are."""
@@ -67,10 +68,7 @@ class Exchange:
             slot.give_back()
         for ours, host in self.pairs:
             host.training = ours.training
-            if "ab" in vars(
-                host
-            ):  # TinyViT gathers a table when it is told to evaluate, from weights that may be old
-                host.train(host.training)
+            renew(host)
 
 
 class SwapReport:

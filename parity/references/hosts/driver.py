@@ -37,21 +37,21 @@ class Result:
     logits: Tensor | None = None
 
 
-class Heard:
-    """What a driver decides masks by, overheard: above zero where the mask is."""
+class RecordedLogits:
+    """Records the logits that a driver decides masks by: above zero where the mask is."""
 
     def __init__(self) -> None:
-        self.heard: list[Tensor] = []
+        self.recorded: list[Tensor] = []
 
-    def taken(self, like: Tensor) -> Tensor:
+    def take(self, like: Tensor) -> Tensor:
         """Give by how much the pixels of masks [N, H, W] are on their side, and forget all."""
-        found = [logits for logits in self.heard if logits.shape[-2:] == like.shape[-2:]]
-        self.heard = []
+        found = [logits for logits in self.recorded if logits.shape[-2:] == like.shape[-2:]]
+        self.recorded = []
         return torch.cat(found)
 
 
-class HeardThreshold(Heard):
-    """A threshold of masks that remembers the logits it is compared with: the driver gives masks alone.
+class RecordedThreshold(RecordedLogits):
+    """A threshold of masks that records the logits it is compared with, for drivers that return masks alone.
 
     Args:
         value: the threshold.
@@ -65,7 +65,7 @@ class HeardThreshold(Heard):
     def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Tensor:
         """Compare logits with the number."""
         logits, threshold = args
-        threshold.heard.append(logits - threshold.value)
+        threshold.recorded.append(logits - threshold.value)
         result: Tensor = function(logits, threshold.value)
         return result
 

@@ -13,8 +13,8 @@ from parity.references.hosts.driver import (
     OBJECTS,
     PROMPTS,
     Driver,
-    Heard,
-    HeardThreshold,
+    RecordedLogits,
+    RecordedThreshold,
     Result,
     Session,
     clicks,
@@ -58,9 +58,9 @@ def _image(class_name: str, variant: str, *, sam2: bool) -> Any:
             (found,) = predictor(points=clicks().tolist(), labels=[1] * PROMPTS)
             predictor.reset_image()
             masks = found.masks.data
-            return Result(masks, (found.boxes.conf,), model.mask_threshold.taken(masks))
+            return Result(masks, (found.boxes.conf,), model.mask_threshold.take(masks))
 
-        model.mask_threshold = HeardThreshold(model.mask_threshold)
+        model.mask_threshold = RecordedThreshold(model.mask_threshold)
         if not sam2:
             _balance(model.mask_threshold, run)
         return Session(predictor, run, probe, for_probe(size, sam2=sam2))
@@ -68,7 +68,7 @@ def _image(class_name: str, variant: str, *, sam2: bool) -> Any:
     return make
 
 
-def _balance(threshold: HeardThreshold, run: Callable[[], Result]) -> None:
+def _balance(threshold: RecordedThreshold, run: Callable[[], Result]) -> None:
     """Set the threshold of masks so that they are neither empty nor full: these weights give either."""
     low, high = -16.0, 16.0
     for _ in range(12):
@@ -79,7 +79,7 @@ def _balance(threshold: HeardThreshold, run: Callable[[], Result]) -> None:
         low, high = (threshold.value, high) if foreground > 0.5 else (low, threshold.value)
 
 
-class _HeardOverlaps(Heard):
+class _RecordedOverlaps(RecordedLogits):
     """The step that gives each pixel to one object at most, which remembers what it decided by.
 
     Args:
@@ -95,7 +95,7 @@ class _HeardOverlaps(Heard):
     def __call__(self, logits: Tensor) -> Tensor:
         others = [torch.cat((logits[:i], logits[i + 1 :])).amax(0) for i in range(len(logits))]
         # Above zero where the object is there and before all others.
-        self.heard.append(torch.minimum(logits - self.threshold, logits - torch.stack(others))[:, 0])
+        self.recorded.append(torch.minimum(logits - self.threshold, logits - torch.stack(others))[:, 0])
         return self.constrain(logits)
 
 
@@ -119,9 +119,9 @@ def _video(version: str) -> Any:
                 source=path, points=[list(place) for place in OBJECTS], labels=[1] * len(OBJECTS), stream=True
             )
             masks = torch.cat([found.masks.data for found in results])
-            return Result(masks, (), overlaps.taken(masks))
+            return Result(masks, (), overlaps.take(masks))
 
-        overlaps = model._apply_non_overlapping_constraints = _HeardOverlaps(
+        overlaps = model._apply_non_overlapping_constraints = _RecordedOverlaps(
             model._apply_non_overlapping_constraints, model.mask_threshold
         )
         return Session(model, run, probe_sam2, for_probe(size, sam2=True))

@@ -103,7 +103,7 @@ def _flips(host: Result, ours: Result, threshold: float | None, failures: list[s
     difference = None
     logits, others = (_distances(result, threshold) for result in (host, ours))
     if threshold is None and any(_undecided(result) for result in (host, ours)):
-        failures.append("the logits that were heard are not those that the masks follow from")
+        failures.append("the recorded logits are not those that the masks follow from")
     if logits is None or others is None:
         if bool(flipped.any()):
             failures.append("pixels flipped, and the driver gives no logits to judge them by")

@@ -91,7 +91,7 @@ def _attention(host: Any) -> dict[str, Any]:
 
 
 def _grid(table: Tensor) -> tuple[int, int]:
-    """(width, height) that a table of turns was made for: a row ends where the first pair turns back to 1."""
+    """(width, height) that a rotary table was made for: a row ends where the first rotation is the identity again."""
     rows = table.shape[0]
     back = (table[1:, 0] == 1).nonzero() if table.device.type != "meta" else table.new_empty(0)
     width = int(back[0]) + 1 if back.numel() else rows

@@ -165,18 +165,18 @@ def sam2_model(host: Any) -> nn.Module:
 
     Its mask decoder is made by the constructor; the host's own flags reach it as attributes.
     """
-    told: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for name in inspect.signature(models.SAM2Model).parameters:
         if name in ("image_encoder", "memory_attention", "memory_encoder", "compile_image_encoder"):
             continue
         if not hasattr(host, name):
             raise SwapError(f"it does not tell its {name}")
-        told[name] = getattr(host, name)
-    told["no_obj_embed_spatial"] = host.no_obj_embed_spatial is not None
+        settings[name] = getattr(host, name)
+    settings["no_obj_embed_spatial"] = host.no_obj_embed_spatial is not None
     return made(
         models.SAM2Model,
         image_encoder=read(host.image_encoder),
         memory_attention=read(host.memory_attention),
         memory_encoder=read(host.memory_encoder),
-        **told,
+        **settings,
     )

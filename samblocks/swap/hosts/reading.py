@@ -18,6 +18,9 @@ Reader = Callable[[Any], nn.Module]
 READERS: dict[str, Reader] = {}
 """The readers by what they make, as the catalogue names it."""
 
+RENEWERS: dict[str, Callable[[Any], None]] = {}
+"""By the same names, for hosts that keep something computed from their weights: computes it anew."""
+
 Made = TypeVar("Made", bound=nn.Module)
 
 
@@ -29,6 +32,13 @@ def reader(target: str) -> Callable[[Reader], Reader]:
         return function
 
     return enter
+
+
+def renew(module: nn.Module) -> None:
+    """Compute anew what a host's module keeps beside its weights, which may have changed; most keep nothing."""
+    found = counterpart(module)
+    if found is not None and found.target in RENEWERS:
+        RENEWERS[found.target](module)
 
 
 def read(module: nn.Module) -> nn.Module:

@@ -9,7 +9,7 @@ from torch import nn
 
 from samblocks.errors import SwapError
 from samblocks.models.tiny_vit import blocks, convs, stages, tiny_vit
-from samblocks.swap.hosts.reading import drop_rate, made, read, reader, sizes
+from samblocks.swap.hosts.reading import RENEWERS, drop_rate, made, read, reader, sizes
 
 
 @reader("Conv2d_BN")
@@ -74,6 +74,15 @@ def attention(host: Any) -> nn.Module:
         attn_ratio=host.attn_ratio,
         resolution=(side, side),
     )
+
+
+def _gather_biases(host: Any) -> None:
+    """In evaluation mode the host keeps its biases gathered by index, which `train` computes."""
+    if "ab" in vars(host):
+        host.train(host.training)
+
+
+RENEWERS["TinyViTAttention"] = _gather_biases
 
 
 @reader("TinyViTBlock")

@@ -311,7 +311,7 @@ class TwoWayAttentionBlock(blocks.TwoWayAttentionBlock):
 
 
 class Sam2TwoWayAttentionBlock(TwoWayAttentionBlock, blocks.SAM2TwoWayAttentionBlock):
-    """The same with the perceptron of SAM 2."""
+    """The same with the MLP of SAM 2."""
 
 
 def _two_way_block(host: Any, kinds: tuple[type[nn.Module], type[nn.Module]]) -> nn.Module:

@@ -75,7 +75,7 @@ class PromptEncoder(models.PromptEncoder):
         return torch.cat(marked, dim=2)
 
     def _encoded(self, places: Tensor) -> Tensor:
-        """The code of (x, y) in pixels of the model's image, for any number of axes."""
+        """The encoding of (x, y) in pixels of the model's image, for any number of axes."""
         size: Any = self.input_image_size  # one number, as transformers has it
         height, width = (size, size) if isinstance(size, int) else size
         matrix = self.pe_layer.positional_encoding_gaussian_matrix

@@ -123,7 +123,7 @@ class MemoryAttention(OurMemoryAttention):
 
 @reader("transformers.MemoryAttention")
 def memory_attention(host: Any) -> nn.Module:
-    """Its layers one by one; what makes the turns is taken over."""
+    """Its layers one by one; what computes the rotations is taken over."""
     ours = made(MemoryAttention, host.layer_norm.normalized_shape[0], True, nn.Identity(), 0)
     ours.layers.extend(memory_attention_layer(layer) for layer in host.layers)
     ours.rotary_emb = host.rotary_emb

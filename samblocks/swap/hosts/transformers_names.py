@@ -10,7 +10,7 @@ from torch import nn
 from samblocks.errors import SwapError
 from samblocks.layouts.rules import Table
 from samblocks.layouts.table_transformers import sam2_video_table, sam_table
-from samblocks.swap.adopt import Names
+from samblocks.swap.adopt import HostName
 from samblocks.swap.catalog import catalogued_base
 
 Place = tuple[Callable[[], Table], str, str]
@@ -73,7 +73,7 @@ _SAM2_PLACES = {
 }
 _TAKEN_OVER = ("positional_embedding", "shared_embedding.", "point_embed.", "position_ids", "rotary_emb.")
 """What ours holds as transformers does: the random directions, which it ties by name; SAM 2's table of points; what
-makes the turns of rotary attention."""
+computes the rotations of rotary attention."""
 
 _FEED_FORWARD = {
     2: _sam2(*(f"{place}.layers.0.mlp" for place in _SAM2_DECODER)),
@@ -81,7 +81,7 @@ _FEED_FORWARD = {
 }
 
 
-def names_of(host: nn.Module) -> Names | None:
+def names_of(host: nn.Module) -> HostName | None:
     """How transformers names the tensors of one of its modules; None for modules of other libraries."""
     base = catalogued_base(host)
     if base is None or not base.__module__.startswith("transformers."):

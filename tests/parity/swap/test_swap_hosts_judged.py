@@ -5,19 +5,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from parity.references.hosts.driver import HeardThreshold, Result
-from parity.references.hosts.drivers_ultralytics import _HeardOverlaps
+from parity.references.hosts.driver import RecordedThreshold, Result
+from parity.references.hosts.drivers_ultralytics import _RecordedOverlaps
 from parity.references.hosts.measure import _flips
 
 
 def test_a_threshold_remembers_what_it_is_compared_with() -> None:
-    threshold = HeardThreshold(0.5)
+    threshold = RecordedThreshold(0.5)
     logits = torch.tensor([[[0.25, 0.75]]])
     masks = logits > threshold
     assert masks.tolist() == [[[False, True]]]
     assert bool((torch.zeros(3) < threshold).all())  # of another size: not those that masks follow from
-    assert threshold.taken(masks).tolist() == [[[-0.25, 0.25]]]
-    assert threshold.heard == []
+    assert threshold.take(masks).tolist() == [[[-0.25, 0.25]]]
+    assert threshold.recorded == []
 
 
 def constrained(logits: Tensor) -> Tensor:
@@ -27,10 +27,10 @@ def constrained(logits: Tensor) -> Tensor:
 
 
 def test_overlaps_are_decided_by_the_next_best() -> None:
-    overlaps = _HeardOverlaps(constrained, 0.0)
+    overlaps = _RecordedOverlaps(constrained, 0.0)
     logits = torch.tensor([[3.0, -1.0, 5.0], [2.0, -2.0, 5.5]])[:, None, None]
     masks = (overlaps(logits) > 0)[:, 0]
-    margins = overlaps.taken(masks)
+    margins = overlaps.take(masks)
     assert margins[:, 0].tolist() == [[1.0, -1.0, -0.5], [-1.0, -2.0, 0.5]]
     assert torch.equal(margins > 0, masks)
 

@@ -2,7 +2,7 @@
 
 Norms of maps are fused in some libraries and computed in two passes in others; attention is the fused kernel's or
 written out. Which it is follows from the host's own modules: each is asked once for a few numbers, and our module
-takes the form that gives the same bits.
+takes the implementation that gives the same bits.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from samblocks.swap.catalog import counterpart, library_of
 _Probe = Callable[[Any, Callable[..., Tensor]], tuple[Tensor, ...]]
 
 _known: dict[tuple[type, torch.dtype, str], object] = {}
-"""The form found for a host's class, dtype and kind of device."""
+"""The implementation found for a host's class, dtype and kind of device."""
 
 _ASSUMED: dict[tuple[str, str], object] = {
     ("segment_anything", "LayerNorm2d"): True,
@@ -44,42 +44,42 @@ def follow(pairs: Iterable[tuple[nn.Module, nn.Module]]) -> None:
     """
     for module, host in pairs:
         if isinstance(module, LayerNorm2d):
-            _settle(module, host, "in_steps", (False, True), _map_probe)
+            _choose(module, host, "in_steps", (False, True), _map_probe)
         elif isinstance(module, RoPEAttention) or library_of(host) == "transformers":
             continue  # every library uses the fused kernel there; transformers says what it does elsewhere
         elif isinstance(module, Attention):
-            _settle(module, host, "implementation", ("fused", "divide", "scale_scores"), _token_probe)
+            _choose(module, host, "implementation", ("fused", "divide", "scale_scores"), _token_probe)
         elif isinstance(module, REAttention):
-            _settle(module, host, "implementation", ("fused", "scale_queries"), _grid_probe)
+            _choose(module, host, "implementation", ("fused", "scale_queries"), _grid_probe)
         elif isinstance(module, TinyViTAttention):
-            _settle(module, host, "implementation", ("fused", "scale_scores"), _window_probe)
+            _choose(module, host, "implementation", ("fused", "scale_scores"), _window_probe)
 
 
-def _settle(
-    ours: nn.Module, host: nn.Module, attribute: str, forms: tuple[object, ...], probe: _Probe
+def _choose(
+    ours: nn.Module, host: nn.Module, attribute: str, choices: tuple[object, ...], probe: _Probe
 ) -> None:
     found = counterpart(host)
-    form = _ASSUMED.get((library_of(host), found.target), forms[0]) if found else forms[0]
+    choice = _ASSUMED.get((library_of(host), found.target), choices[0]) if found else choices[0]
     weight = next(chain(host.parameters(), host.buffers()), None)
     if weight is not None:  # quantized layers hold theirs elsewhere
         key = (type(host), weight.dtype, weight.device.type)
         if key not in _known and weight.device.type != "meta" and not _observed(host):
-            alike = _alike(ours, host, attribute, forms, probe, weight)
-            if alike is not None:
-                _known[key] = alike
-        form = _known.get(key, form)
-    setattr(ours, attribute, form)
+            match = _matching(ours, host, attribute, choices, probe, weight)
+            if match is not None:
+                _known[key] = match
+        choice = _known.get(key, choice)
+    setattr(ours, attribute, choice)
 
 
-def _alike(
+def _matching(
     ours: nn.Module,
     host: nn.Module,
     attribute: str,
-    forms: tuple[object, ...],
+    choices: tuple[object, ...],
     probe: _Probe,
     weight: Tensor,
 ) -> object | None:
-    """The one form that gives the host's bits; None if none or several do."""
+    """The one choice that gives the host's bits; None if none or several do."""
 
     def draw(*shape: int) -> Tensor:
         # As plain arithmetic, so that no random generator is touched.
@@ -94,10 +94,10 @@ def _alike(
             inputs = probe(host, draw)
             expected = host.forward(*inputs)
             found = []
-            for form in forms:
-                setattr(ours, attribute, form)
+            for choice in choices:
+                setattr(ours, attribute, choice)
                 if torch.equal(ours(*inputs), expected):
-                    found.append(form)
+                    found.append(choice)
     except (RuntimeError, ValueError, TypeError, AttributeError):
         return None  # not what its class promises; the run will say so
     finally:
