@@ -1,1 +1,1 @@
-"""The commands of `python -m parity`, one file each; a command is a module with `add(subparsers)`."""
+"""The commands of `python -m parity`, one file each; `samblocks.cli.command_line` says what a command has to have."""

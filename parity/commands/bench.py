@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from parity.commands import environment
 from parity.errors import UsageError
+from parity.workers import options as worker_options
 from parity.workers.client import interpreter
 from samblocks.files import write_text
 
@@ -25,26 +25,22 @@ if TYPE_CHECKING:
     from parity.bench.forward import Timing
     from parity.bench.load import Loading
 
+HELP = "time and memory beside upstream's"
 
-def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "bench",
-        help="time and memory beside upstream's",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
     parser.add_argument("--only", choices=("load", "forward"), help="one of the two benchmarks")
     parser.add_argument("--rounds", type=int, default=5, help="times each side is measured (default 5)")
     parser.add_argument("--threads", type=int, default=1, help="threads of each side (default 1)")
     parser.add_argument("--file", type=Path, help="a sam_vit_h checkpoint to load instead of a made-up one")
     parser.add_argument("--folder", type=Path, help="where temporary files go (5 GB)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
-    environment.add(parser)
-    parser.set_defaults(action=_bench)
+    worker_options.add(parser)
 
 
-def _bench(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
+    """Measure and print the tables; 1 if a goal of loading was missed."""
     if options.rounds < 1 or options.threads < 1:
         raise UsageError("--rounds and --threads must be at least 1")
     python = interpreter(options.references)

@@ -10,24 +10,20 @@ from contextlib import ExitStack
 import torch
 
 from parity.cases import all_cases
-from parity.commands import environment
 from parity.execution.case import Case
 from parity.selftest.calibration import spread
 from parity.selftest.calibration.alarms import Sample, reseeded, varied
 from parity.selftest.calibration.measure import measure
 from parity.selftest.mutants import reference_outputs
 from parity.verdict import compare, envelopes
+from parity.workers import options as worker_options
 from parity.workers.start import start_clients
 
+HELP = "see that honest variations raise no alarm"
 
-def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "calibrate",
-        help="see that honest variations raise no alarm",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
     parser.add_argument("--block", action="append", metavar="NAME", help="only this block's cases")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="other weights and inputs, N times")
     parser.add_argument(
@@ -42,8 +38,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         action="store_true",
         help="measure anew how far upstream's own results move, and keep it",
     )
-    environment.add(parser)
-    parser.set_defaults(action=_calibrate)
+    worker_options.add(parser)
 
 
 def block_cases(blocks: list[str] | None = None, *, models: bool = False) -> list[Case]:
@@ -57,7 +52,8 @@ def block_cases(blocks: list[str] | None = None, *, models: bool = False) -> lis
     ]
 
 
-def _calibrate(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
+    """Vary honestly and print how large R gets; 1 if a variation raises an alarm, 3 if nothing was judged."""
     started = time.monotonic()
     torch.set_num_threads(1)
     cases = block_cases(options.block, models=options.models)

@@ -4,15 +4,16 @@ import argparse
 
 from parity.cases import all_cases
 
+HELP = "list the cases"
 
-def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Register the command."""
-    parser = subparsers.add_parser("cases", help="list the cases", description=__doc__)
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
     parser.add_argument("--block", metavar="NAME", help="only those of this block")
-    parser.set_defaults(action=_list)
 
 
-def _list(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
+    """Print the list; 3 if there are none."""
     chosen = [case for case in all_cases().values() if options.block in (None, case.block)]
     width = max((len(case.id) for case in chosen), default=0)
     for case in chosen:

@@ -8,13 +8,13 @@ from parity.contracts.manners import CONTRACTS, Contract, NotApplicable, modules
 from parity.errors import UsageError
 from parity.execution.case import Case
 
+HELP = "check manners on all cases"
 
-def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Register the command."""
-    parser = subparsers.add_parser("contracts", help="check manners on all cases", description=__doc__)
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
     parser.add_argument("--block", action="append", metavar="NAME", help="only this block's cases")
     parser.add_argument("--contract", action="append", choices=sorted(CONTRACTS), help="only this one")
-    parser.set_defaults(action=_check)
 
 
 def violations(contract: Contract, group: Sequence[Case]) -> Iterator[str]:
@@ -27,7 +27,8 @@ def violations(contract: Contract, group: Sequence[Case]) -> Iterator[str]:
         yield f"{group[0].id}: raised {type(error).__name__}: {error}"
 
 
-def _check(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
+    """Check and print; 1 if a module breaks a contract."""
     cases = [case for case in all_cases().values() if case.quick]
     if options.block:
         cases = [case for case in cases if case.block in options.block]

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from parity import diverge
-from parity.commands import environment
 from parity.diverge import in_worker, subjects, text
 from parity.diverge.locate import Comparer, Report
 from parity.diverge.planted import PLANTED, Mistake
@@ -26,6 +25,7 @@ from parity.execution import pictures
 from parity.execution.case import Case, NoCounterpart
 from parity.execution.execute import call, prepare
 from parity.run.samblocks_library import library as own_library
+from parity.workers import options as worker_options
 from parity.workers.client import Client
 from parity.workers.registry import REFERENCES
 from parity.workers.start import start_clients
@@ -33,15 +33,14 @@ from samblocks import VARIANTS
 from samblocks.checkpoints import load
 from samblocks.files import write_text
 
+HELP = "find the module in which two implementations part"
+
 Change = Callable[[nn.Module], object] | None
 """What is done to our module before it runs, where a mistake is planted to see that it is found."""
 
 
-def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "diverge", help="find the module in which two implementations part", description=__doc__
-    )
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
     subject = parser.add_mutually_exclusive_group(required=True)
     subject.add_argument("--block", metavar="NAME", help="the first case of this block that upstream can run")
     subject.add_argument("--case", metavar="ID", help="this case")
@@ -71,11 +70,11 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.add_argument("--bound", type=float, default=2.0, metavar="R", help="largest R that holds (2)")
     parser.add_argument("--all", action="store_true", help="print every module, not only the named points")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the report as JSON")
-    environment.add(parser)
-    parser.set_defaults(action=_run)
+    worker_options.add(parser)
 
 
-def _run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
+    """Compare, print where the two part; 1 if they do, 3 if nothing was compared."""
     with ExitStack() as stack:
         if options.pair:
             subject, against = options.pair, "the other of the pair"

@@ -12,23 +12,19 @@ from pathlib import Path
 
 import torch
 
-from parity.commands import environment
 from parity.errors import UsageError
 from parity.layouts import row as rows_of
 from parity.layouts.row import Row
+from parity.workers import options as worker_options
 from samblocks.variants import VARIANTS
+
+HELP = "convert every variant to every layout and back"
 
 QUICK = ("mobile_sam", "sam2_hiera_tiny", "sam2.1_hiera_tiny", "sam_vit_b")
 
 
-def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "layouts",
-        help="convert every variant to every layout and back",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
     parser.add_argument(
         "--variant", action="append", metavar="NAME", help="only this one; may be given again"
     )
@@ -36,11 +32,11 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.add_argument("--live", action="store_true", help="cross with the upstream packages themselves")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the table as JSON")
     parser.add_argument("--folder", type=Path, help="where temporary files go (up to 8 GB for sam_vit_h)")
-    environment.add(parser)
-    parser.set_defaults(action=_layouts)
+    worker_options.add(parser)
 
 
-def _layouts(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
+    """Convert and print the table; 1 if anything diverged, 3 if nothing ran."""
     for name in options.variant or ():
         if name not in VARIANTS:
             raise UsageError(f"no variant is called {name!r}; there are {', '.join(VARIANTS)}")

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from parity.cases import all_cases
-from parity.commands import environment
 from parity.errors import UsageError
 from parity.execution.case import Case
 from parity.selftest.mutants import matrix, reference_outputs
@@ -20,22 +19,19 @@ from parity.selftest.mutants.catalog import ALL
 from parity.selftest.mutants.depend import dependents
 from parity.selftest.mutants.hunt import TIMEOUT, Result, hunt, plan
 from parity.selftest.mutants.mutant import Mutant
+from parity.workers import options as worker_options
+
+HELP = "plant bugs and see that the cases catch them"
 
 
-def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "mutants",
-        help="plant bugs and see that the cases catch them",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
     parser.add_argument(
         "--only", action="append", metavar="NAME", help="this id, family, block or file; may be given again"
     )
     parser.add_argument("--list", action="store_true", help="list the mutants and plant none")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the matrix as JSON")
-    environment.add(parser)
+    worker_options.add(parser)
     parser.add_argument("--at-once", type=int, default=2, metavar="N", help="processes beside each other")
     parser.add_argument(
         "--timeout",
@@ -44,7 +40,6 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         metavar="SECONDS",
         help="for one mutant (default: %(default)g)",
     )
-    parser.set_defaults(action=_run)
 
 
 def judged_by() -> dict[str, Case]:
@@ -52,7 +47,8 @@ def judged_by() -> dict[str, Case]:
     return {case.id: case for case in all_cases().values() if case.variant is None}
 
 
-def _run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
+    """Plant the bugs and print the matrix; 1 if one survives, 3 if nothing was judged."""
     chosen = _chosen(options.only)
     if options.list:
         for mutant in chosen:
@@ -136,4 +132,4 @@ def _sound(
     return held
 
 
-__all__ = ["add", "judged_by"]
+__all__ = ["HELP", "add", "judged_by", "run"]

@@ -9,29 +9,29 @@ import torch
 from torch import Tensor
 
 from parity.cases import all_cases
-from parity.commands import environment
 from parity.execution.case import Case
 from parity.execution.execute import flatten
 from parity.run import goldens
 from parity.run.goldens import FOLDER, Golden, GoldenError
 from parity.verdict.compare import Verdict, rms
+from parity.workers import options as worker_options
 from parity.workers.client import Client
 from parity.workers.registry import REFERENCES
 from parity.workers.start import start_clients
+
+HELP = "record goldens from upstream"
 
 _LARGEST = 96 * 1024
 """Bytes that one golden may have: larger cases are judged live only."""
 
 
-def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Register the command."""
-    parser = subparsers.add_parser("record", help="record goldens from upstream", description=__doc__)
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
     parser.add_argument("--check", action="store_true", help="write nothing; report drift and its cause")
     parser.add_argument("--reference", action="append", choices=sorted(REFERENCES), help="only this one")
     parser.add_argument("--block", action="append", metavar="NAME", help="only this block's cases")
-    environment.add(parser)
+    worker_options.add(parser)
     parser.add_argument("--goldens", type=Path, default=FOLDER, metavar="FOLDER", help="where goldens lie")
-    parser.set_defaults(action=_record)
 
 
 def recordable(case: Case) -> bool:
@@ -39,7 +39,8 @@ def recordable(case: Case) -> bool:
     return case.variant is None and case.quick
 
 
-def _record(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
+    """Record or check goldens; 1 if one drifted, 3 if a reference is missing."""
     cases = [
         case
         for case in all_cases().values()

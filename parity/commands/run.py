@@ -8,26 +8,28 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from parity.cases import all_cases
-from parity.commands import environment, files
 from parity.errors import UsageError
 from parity.execution.case import Case
 from parity.execution.paths import PATHS
-from parity.reports import summary, terminal
+from parity.reports import files, summary, terminal
 from parity.run import reference_files
 from parity.run.judging import Row
-from parity.run.runner import Job, jobs, run
+from parity.run.runner import Job, jobs
+from parity.run.runner import run as judge_jobs
 from parity.run.truth_cache import TruthCache
 from parity.verdict import outlier
 from parity.verdict.compare import Comparison, Verdict
 from parity.verdict.precision import PRECISIONS
+from parity.workers import options as worker_options
 from parity.workers.client import Client
 from parity.workers.registry import REFERENCES
 from parity.workers.start import start_clients
 
+HELP = "compare with the references"
 
-def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Register the command."""
-    parser = subparsers.add_parser("run", help="compare with the references", description=__doc__)
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
     parser.add_argument(
         "--reference",
         action="append",
@@ -69,17 +71,17 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         default="usual",
         help="plain: ours takes no fast path; chunks: whatever can be cut is cut, as far as it goes",
     )
-    environment.add(parser)
+    worker_options.add(parser)
     parser.add_argument(
         "--truths", type=Path, default=Path(".parity/truths"), metavar="FOLDER", help="where truths are kept"
     )
     parser.add_argument("--no-truths", action="store_true", help="compute every truth anew and keep none")
     parser.add_argument("--failures-only", action="store_true", help="print only what did not hold")
     files.add(parser)
-    parser.set_defaults(action=_run)
 
 
-def _run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
+    """Compare, print and write the reports; 1 if something diverged, 3 if nothing ran."""
     files.check(options)
     cases = _chosen(options)
     named = list(dict.fromkeys(options.reference or ()))
@@ -94,7 +96,7 @@ def _run(options: argparse.Namespace) -> int:
         strangers: list[outlier.Outlier] = []
         with terminal.progress(len(work), sys.stderr) as advance, PATHS[options.paths]():
             rows = list(
-                run(
+                judge_jobs(
                     work,
                     clients,
                     dtypes=[PRECISIONS[name] for name in options.dtype or ("float32", "float64")],

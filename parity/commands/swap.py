@@ -11,22 +11,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from parity.commands import environment
 from parity.errors import UsageError
 from parity.execution.paths import PATHS
 from parity.swap.drive import HOSTS, drive
+from parity.workers import options as worker_options
 from parity.workers.client import interpreter
 from samblocks.files import write_text
 
+HELP = "swap our blocks into other libraries' models and run their drivers"
 
-def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "swap",
-        help="swap our blocks into other libraries' models and run their drivers",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
     parser.add_argument("--host", action="append", choices=tuple(HOSTS), help="only this library; repeatable")
     parser.add_argument("--driver", default="", metavar="TEXT", help="only drivers whose names hold this")
     parser.add_argument("--size", type=int, default=256, help="side of the models' images (default 256)")
@@ -39,11 +35,11 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         help="plain: ours takes no fast path, so that results keep their bits; chunks: all that can be cut is cut",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything as JSON")
-    environment.add(parser)
-    parser.set_defaults(action=_swap)
+    worker_options.add(parser)
 
 
-def _swap(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
+    """Drive the hosts and print the table; 1 if a driver failed, 3 if nothing ran."""
     if options.size < 64 or options.size % 64:
         raise UsageError(f"--size must be a multiple of 64, got {options.size}")
     if options.repeats < 0 or options.threads < 1:

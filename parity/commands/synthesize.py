@@ -6,17 +6,18 @@ from pathlib import Path
 from parity.errors import UsageError
 from parity.execution.fill import fill_
 
+HELP = "write a filled checkpoint"
 
-def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Register the command."""
-    parser = subparsers.add_parser("synthesize", help="write a filled checkpoint", description=__doc__)
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
     parser.add_argument("variant", help="for instance sam2.1_hiera_tiny; `samblocks list` shows them")
     parser.add_argument("--layout", default="meta", help="layout to write (default: meta)")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=".pt, .pth or .safetensors")
-    parser.set_defaults(action=_synthesize)
 
 
-def _synthesize(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
+    """Write the file and print its size."""
     from samblocks.checkpoints import save
     from samblocks.models.build import build
     from samblocks.variants import VARIANTS

@@ -8,11 +8,13 @@ import argparse
 from contextlib import ExitStack
 
 from parity.cases import all_cases
-from parity.commands import environment
 from parity.errors import UsageError
 from parity.verdict.compare import Verdict, compare_double
+from parity.workers import options as worker_options
 from parity.workers.registry import REFERENCES
 from parity.workers.start import start_clients
+
+HELP = "compare truths with a second way"
 
 BOUND = 1e-12
 """Largest relative difference of the two ways: float32 would leave 1e-8 and more."""
@@ -21,19 +23,16 @@ BOUND = 1e-12
 _MODELS = ("SAMModel", "SAM2Model")
 
 
-def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "truth-check", help="compare truths with a second way", description=__doc__
-    )
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
     parser.add_argument("--reference", action="append", choices=sorted(REFERENCES), help="only this one")
     parser.add_argument("--block", action="append", metavar="NAME", help="only this block's cases")
     parser.add_argument("--models", action="store_true", help="whole models too, which takes long")
-    environment.add(parser)
-    parser.set_defaults(action=_check)
+    worker_options.add(parser)
 
 
-def _check(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
+    """Compare the two ways and print; 1 if they differ, 3 if nothing was compared."""
     cases = [
         case
         for case in all_cases().values()

@@ -9,20 +9,19 @@ from torch import nn
 from parity.where import where
 from parity.where.key_rules import places_of, rules_of
 
+HELP = "definition, cases, goldens, key rules and tests of a block"
+
 _MOST = 12
 
 
-def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "where", help="definition, cases, goldens, key rules and tests of a block", description=__doc__
-    )
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
     parser.add_argument("name", metavar="NAME", help="a block, model or function, or the id of a case")
     parser.add_argument("--all", action="store_true", help="leave nothing out of long lists")
-    parser.set_defaults(action=_show)
 
 
-def _show(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
+    """Print everything that is known of a name."""
     subject = where.find(options.name)
     most = None if options.all else _MOST
     print(f"{subject.name}: {subject.summary}")

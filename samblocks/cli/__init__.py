@@ -1,7 +1,6 @@
 """The command line: `samblocks COMMAND …`, the same as `python -m samblocks COMMAND …`.
 
-Every file of `samblocks.cli.commands` is a command: it has `HELP`, one line; `add(parser)`, which declares the
-arguments; and `run(arguments)`, which returns the exit status. To add a command is to add a file.
+Every file of `samblocks.cli.commands` is a command; `command_line` says what it has to have.
 
 | status | meaning |
 |---|---|

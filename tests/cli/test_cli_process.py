@@ -10,7 +10,7 @@ import pytest
 from download_server import noise, right, slow, write_lock
 
 from samblocks.cli import main
-from samblocks.cli.main import INTERRUPTED, PIPE_CLOSED
+from samblocks.cli.command_line import INTERRUPTED, PIPE_CLOSED
 from samblocks.cli.text import table
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from parity.cases import all_cases
-from parity.commands import files
 from parity.errors import UsageError
-from parity.reports import github, junit, sarif, terminal
+from parity.reports import files, github, junit, sarif, terminal
 from parity.run.judging import Row
 from parity.run.runner import Job
 from parity.verdict.compare import Comparison, Verdict

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from parity.commands.interruption import Interrupted, unwinding
 from parity.errors import WorkerError
 from parity.run.runner import jobs, run
 from parity.verdict.compare import Verdict
 from parity.workers.client import Client
+from parity.workers.interruption import Interrupted, unwinding
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
 
