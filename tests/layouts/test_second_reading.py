@@ -1,79 +1,20 @@
 """The same maps written a second time, as substitutions: shapes alone would not show two layers exchanged.
 
 Many tensors of one layout have the same shape, so the manifests cannot tell `norm1` from `norm2`. These lists
-were written from what each module does, not from the rules.
+were written from what each module does, not from the rules; transformers' names are read a second time by the
+adapters that run it as a reference.
 """
 
 import re
 
 import pytest
 
+from parity.references.common.prefixes import Part, translate
+from parity.references.transformers import whole_sam1, whole_sam2
 from samblocks.layouts import meta_tensors, table
 
 Substitutions = list[tuple[str, str]]
 
-HEAD: Substitutions = [
-    (r"(mlps\.\d|head|obj_ptr_proj)\.layers\.0\.", r"\1.proj_in."),
-    (r"(mlps\.\d|head|obj_ptr_proj)\.layers\.2\.", r"\1.proj_out."),
-    (r"(mlps\.\d|head|obj_ptr_proj)\.layers\.1\.", r"\1.layers.0."),
-]
-DECODER: Substitutions = [
-    *HEAD,
-    (r"(mask_decoder\.transformer\.layers\.\d)\.norm(\d)", r"\1.layer_norm\2"),
-    (r"transformer\.norm_final_attn", "transformer.layer_norm_final_attn"),
-    (r"output_upscaling\.0", "upscale_conv1"),
-    (r"output_upscaling\.1", "upscale_layer_norm"),
-    (r"output_upscaling\.3", "upscale_conv2"),
-    (r"mask_downscaling\.0", "mask_embed.conv1"),
-    (r"mask_downscaling\.1", "mask_embed.layer_norm1"),
-    (r"mask_downscaling\.3", "mask_embed.conv2"),
-    (r"mask_downscaling\.4", "mask_embed.layer_norm2"),
-    (r"mask_downscaling\.6", "mask_embed.conv3"),
-    (r"prompt_encoder\.pe_layer.*", "prompt_encoder.shared_embedding.positional_embedding"),
-]
-TRANSFORMERS_SAM: Substitutions = [
-    (r"^image_encoder\.blocks\.(\d+)\.norm(\d)", r"image_encoder.blocks.\1.layer_norm\2"),
-    (r"^image_encoder\.blocks", "image_encoder.layers"),
-    (r"patch_embed\.proj", "patch_embed.projection"),
-    (r"neck\.0", "neck.conv1"),
-    (r"neck\.1", "neck.layer_norm1"),
-    (r"neck\.2", "neck.conv2"),
-    (r"neck\.3", "neck.layer_norm2"),
-    (r"^image_encoder", "vision_encoder"),
-    (r"point_embeddings", "point_embed"),
-    *DECODER,
-]
-TRANSFORMERS_SAM2: Substitutions = [
-    (r"^sam_", ""),
-    (r"^obj_ptr_tpos_proj", "temporal_positional_encoding_projection_layer"),
-    (r"^no_mem_embed", "no_memory_embedding"),
-    (r"^no_mem_pos_enc", "no_memory_positional_encoding"),
-    (r"^no_obj_ptr", "no_object_pointer"),
-    (r"^no_obj_embed_spatial", "occlusion_spatial_embedding_parameter"),
-    (r"^maskmem_tpos_enc", "memory_temporal_positional_encoding"),
-    *DECODER,
-    (r"^obj_ptr_proj", "object_pointer_proj"),
-    (r"(blocks\.\d+|transformer\.layers\.\d)\.mlp\.layers\.0", r"\1.mlp.proj_in"),
-    (r"(blocks\.\d+|transformer\.layers\.\d)\.mlp\.layers\.1", r"\1.mlp.proj_out"),
-    (r"(blocks\.\d+)\.norm(\d)", r"\1.layer_norm\2"),
-    (r"patch_embed\.proj", "patch_embed.projection"),
-    (r"^image_encoder\.trunk", "vision_encoder.backbone"),
-    (r"^image_encoder\.neck\.convs\.(\d)\.conv", r"vision_encoder.neck.convs.\1"),
-    (r"^(memory_attention\.layers\.\d)\.norm(\d)", r"\1.layer_norm\2"),
-    (r"^memory_attention\.norm", "memory_attention.layer_norm"),
-    (r"^memory_encoder\.out_proj", "memory_encoder.projection"),
-    (r"(attn|attn_image|token|token_to_image)\.out_proj", r"\1.o_proj"),
-    (r"^memory_encoder\.pix_feat_proj", "memory_encoder.feature_projection"),
-    (r"fuser\.layers\.(\d)\.dwconv", r"memory_fuser.layers.\1.depthwise_conv"),
-    (r"fuser\.layers\.(\d)\.norm", r"memory_fuser.layers.\1.layer_norm"),
-    (r"fuser\.layers\.(\d)\.pwconv", r"memory_fuser.layers.\1.pointwise_conv"),
-    (r"fuser\.layers\.(\d)\.gamma", r"memory_fuser.layers.\1.scale"),
-    (r"encoder\.12\.", "final_conv."),
-    *((rf"downsampler\.encoder\.{3 * i}\.", f"downsampler.layers.{i}.conv.") for i in range(4)),
-    *((rf"downsampler\.encoder\.{3 * i + 1}\.", f"downsampler.layers.{i}.layer_norm.") for i in range(4)),
-    (r"downsampler\.final_conv", "downsampler.final_conv"),
-    (r"point_embeddings\.\d", "point_embed"),
-]
 TIMM_SAM: Substitutions = [(r"mlp\.lin", "mlp.fc"), (r"^image_encoder\.", "")]
 TIMM_SAM2: Substitutions = [
     (r"mlp\.layers\.0", "mlp.fc1"),
@@ -182,8 +123,6 @@ MUGGLED_SAM2: Substitutions = [
 @pytest.mark.parametrize(
     ("layout", "variant", "substitutions", "count"),
     [
-        ("transformers", "sam_vit_b", TRANSFORMERS_SAM, 314),
-        ("transformers", "sam2.1_hiera_tiny", TRANSFORMERS_SAM2, 471),
         ("timm", "sam_vit_b", TIMM_SAM, 177),
         ("timm", "sam2.1_hiera_tiny", TIMM_SAM2, 154),
         ("muggled", "sam_vit_b", MUGGLED_SAM, 314),
@@ -202,4 +141,23 @@ def test_substitutions_give_the_same_names(
                 name = re.sub(pattern, replacement, name)
             assert name == names[-1], key
             compared += 1
+    assert compared == count
+
+
+@pytest.mark.parametrize(
+    ("variant", "parts", "count"),
+    [("sam_vit_b", whole_sam1.parts(3), 314), ("sam2.1_hiera_tiny", whole_sam2.parts(4), 471)],
+)
+def test_adapters_of_transformers_read_the_same_names(
+    variant: str, parts: tuple[Part, ...], count: int
+) -> None:
+    rules, compared = table("transformers", variant), 0
+    for key in meta_tensors(variant):
+        for name in rules.to_other(key):
+            found, _ = translate(parts, name)
+            packed = (
+                name == "prompt_encoder.point_embed.weight"
+            )  # its rows are tensors of their own in Meta's
+            assert re.sub(r"\.\d\.weight$", "", key) == found if packed else key == found, (key, name)
+        compared += bool(rules.to_other(key))
     assert compared == count

@@ -93,39 +93,6 @@ def two_way_transformer(kwargs: Kwargs) -> nn.Module:
     return Adapter(Sam2TwoWayTransformer(config), parts, sam1.transform, kwargs)
 
 
-def mask_decoder(kwargs: Kwargs) -> nn.Module:
-    """See the page's SAM2MaskDecoder, with the released settings, which are the only ones here."""
-    from transformers.models.sam2.modeling_sam2 import Sam2MaskDecoder
-
-    given = Arguments(kwargs)
-    given.only("activation", nn.GELU)
-    for name in (
-        "use_high_res_features",
-        "iou_prediction_use_sigmoid",
-        "pred_obj_scores",
-        "pred_obj_scores_mlp",
-        "use_multimask_token_for_obj_ptr",
-    ):
-        if not given.take(name, False):
-            raise NoCounterpart(f"has {name} always, this case does without")
-    inside = Arguments(given.take("transformer").kwargs)
-    depth = given.take("iou_head_depth", 3)
-    config = _decoder_config(
-        num_multimask_outputs=given.take("num_multimask_outputs", 3),
-        iou_head_depth=depth,
-        iou_head_hidden_dim=given.take("iou_head_hidden_dim", 256),
-        dynamic_multimask_via_stability=given.take("dynamic_multimask_via_stability", False),
-        dynamic_multimask_stability_delta=given.take("dynamic_multimask_stability_delta", 0.05),
-        dynamic_multimask_stability_thresh=given.take("dynamic_multimask_stability_thresh", 0.98),
-        **_two_way_settings(inside, inside.take("depth")),
-    )
-    given.take("transformer_dim")
-    given.end()
-    inside.end()
-    parts = names.mask_decoder("o_proj", names.perceptron(2), depth)
-    return Adapter(Sam2MaskDecoder(config), parts, decode, kwargs)
-
-
 def decode(
     inner: nn.Module,
     *,
@@ -153,6 +120,5 @@ BUILDERS = {
     "PromptEncoder": prompt_encoder,
     "SAM2TwoWayAttentionBlock": two_way_block,
     "SAM2TwoWayTransformer": two_way_transformer,
-    "SAM2MaskDecoder": mask_decoder,
 }
 """The page's blocks → the functions that make transformers'."""

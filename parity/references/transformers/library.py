@@ -7,10 +7,11 @@ from torch import nn
 
 from parity.execution.case import NoCounterpart
 from parity.references.common import torchvision_operators
-from parity.references.transformers import decoder, memory, sam1, sam2, whole_sam1, whole_sam2
+from parity.references.transformers import decoder, inside, memory, sam1, sam2, whole_sam1, whole_sam2
 
 _BUILDERS = (
-    sam1.BUILDERS
+    inside.BUILDERS
+    | sam1.BUILDERS
     | sam2.BUILDERS
     | decoder.BUILDERS
     | memory.BUILDERS

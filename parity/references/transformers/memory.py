@@ -205,15 +205,6 @@ def _down_sampler_settings(kwargs: Kwargs) -> tuple[dict[str, Any], int]:
     return settings, steps
 
 
-def mask_down_sampler(kwargs: Kwargs) -> nn.Module:
-    """See the page's MaskDownSampler."""
-    from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoMaskDownSampler
-
-    settings, steps = _down_sampler_settings(kwargs)
-    inner = Sam2VideoMaskDownSampler(_config(**settings))
-    return Adapter(inner, names.mask_down_sampler(steps), lambda inner, x: inner(x), kwargs)
-
-
 def _cx_settings(kwargs: Kwargs) -> dict[str, Any]:
     given = Arguments(kwargs)
     given.only("use_dwconv", True)
@@ -311,7 +302,6 @@ BUILDERS = {
     "RoPEAttention": rope_attention,
     "MemoryAttentionLayer": memory_attention_layer,
     "MemoryAttention": memory_attention,
-    "MaskDownSampler": mask_down_sampler,
     "CXBlock": cx_block,
     "Fuser": fuser,
     "MemoryEncoder": memory_encoder,

@@ -1,4 +1,8 @@
-"""How transformers spells the tensors of its SAM and SAM 2 blocks, part by part."""
+"""How transformers spells the tensors of its SAM and SAM 2 blocks, part by part.
+
+`samblocks.layouts` has these names too, and must not be asked: a reference is read without the code under test. This
+is a second reading, written from upstream's modules; `tests/layouts/test_second_reading.py` holds the two together.
+"""
 
 from parity.references.common.prefixes import Part, alike, part
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from parity.execution.case import NoCounterpart
 from parity.references.common.adapter import Adapter, Arguments, activation_name, norm_eps
-from parity.references.common.prefixes import Part, alike
+from parity.references.common.prefixes import Part
 from parity.references.transformers import names
 
 Kwargs = Mapping[str, Any]
@@ -28,81 +28,6 @@ def _vision_config(**settings: Any) -> Any:
     config = SamVisionConfig(**settings)
     config._attn_implementation = "sdpa"
     return config
-
-
-def _tables(given: Arguments, window: int) -> dict[str, Any]:
-    """Settings that make the relative position tables as large as the page's arguments say."""
-    size, wanted = given.take("input_size"), given.take("use_rel_pos", False)
-    given.only("rel_pos_zero_init", True, False)
-    side = _square(size, "tables of relative positions") if wanted and size and not window else 1
-    return {"use_rel_pos": wanted, "patch_size": 1, "image_size": side}
-
-
-def re_attention(kwargs: Kwargs) -> nn.Module:
-    """See the page's REAttention."""
-    from transformers.models.sam.modeling_sam import SamVisionSdpaAttention
-
-    given = Arguments(kwargs)
-    config = _vision_config(
-        hidden_size=given.take("dim"),
-        num_attention_heads=given.take("num_heads", 8),
-        qkv_bias=given.take("qkv_bias", True),
-        **_tables(given, 0),
-    )
-    given.end()
-    inner = SamVisionSdpaAttention(config, window_size=0)
-    return Adapter(inner, names.RE_ATTENTION, lambda inner, x: inner(x)[0], kwargs)
-
-
-def block(kwargs: Kwargs) -> nn.Module:
-    """See the page's Block."""
-    from transformers.models.sam.modeling_sam import SamVisionLayer
-
-    given = Arguments(kwargs)
-    dim, window = given.take("dim"), given.take("window_size", 0)
-    config = _vision_config(
-        hidden_size=dim,
-        num_attention_heads=given.take("num_heads"),
-        mlp_dim=int(dim * given.take("mlp_ratio", 4.0)),
-        qkv_bias=given.take("qkv_bias", True),
-        layer_norm_eps=norm_eps(given.take("norm_layer", nn.LayerNorm)),
-        hidden_act=activation_name(given.take("act_layer", nn.GELU)),
-        **_tables(given, window),
-    )
-    given.end()
-    inner = SamVisionLayer(config, window_size=window)
-
-    def call(inner: nn.Module, x: Tensor) -> Any:
-        result = inner(x)
-        return result[0] if isinstance(result, tuple) else result
-
-    return Adapter(inner, names.VIT_BLOCK, call, kwargs)
-
-
-def mlp_block(kwargs: Kwargs) -> nn.Module:
-    """See the page's MLPBlock."""
-    from transformers.models.sam.modeling_sam import SamMLPBlock
-
-    given = Arguments(kwargs)
-    config = _vision_config(
-        hidden_size=given.take("embedding_dim"),
-        mlp_dim=given.take("mlp_dim"),
-        hidden_act=activation_name(given.take("act", nn.GELU)),
-    )
-    given.end()
-    return Adapter(SamMLPBlock(config), names.LINEARS, lambda inner, x: inner(x), kwargs)
-
-
-def layer_norm_2d(kwargs: Kwargs) -> nn.Module:
-    """See the page's LayerNorm2d."""
-    from transformers.models.sam.modeling_sam import SamLayerNorm
-
-    given = Arguments(kwargs)
-    inner = SamLayerNorm(
-        given.take("num_channels"), eps=given.take("eps", 1e-6), data_format="channels_first"
-    )
-    given.end()
-    return Adapter(inner, alike("weight", "bias"), lambda inner, x: inner(x), kwargs)
 
 
 def vision_config(kwargs: Kwargs) -> Any:
@@ -338,10 +263,6 @@ def mask_decoder(kwargs: Kwargs) -> nn.Module:
 
 
 BUILDERS = {
-    "REAttention": re_attention,
-    "Block": block,
-    "MLPBlock": mlp_block,
-    "LayerNorm2d": layer_norm_2d,
     "ImageEncoderViT": image_encoder,
     "Attention": attention,
     "TwoWayAttentionBlock": two_way_block,

@@ -6,8 +6,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from parity.execution.case import NoCounterpart
-from parity.references.common.adapter import Adapter, Arguments, activation_name, norm_eps
-from parity.references.common.prefixes import alike, part
+from parity.references.common.adapter import Adapter, Arguments
+from parity.references.common.prefixes import part
 from parity.references.transformers import names
 
 Kwargs = Mapping[str, Any]
@@ -19,93 +19,6 @@ def _hiera_config(**settings: Any) -> Any:
     config = Sam2HieraDetConfig(**settings)
     config._attn_implementation = "sdpa"
     return config
-
-
-def mlp(kwargs: Kwargs) -> nn.Module:
-    """See the page's MLP."""
-    from transformers.models.sam2.modeling_sam2 import Sam2FeedForward
-
-    given = Arguments(kwargs)
-    given.only("residual", False)
-    given.only("out_norm", None)
-    layers = given.take("num_layers")
-    if layers < 2:
-        raise NoCounterpart("has perceptrons of two layers and more only")
-    inner = Sam2FeedForward(
-        given.take("input_dim"),
-        given.take("hidden_dim"),
-        given.take("output_dim"),
-        layers,
-        activation=activation_name(given.take("act", nn.ReLU)),
-        sigmoid_output=given.take("sigmoid", False),
-    )
-    given.end()
-    return Adapter(inner, names.perceptron(layers), lambda inner, x: inner(x), kwargs)
-
-
-def patch_embed(kwargs: Kwargs) -> nn.Module:
-    """See the page's PatchEmbed."""
-    from transformers.models.sam2.modeling_sam2 import Sam2PatchEmbeddings
-
-    given = Arguments(kwargs)
-    given.only("bias", True)
-    config = _hiera_config(
-        patch_kernel_size=list(given.take("kernel_size", (16, 16))),
-        patch_stride=list(given.take("stride", (16, 16))),
-        patch_padding=list(given.take("padding", (0, 0))),
-        num_channels=given.take("in_chans", 3),
-        hidden_size=given.take("embed_dim", 768),
-    )
-    given.end()
-    parts = (part("projection", "proj"),)
-    return Adapter(Sam2PatchEmbeddings(config), parts, lambda inner, x: inner(x), kwargs)
-
-
-def multi_scale_attention(kwargs: Kwargs) -> nn.Module:
-    """See the page's MultiScaleAttention."""
-    from transformers.models.sam2.modeling_sam2 import Sam2MultiScaleAttention
-
-    given = Arguments(kwargs)
-    pool = given.take("q_pool")
-    inner = Sam2MultiScaleAttention(
-        _hiera_config(),
-        given.take("dim"),
-        given.take("dim_out"),
-        given.take("num_heads"),
-        query_stride=None if pool is None else (pool.kernel_size, pool.kernel_size),
-    )
-    given.end()
-    return Adapter(inner, alike("qkv", "proj"), lambda inner, x: inner(x), kwargs)
-
-
-def multi_scale_block(kwargs: Kwargs) -> nn.Module:
-    """See the page's MultiScaleBlock: here the first block of a second stage, or a later one of the first."""
-    from transformers.models.sam2.modeling_sam2 import Sam2MultiScaleBlock
-
-    given = Arguments(kwargs)
-    given.only("drop_path", 0.0)
-    dim, dim_out, window = given.take("dim"), given.take("dim_out"), given.take("window_size", 0)
-    heads, stride = given.take("num_heads"), given.take("q_stride")
-    widens = dim != dim_out
-    if stride is not None and not widens:
-        raise NoCounterpart("pools only where the width changes")
-    config = _hiera_config(
-        hidden_size=dim,
-        embed_dim_per_stage=[dim, dim_out],
-        num_attention_heads_per_stage=[heads, heads],
-        blocks_per_stage=[2, 2],
-        window_size_per_stage=[window, window],
-        query_stride=list(stride or (2, 2)),
-        num_query_pool_stages=1 if stride is not None else 0,
-        global_attention_blocks=[] if window else [1, 2],
-        mlp_ratio=given.take("mlp_ratio", 4.0),
-        hidden_act=activation_name(given.take("act_layer", nn.GELU)),
-        layer_norm_eps=norm_eps(given.take("norm_layer", "LayerNorm")),
-    )
-    given.end()
-    place = (1, 0, 2) if widens else (0, 1, 1)
-    inner = Sam2MultiScaleBlock(config, *place)
-    return Adapter(inner, names.MULTI_SCALE_BLOCK, lambda inner, x: inner(x), kwargs)
 
 
 def hiera_config(kwargs: Kwargs) -> Any:
@@ -258,22 +171,6 @@ def random_encoding(kwargs: Kwargs) -> nn.Module:
     )
 
 
-def do_pool(x: Tensor, pool: Any, norm: Any = None) -> Tensor:
-    """See the page's do_pool."""
-    from transformers.models.sam2.modeling_sam2 import do_pool as theirs
-
-    if norm is not None or (pool is not None and type(pool) is not nn.MaxPool2d):
-        raise NoCounterpart("pools by the largest only, and has no norm")
-    if pool is not None and pool.kernel_size != pool.stride:
-        raise NoCounterpart("pools side by side only")
-    pooled: Tensor = theirs(x, None if pool is None else _pair(pool.kernel_size))
-    return pooled
-
-
-def _pair(size: Any) -> Any:
-    return tuple(size) if isinstance(size, tuple) else (size, size)
-
-
 def window_unpartition(windows: Tensor, window_size: int, pad_hw: Any, hw: Any) -> Tensor:
     """See the page's window_unpartition."""
     joined: Tensor = _modeling("window_unpartition")(windows, window_size, pad_hw, hw)
@@ -288,10 +185,6 @@ def _modeling(name: str) -> Callable[..., Any]:
 
 
 BUILDERS = {
-    "MLP": mlp,
-    "PatchEmbed": patch_embed,
-    "MultiScaleAttention": multi_scale_attention,
-    "MultiScaleBlock": multi_scale_block,
     "Hiera": hiera,
     "FpnNeck": neck,
     "ImageEncoder": image_encoder,
@@ -301,7 +194,6 @@ BUILDERS = {
 """The page's blocks → the functions that make transformers'."""
 
 FUNCTIONS: dict[str, Callable[[], Callable[..., Any]]] = {
-    "do_pool": lambda: do_pool,
     "window_partition": lambda: _modeling("window_partition"),
     "window_unpartition": lambda: window_unpartition,
 }

@@ -60,12 +60,13 @@ def position_encoding_of_grid(inner: Any) -> Tensor:
     return code
 
 
-def _sam_parts(config: Any) -> tuple[Part, ...]:
+def parts(head_depth: int) -> tuple[Part, ...]:
+    """How the model spells its tensors, with heads of so many layers for predicted IoU."""
     return (
         part("vision_encoder", "image_encoder", names.VIT),
         part("shared_image_embedding.positional_embedding", f"prompt_encoder.pe_layer.{_MATRIX}"),
         part("prompt_encoder", inner=names.PROMPT_ENCODER),
-        part("mask_decoder", inner=sam1.decoder_parts(config.mask_decoder_config)),
+        part("mask_decoder", inner=names.mask_decoder("out_proj", names.LINEARS, head_depth)),
     )
 
 
@@ -84,7 +85,7 @@ def _sam(config: Any) -> nn.Module:
         ),
         "mask_decoder": Adapter(inner.mask_decoder, decoder_parts, sam1.decode),
     }
-    return Whole(inner, _sam_parts(config), views)
+    return Whole(inner, parts(config.mask_decoder_config.iou_head_depth), views)
 
 
 def _encode_prompts(inner: Any, points: Any = None, boxes: Any = None, masks: Any = None) -> Any:

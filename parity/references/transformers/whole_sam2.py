@@ -60,7 +60,8 @@ class WholeSam2(Whole):
         return embedding
 
 
-def _parts(steps: int) -> tuple[Part, ...]:
+def parts(steps: int) -> tuple[Part, ...]:
+    """How the model spells its tensors, with a down-sampler of masks of so many steps."""
     return (
         part("memory_temporal_positional_encoding", "maskmem_tpos_enc"),
         part("no_memory_embedding", "no_mem_embed"),
@@ -101,7 +102,7 @@ def _model(config: Any, steps: int, binarize: bool) -> nn.Module:
     }
     whole = WholeSam2(
         inner,
-        _parts(steps),
+        parts(steps),
         views,
         rows=decoder.label_rows("prompt_encoder.", _PROMPTS),
         forward_image=_features,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from parity.diverge import Report, diverge, text
 from parity.diverge.planted import PLANTED
@@ -191,6 +192,47 @@ def test_trees_of_other_names_are_aligned_by_their_tensors(scale: float, found: 
     assert "act" in report.only_theirs
     assert report.skipped == {"out": "ours has no such module", "act": "ours has no such module"}
     assert all(culprit.step == "between qkv and proj" for culprit in report.culprits)
+
+
+class WithWeights(nn.Module):
+    """A linear that also returns what nobody asked for, as attention returns its weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return functional.linear(x, self.linear.weight, self.linear.bias), x.softmax(-1)
+
+
+class Around(nn.Module):
+    """Calls one part, whatever it returns."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, x: Tensor) -> Tensor:
+        result = self.part(x)
+        return result[0] if isinstance(result, tuple) else result
+
+
+class Alone(WithWeights):
+    """The same, which returns its result alone, times a scale."""
+
+    scale = 1.0
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(x)[0] * self.scale
+
+
+@pytest.mark.parametrize(("scale", "found"), [(1.0, []), (1.001, ["part"])])
+def test_a_result_is_judged_though_upstream_returns_more_behind_it(scale: float, found: list[str]) -> None:
+    candidate, reference = fill_(Around(Alone())), fill_(Around(WithWeights()))
+    candidate.part.scale = scale  # type: ignore[assignment]
+    report = diverge(candidate, reference, torch.rand(2, 4))
+    assert names(report) == found
+    assert "part" in {tap.name for tap in report.taps}
 
 
 def test_a_module_that_raises_is_the_culprit() -> None:

@@ -49,6 +49,8 @@ def against(*names: str) -> Callable[[Any], Any]:
 
 ALL = against("meta", "ultralytics", "transformers", "timm")
 WITHOUT_TIMM = against("meta", "ultralytics", "transformers")
+WITHOUT_TRANSFORMERS = against("meta", "ultralytics", "timm")
+META_AND_ULTRALYTICS = against("meta", "ultralytics")
 
 
 def _holds(client: Client, case: Case) -> None:
@@ -86,8 +88,6 @@ def _block(draw: Any, of: str) -> Case:
     dim, window = heads * draw(st.integers(1, 4)) * 2, draw(st.sampled_from([0, 1, 2, 3, 5]))
     height, width = draw(side), draw(side)
     table = [draw(side), draw(side)] if draw(flag) else [height, width]
-    if of == "transformers":  # its tables are made for square maps
-        table[1] = table[0]
     kwargs = {
         "dim": dim,
         "num_heads": heads,
@@ -236,12 +236,12 @@ def _cx_block(draw: Any, of: str) -> Case:
     return fuzz.drawn("CXBlock", kwargs, {"x": [draw(batch), kwargs["dim"], draw(side), draw(side)]})
 
 
-@ALL
+@WITHOUT_TRANSFORMERS
 def test_multi_scale_block(client: Client, data: st.DataObject) -> None:
     _holds(client, data.draw(_multi_scale_block(client.reference.name)))
 
 
-@ALL
+@WITHOUT_TRANSFORMERS
 def test_block(client: Client, data: st.DataObject) -> None:
     _holds(client, data.draw(_block(client.reference.name)))
 
@@ -256,7 +256,7 @@ def test_rope_attention(client: Client, data: st.DataObject) -> None:
     _holds(client, data.draw(_rope(client.reference.name)))
 
 
-@WITHOUT_TIMM
+@META_AND_ULTRALYTICS
 def test_mask_down_sampler(client: Client, data: st.DataObject) -> None:
     _holds(client, data.draw(_down_sampler(client.reference.name)))
 
@@ -266,17 +266,17 @@ def test_prompt_encoder(client: Client, data: st.DataObject) -> None:
     _holds(client, data.draw(_prompts(client.reference.name)))
 
 
-@ALL
+@WITHOUT_TRANSFORMERS
 def test_patch_embed(client: Client, data: st.DataObject) -> None:
     _holds(client, data.draw(_patch_embed(client.reference.name)))
 
 
-@ALL
+@WITHOUT_TRANSFORMERS
 def test_layer_norm_2d(client: Client, data: st.DataObject) -> None:
     _holds(client, data.draw(_layer_norm_2d(client.reference.name)))
 
 
-@ALL
+@WITHOUT_TRANSFORMERS
 def test_perceptron(client: Client, data: st.DataObject) -> None:
     _holds(client, data.draw(_perceptron(client.reference.name)))
 
