@@ -128,7 +128,7 @@ def copied(result: Any) -> Any:
 def encoded(net: Any, image: Tensor, dtype: torch.dtype) -> dict[str, Any]:
     """A SAM 2 model's features of one image [1, 3, H, W]: the dict of `forward_image`."""
     features: dict[str, Any] = net.forward_image(image)
-    features["vision_pos_enc"] = [code.to(dtype) for code in features["vision_pos_enc"]]
+    features["vision_pos_enc"] = [encoding.to(dtype) for encoding in features["vision_pos_enc"]]
     return features
 
 

@@ -161,8 +161,8 @@ _TABLES = family(block="compute_axial_cis", double=False).of(
 def _rotated(*, repeat: bool = False) -> Any:
     def call(side: Side) -> Any:
         xq, xk, angles = side.inputs.values()
-        turns = torch.polar(torch.ones_like(angles), angles)
-        return side.library.function("apply_rotary_enc")(xq, xk, turns, repeat_freqs_k=repeat)
+        rotations = torch.polar(torch.ones_like(angles), angles)
+        return side.library.function("apply_rotary_enc")(xq, xk, rotations, repeat_freqs_k=repeat)
 
     return call
 

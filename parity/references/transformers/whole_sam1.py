@@ -55,9 +55,9 @@ def _refuse(inner: nn.Module, *args: Any, **kwargs: Any) -> Any:
 
 
 def position_encoding_of_grid(inner: Any) -> Tensor:
-    """The code of the image's grid, which the model makes rather than its prompt encoder."""
-    code: Tensor = inner.get_image_wide_positional_embeddings()
-    return code
+    """The encoding of the image's grid, which the model makes rather than its prompt encoder."""
+    encoding: Tensor = inner.get_image_wide_positional_embeddings()
+    return encoding
 
 
 def parts(head_depth: int) -> tuple[Part, ...]:

@@ -150,7 +150,7 @@ def sam2_model(kwargs: Kwargs) -> nn.Module:
     times = [given.take(name, False) for name in _TIME]
     if len(set(times)) > 1:
         raise NoCounterpart(
-            "adds the code of a pointer's distance projected and with its sign, or not at all"
+            "adds the encoding of a pointer's distance projected and with its sign, or not at all"
         )
     settings |= encoder | {theirs: given.take(name, value) for name, (theirs, value) in _SETTINGS.items()}
     extra = given.take("sam_mask_decoder_extra_args") or {"dynamic_multimask_via_stability": False}
