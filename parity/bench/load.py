@@ -129,8 +129,9 @@ def _write(path: Path) -> Path:
     from samblocks.checkpoints.reading.content import Content
     from samblocks.checkpoints.writing.write import write
     from samblocks.layouts import meta_tensors
+    from samblocks.variants import VARIANTS
 
-    tensors = meta_tensors(VARIANT)
+    tensors = meta_tensors(VARIANTS[VARIANT])
 
     def get(name: str) -> Tensor:
         count = torch.Size(tensors[name].shape).numel()

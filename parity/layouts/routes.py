@@ -16,6 +16,7 @@ from samblocks.checkpoints.reading.content import Content
 from samblocks.checkpoints.reading.read import read
 from samblocks.checkpoints.writing.write import write
 from samblocks.layouts import LAYOUTS, TensorInfo, classes_of, meta_tensors, variants_of
+from samblocks.variants import VARIANTS
 
 _NAMELESS = "checkpoint"
 """What every file is called when it is recognised: the name tells nothing."""
@@ -27,7 +28,7 @@ class Filled:
     """Meta's tensors of a variant with values by name, and a checksum of each that was given out."""
 
     def __init__(self, variant: str) -> None:
-        self.tensors = meta_tensors(variant)
+        self.tensors = meta_tensors(VARIANTS[variant])
         self.sums: dict[str, int] = {}
 
     def get(self, name: str) -> Tensor:
@@ -55,14 +56,14 @@ def prove(variant: str, folder: Path) -> Iterator[Row]:
     Yields:
         Two rows for each layout and class.
     """
-    own = Filled(variant)
+    own, row = Filled(variant), VARIANTS[variant]
     original, base = folder / "meta.pt", folder / "base.safetensors"
     own.write(original)
     _write_zeros(base, own.tensors)
     try:
         for layout in LAYOUTS:
-            if variant in variants_of(layout):
-                for model_class in classes_of(layout, variant):
+            if row in variants_of(layout):
+                for model_class in classes_of(layout, row):
                     yield from _route(own, original, base, layout, model_class, variant)
     finally:
         original.unlink()

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from samblocks.layouts import LAYOUTS, Rule, table, variants_of
+from samblocks.variants import VARIANTS
 
 # One variant of each family has every kind of module.
 _VARIANTS = ("sam2.1_hiera_tiny", "sam_vit_b", "mobile_sam")
@@ -50,19 +51,19 @@ def rules_of(member: type[nn.Module]) -> Iterator[KeyRule]:
     for variant, prefixes in places_of(member).items():
         inside = tuple(f"{prefix}." if prefix else "" for prefix in prefixes)
         for layout in LAYOUTS:
-            if layout in ("meta", "ultralytics") or variant not in variants_of(layout):
+            if layout in ("meta", "ultralytics") or VARIANTS[variant] not in variants_of(layout):
                 continue  # the same names as Meta's
             groups: dict[tuple[tuple[str, ...], tuple[str, ...]], list[Rule]] = {}
-            for rule in table(layout, variant).rules:
+            for rule in table(layout, VARIANTS[variant]).rules:
                 key = _all_numberless(rule.meta), _all_numberless(rule.other)
                 if any(name.startswith(inside) for name in key[0]):
                     groups.setdefault(key, []).append(rule)
             for (meta, other), rules in groups.items():
                 first = rules[0]
-                text = first.why or str(getattr(first.operation, "text", ""))
+                text = first.why or first.operation.text
                 # Numbers say something where one rule alone has them; a run of blocks is written as `#`.
-                told = (first.meta, first.other) if len(rules) == 1 else (meta, other)
-                yield KeyRule(layout, variant, *told, text)
+                names = (first.meta, first.other) if len(rules) == 1 else (meta, other)
+                yield KeyRule(layout, variant, *names, text)
 
 
 @cache

@@ -9,22 +9,9 @@ from types import MappingProxyType
 from typing import Final
 
 from samblocks.errors import CheckpointError
+from samblocks.layouts.components import component_paths, family_of
 from samblocks.variants import VARIANTS, Variant
 
-_SAM_PATHS: Final = MappingProxyType(
-    {name: name for name in ("image_encoder", "prompt_encoder", "mask_decoder")}
-)
-_SAM2_PATHS: Final = MappingProxyType(
-    {
-        "image_encoder": "image_encoder",
-        "trunk": "image_encoder.trunk",
-        "neck": "image_encoder.neck",
-        "prompt_encoder": "sam_prompt_encoder",
-        "mask_decoder": "sam_mask_decoder",
-        "memory_attention": "memory_attention",
-        "memory_encoder": "memory_encoder",
-    }
-)
 _DEPENDS_ON: Final = MappingProxyType(
     {
         "image_encoder": ("trunk", "neck"),
@@ -39,70 +26,69 @@ _DEPENDS_ON: Final = MappingProxyType(
 """What of a variant decides how a part of it is built: parts of its row, or settings of `tracking`."""
 
 
-def check_variant(variant: str) -> str:
-    """The variant's name, or a `ValueError` that lists the names."""
-    if variant not in VARIANTS:
-        raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, not {variant!r}")
-    return variant
+def named_variant(name: str) -> Variant:
+    """The variant of this name, or a `ValueError` that lists the names."""
+    if name not in VARIANTS:
+        raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, not {name!r}")
+    return VARIANTS[name]
 
 
-def component_path(component: str, variant: str) -> str:
+def component_path(component: str, row: Variant) -> str:
     """Where a part of a variant's model is, as a path of attributes.
 
     Args:
         component: `"image_encoder"`, `"trunk"`, `"mask_decoder"`, …, or the attribute's own path.
-        variant: a name in `VARIANTS`.
+        row: the variant.
 
     Raises:
         ValueError: the variant has no such part.
 
-    >>> component_path("trunk", "sam2_hiera_tiny"), component_path("mask_decoder", "sam_vit_b")
+    >>> component_path("trunk", VARIANTS["sam2_hiera_tiny"]), component_path("mask_decoder", VARIANTS["sam_vit_b"])
     ('image_encoder.trunk', 'mask_decoder')
     """
-    paths = _SAM_PATHS if VARIANTS[variant].tracking is None else _SAM2_PATHS
+    paths = component_paths(family_of(row))
     path = paths.get(component) or (component if component in paths.values() else None)
     if path is None:
-        raise ValueError(f"component must be one of {', '.join(paths)} for {variant}, not {component!r}")
+        raise ValueError(f"component must be one of {', '.join(paths)} for {row.name}, not {component!r}")
     return path
 
 
-def is_component(component: str | None, variant: str) -> bool:
+def is_component(component: str | None, row: Variant) -> bool:
     """Whether a part has a module of its own in the variant's model."""
-    return component in (_SAM_PATHS if VARIANTS[variant].tracking is None else _SAM2_PATHS)
+    return component in component_paths(family_of(row))
 
 
 def component_at(path: str) -> str:
     """The short name of the part at a path of attributes."""
-    return next((name for name, at in _SAM2_PATHS.items() if at == path), path)
+    return next((name for name, at in component_paths("sam2").items() if at == path), path)
 
 
-def same_module(candidates: Sequence[str], component: str | None) -> bool:
-    """Whether all candidates would be built alike, so that it does not matter which one a file is.
+def same_module(rows: Sequence[Variant], component: str | None) -> bool:
+    """Whether all variants would be built alike, so that it does not matter which one a file is.
 
-    >>> same_module(("sam2_hiera_tiny", "sam2.1_hiera_tiny"), "trunk")
-    True
-    >>> same_module(("sam2_hiera_tiny", "sam2.1_hiera_tiny"), None)
-    False
+    >>> rows = (VARIANTS["sam2_hiera_tiny"], VARIANTS["sam2.1_hiera_tiny"])
+    >>> same_module(rows, "trunk"), same_module(rows, None)
+    (True, False)
     """
     if component is None:
-        return len(candidates) == 1
-    built = [_built(VARIANTS[name], component) for name in candidates]
+        return len(rows) == 1
+    built = [_built(row, component) for row in rows]
     return all(parts == built[0] for parts in built[1:])
 
 
-def choose_variant(path: Path, candidates: Sequence[str], component: str | None) -> str:
+def choose_variant(path: Path, rows: Sequence[Variant], component: str | None) -> Variant:
     """The only candidate, or any of them if they would be built alike.
 
     Raises:
         CheckpointError: they would not, so the caller has to say which one is meant.
     """
-    if same_module(candidates, component):
-        return candidates[0]
-    tables = [VARIANTS[name].facts() for name in candidates]
+    if same_module(rows, component):
+        return rows[0]
+    tables = [row.facts() for row in rows]
     differ = [key for key in tables[0] if any(table.get(key) != tables[0][key] for table in tables)]
     kind = f" (they differ in {', '.join(differ[:3])})" if differ else ""
     raise CheckpointError(
-        f"{path} holds tensors that fit each of {', '.join(candidates)}{kind}: say which with variant=."
+        f"{path} holds tensors that fit each of {', '.join(row.name for row in rows)}{kind}: say which with variant=."
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 
 from torch import Tensor
@@ -11,9 +11,8 @@ from torch import Tensor
 from samblocks.checkpoints.reading.content import Content
 from samblocks.errors import LayoutError
 from samblocks.layouts import Detection, Plan, Step, TensorInfo, detect, expected, plan, tied_keys
-from samblocks.layouts.apply import apply
 from samblocks.layouts.tensors import WEIGHT_DTYPES, item_size
-from samblocks.variants import VARIANTS
+from samblocks.variants import Variant
 
 _NAMED = 12
 
@@ -57,21 +56,19 @@ class StepTensors:
     """The results of a plan by name, in any order: a step is carried out when one of its results is asked for.
 
     Args:
-        way: the plan.
+        plan: the plan.
         get: gives a tensor of the source by its name.
     """
 
-    def __init__(self, way: Plan, get: Callable[[str], Tensor]) -> None:
-        self._way = way
+    def __init__(self, plan: Plan, get: Callable[[str], Tensor]) -> None:
         self._get = get
-        self._steps = {name: step for step in way.steps for name in step.targets}
+        self._steps = {name: step for step in plan.steps for name in step.targets}
         self._waiting: dict[str, Tensor] = {}
 
     def __call__(self, name: str) -> Tensor:
         """The tensor; each is given once."""
         if name not in self._waiting:
-            step = self._steps[name]
-            self._waiting.update(apply(replace(self._way, steps=(step,)), self._get))
+            self._waiting.update(self._steps[name].apply(self._get))
         return self._waiting.pop(name)
 
 
@@ -99,19 +96,19 @@ def prepare(
     """
     found = detect(given.content.tensors)
     below = None if base is None else detect(base.content.tensors)
-    variant = _variant(found, below)
-    ways = [_plan(given.content, found, to, variant, model_class)]
+    row = _variant(found, below)
+    plans = [_plan(given.content, found, to, row, model_class)]
     if base is not None and below is not None:
-        ways.append(_plan(base.content, below, to, variant, model_class))
-    dropped = _dropped(given, ways[0])
+        plans.append(_plan(base.content, below, to, row, model_class))
+    dropped = _dropped(given, plans[0])
     if dropped and not drop:
         names = [name for name, _ in dropped]
         raise LayoutError(
             f"{given.where} has {len(names)} tensors that {to} has no place for ({_listed(names)}); "
             "allow it with drop=True (--drop)"
         )
-    givers = _givers(ways)
-    missing = [name for name in ways[-1].missing if name not in givers]
+    chosen = _chosen(plans)
+    missing = [name for name in plans[-1].missing if name not in chosen]
     if missing:
         hint = (
             "give one that holds everything"
@@ -119,28 +116,26 @@ def prepare(
             else "give a whole checkpoint as base (--base)"
         )
         raise LayoutError(f"{given.where} lacks {len(missing)} tensors of {to} ({_listed(missing)}); {hint}")
-    again = tied_keys(to, variant) if file else ()
-    order = [
-        name for name in expected(to, variant, ways[0].model_class) if name in givers and name not in again
-    ]
-    infos = {name: ways[givers[name]].infos[name] for name in order}
+    tied = tied_keys(to, row) if file else ()
+    order = [name for name in expected(to, row, plans[0].model_class) if name in chosen and name not in tied]
+    infos = {name: plans[chosen[name]].infos[name] for name in order}
     sources = [
-        StepTensors(way, named.content.get) for way, named in zip(ways, (given, base), strict=False) if named
+        StepTensors(one, named.content.get) for one, named in zip(plans, (given, base), strict=False) if named
     ]
-    content = Content(infos, lambda name: sources[givers[name]](name), envelope_of(to, variant))
-    return content, _summary(found, ways, infos, givers, dropped, variant)
+    content = Content(infos, lambda name: sources[chosen[name]](name), envelope_of(to, row))
+    return content, _summary(found, plans, infos, chosen, dropped, row)
 
 
-def envelope_of(layout: str, variant: str) -> str:
+def envelope_of(layout: str, row: Variant) -> str:
     """The key under which a layout's own `.pt` files keep the state dict."""
-    return "model" if layout in ("meta", "ultralytics") and VARIANTS[variant].tracking is not None else ""
+    return "model" if layout in ("meta", "ultralytics") and row.tracking is not None else ""
 
 
-def _variant(found: Detection, below: Detection | None) -> str:
+def _variant(found: Detection, below: Detection | None) -> Variant:
     """The first variant that both the tensors and the base can be."""
     if below is None:
-        return found.candidates[0]
-    common = [name for name in found.candidates if name in below.candidates]
+        return found.rows[0]
+    common = [row for row in found.rows if row in below.rows]
     if not common:
         raise LayoutError(
             f"base is {' or '.join(below.candidates)}, but the tensors are those of {' or '.join(found.candidates)}"
@@ -148,70 +143,70 @@ def _variant(found: Detection, below: Detection | None) -> str:
     return common[0]
 
 
-def _plan(content: Content, found: Detection, to: str, variant: str, model_class: str | None) -> Plan:
+def _plan(content: Content, found: Detection, to: str, row: Variant, model_class: str | None) -> Plan:
     return plan(
         content.tensors,
         source=found.layout,
         target=to,
-        variant=variant,
+        row=row,
         model_class=model_class,
         source_class=found.model_class,
     )
 
 
-def _dropped(given: Named, way: Plan) -> list[tuple[str, str]]:
+def _dropped(given: Named, first: Plan) -> list[tuple[str, str]]:
     """What is lost: not what only describes the tensors, such as the text of a configuration."""
-    strange = [name for step in way.of_kind("unexplained") for name in step.sources]
-    if strange:
+    unknown = [name for step in first.of_kind("unexplained") for name in step.sources]
+    if unknown:
         raise LayoutError(
-            f"{given.where} has {len(strange)} tensors that are not understood ({_listed(strange)})"
+            f"{given.where} has {len(unknown)} tensors that are not understood ({_listed(unknown)})"
         )
     tensors = given.content.tensors
     return [
         (name, step.why)
-        for step in way.of_kind("dropped")
+        for step in first.of_kind("dropped")
         for name in step.sources
         if tensors[name].dtype in WEIGHT_DTYPES
     ]
 
 
-def _givers(ways: Sequence[Plan]) -> dict[str, int]:
-    """For each target the plan that gives it: the first that really has it, else the first that invents it."""
-    givers: dict[str, int] = {}
+def _chosen(plans: Sequence[Plan]) -> dict[str, int]:
+    """For each target the plan that it is taken from: the first that really has it, else the first to invent it."""
+    chosen: dict[str, int] = {}
     for invented in (False, True):
-        for number, way in enumerate(ways):
-            for step in way.steps:
+        for number, one in enumerate(plans):
+            for step in one.steps:
                 if (step.kind == "invented") == invented:
                     for name in step.targets:
-                        givers.setdefault(name, number)
-    return givers
+                        chosen.setdefault(name, number)
+    return chosen
 
 
 def _summary(
     found: Detection,
-    ways: Sequence[Plan],
+    plans: Sequence[Plan],
     infos: dict[str, TensorInfo],
-    givers: dict[str, int],
+    chosen: dict[str, int],
     dropped: list[tuple[str, str]],
-    variant: str,
+    row: Variant,
 ) -> Conversion:
     steps: dict[str, Step] = {
         name: step
-        for number, way in enumerate(ways)
-        for step in way.steps
+        for number, one in enumerate(plans)
+        for step in one.steps
         for name in step.targets
-        if givers[name] == number
+        if chosen[name] == number
     }
     return Conversion(
         source=found.layout,
-        target=ways[0].target,
-        variant=variant,
-        model_class=ways[0].model_class,
+        target=plans[0].target,
+        variant=row.name,
+        model_class=plans[0].model_class,
         tensors=len(infos),
         nbytes=sum(prod(info.shape) * item_size(info.dtype) for info in infos.values()),
         dropped=tuple(dropped),
         invented=tuple((name, steps[name].why) for name in infos if steps[name].kind == "invented"),
-        from_base=tuple(name for name in infos if givers[name] and steps[name].kind != "invented"),
+        from_base=tuple(name for name in infos if chosen[name] and steps[name].kind != "invented"),
     )
 
 

@@ -43,8 +43,9 @@ def convert(
         ValueError: `to` or `model_class` does not exist.
 
     >>> import torch
+    >>> from samblocks import VARIANTS
     >>> from samblocks.layouts import expected
-    >>> shapes = expected("meta", "sam2.1_hiera_tiny")
+    >>> shapes = expected("meta", VARIANTS["sam2.1_hiera_tiny"])
     >>> state = {name: torch.zeros(()).expand(info.shape) for name, info in shapes.items()}
     >>> there = convert(state, "transformers")
     >>> there["prompt_encoder.point_embed.weight"].shape

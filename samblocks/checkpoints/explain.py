@@ -16,9 +16,9 @@ from samblocks.checkpoints.reading.read import Checkpoint
 from samblocks.checkpoints.report import Fact, Gap, LoadReport, Row
 from samblocks.checkpoints.resize import policy_for
 from samblocks.errors import CheckpointError, LayoutError
-from samblocks.layouts import Detection, Plan, Step, TensorInfo, detect, meta_tensors, plan
+from samblocks.layouts import Detection, Plan, Step, TensorInfo, detect, plan
 from samblocks.layouts.tensors import DTYPE_NAMES, WEIGHT_DTYPES
-from samblocks.variants import VARIANTS
+from samblocks.variants import Variant
 
 _STATUS: Final = {
     "used": "used",
@@ -41,14 +41,14 @@ class Request:
     """What a file is to become.
 
     Args:
-        variant: the variant.
+        row: the variant.
         component: a part of it by its short name, or several with "+" between them; None for all.
         image_size: side of the model's images; None for the one it was released with.
         num_maskmem: frames in memory; None for the number it was released with.
         dtype: of the loaded weights; None keeps what the file has.
     """
 
-    variant: str
+    row: Variant
     component: str | None = None
     image_size: int | None = None
     num_maskmem: int | None = None
@@ -57,17 +57,7 @@ class Request:
     @property
     def prefix(self) -> str:
         """What stands in front of the part's names in the whole model."""
-        return f"{component_path(self.component, self.variant)}." if self.component else ""
-
-    def tensors(self) -> Mapping[str, TensorInfo]:
-        """Every tensor of the whole model."""
-        return meta_tensors(
-            self.variant, image_size=self.image_size or 1024, num_maskmem=self.num_maskmem or 7
-        )
-
-    def wanted(self) -> dict[str, TensorInfo]:
-        """Every tensor that the model or its part has, by its name in the whole model."""
-        return {name: info for name, info in self.tensors().items() if name.startswith(self.prefix)}
+        return f"{component_path(self.component, self.row)}." if self.component else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +92,16 @@ def explain(
         CheckpointError: the file's layout does not exist for the variant.
     """
     try:
-        way = plan(file.tensors, source=found.layout, target="meta", variant=request.variant)
+        to_meta = plan(file.tensors, source=found.layout, target="meta", row=request.row)
     except LayoutError as error:
-        raise CheckpointError(f"{file.path} cannot be read as {request.variant}: {error}.") from None
-    resized, misshapen = _shapes(way, wanted, request)
+        raise CheckpointError(f"{file.path} cannot be read as {request.row.name}: {error}.") from None
+    resized, misshapen = _shapes(to_meta, wanted, request)
     problems = {gap.name: gap.why for gap in misshapen}
-    rows = {row.name: row for step in way.steps for row in _rows(file, step, wanted, request, problems)}
-    fitting = {name for name in way.infos if name in wanted and name not in problems}
+    rows = {row.name: row for step in to_meta.steps for row in _rows(file, step, wanted, request, problems)}
+    fitting = {name for name in to_meta.infos if name in wanted and name not in problems}
     invented = [
-        Gap(name, way.infos[name].shape, None, step.why)
-        for step in way.of_kind("invented")
+        Gap(name, to_meta.infos[name].shape, None, step.why)
+        for step in to_meta.of_kind("invented")
         for name in step.targets
         if name in wanted or request.component is None
     ]
@@ -124,13 +114,13 @@ def explain(
         layout=found.layout,
         model_class=found.model_class,
         candidates=found.candidates,
-        variant=request.variant,
+        variant=request.row.name,
         component=request.component,
         evidence=found.evidence,
         dtypes=dict(Counter(info.dtype for info in file.tensors.values()).most_common()),
         parameters=sum(prod(wanted[name].shape) for name in fitting if not _BUFFERS.fullmatch(name)),
         rows=tuple(rows[name] for name in file.tensors),
-        missing=tuple(Gap(name, info.shape) for name, info in wanted.items() if name not in way.infos),
+        missing=tuple(Gap(name, info.shape) for name, info in wanted.items() if name not in to_meta.infos),
         misshapen=misshapen,
         resized=resized,
         invented=tuple(invented),
@@ -139,15 +129,15 @@ def explain(
         facts=tuple(_facts(found, request)),
         metadata=dict(file.metadata),
     )
-    return Explanation(report, way, wanted)
+    return Explanation(report, to_meta, wanted)
 
 
 def _shapes(
-    way: Plan, wanted: Mapping[str, TensorInfo], request: Request
+    to_meta: Plan, wanted: Mapping[str, TensorInfo], request: Request
 ) -> tuple[tuple[Gap, ...], tuple[Gap, ...]]:
     """The tensors that are resized because it was asked for, and those that do not fit."""
     resized, misshapen = [], []
-    for name, (shape, dtype) in way.infos.items():
+    for name, (shape, dtype) in to_meta.infos.items():
         if name not in wanted:
             continue
         need = wanted[name]
@@ -216,13 +206,13 @@ def _loaded_as(dtype: str, wanted: torch.dtype | None) -> str:
 
 def _facts(found: Detection, request: Request) -> list[Fact]:
     """Settings of the variant, or of each candidate where they differ."""
-    candidates = found.candidates if request.variant in found.candidates else (request.variant,)
-    tables = {name: VARIANTS[name].facts() for name in candidates}
+    variants = found.rows if request.row in found.rows else (request.row,)
+    tables = [row.facts() for row in variants]
     facts = []
-    for name, value in tables[request.variant].items():
-        origin = f"what {request.variant} was released with"
-        if any(table.get(name, value) != value for table in tables.values()):
-            origin += f" (the tensors fit {', '.join(candidates)} too, which differ in it)"
+    for name, value in request.row.facts().items():
+        origin = f"what {request.row.name} was released with"
+        if any(table.get(name, value) != value for table in tables):
+            origin += f" (the tensors fit {', '.join(row.name for row in variants)} too, which differ in it)"
         if name == "image_size" and request.image_size:
             value, origin = (
                 request.image_size,

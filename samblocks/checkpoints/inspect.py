@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 
 from samblocks.checkpoints import published
@@ -11,9 +12,9 @@ from samblocks.checkpoints.reading.read import read
 from samblocks.checkpoints.report import LoadReport
 from samblocks.errors import CheckpointError
 from samblocks.files import sha256 as sha256_of
-from samblocks.layouts import Detection, TensorInfo, table
-from samblocks.layouts.components import part_of
-from samblocks.layouts.facts import facts_of
+from samblocks.layouts import Detection, TensorInfo, meta_tensors, table
+from samblocks.layouts.components import component_of, family_of
+from samblocks.variants import Variant
 
 
 def inspect(path: str | os.PathLike[str], *, sha256: bool = False) -> LoadReport:
@@ -43,11 +44,12 @@ def inspect(path: str | os.PathLike[str], *, sha256: bool = False) -> LoadReport
     """
     file = read(path)
     found = recognise(file)
-    variant = found.candidates[0]
-    request = Request(variant, found.component, image_size=found.image_size, num_maskmem=found.num_maskmem)
-    held = _held(found, request)
+    row = found.rows[0]
+    request = Request(row, found.component, found.image_size, found.num_maskmem)
+    tensors = meta_tensors(row, image_size=found.image_size, num_maskmem=found.num_maskmem)
+    held = _held(found, row, tensors)
     report = explain(file, found, request, held).report
-    if rest := len(request.tensors().keys() - held.keys() - {gap.name for gap in report.invented}):
+    if rest := len(tensors.keys() - held.keys() - {gap.name for gap in report.invented}):
         kind = (
             f"the parts {found.component}"
             if found.component
@@ -62,15 +64,15 @@ def inspect(path: str | os.PathLike[str], *, sha256: bool = False) -> LoadReport
     return replace(report, sha256=digest, locked_as=names, locked_by=by)
 
 
-def _held(found: Detection, request: Request) -> dict[str, TensorInfo]:
+def _held(found: Detection, row: Variant, tensors: Mapping[str, TensorInfo]) -> dict[str, TensorInfo]:
     """The tensors of the model that a file of this kind holds: those that its layout has a place for."""
-    rules = table(found.layout, request.variant, found.model_class)
+    rules = table(found.layout, row, found.model_class)
     parts = set((found.component or "").replace("image_encoder", "image_encoder+trunk+neck").split("+"))
-    family = facts_of(request.variant).family
+    family = family_of(row)
     return {
         name: info
-        for name, info in request.tensors().items()
-        if rules.to_other(name) and (found.component is None or part_of(name, family) in parts)
+        for name, info in tensors.items()
+        if rules.to_other(name) and (found.component is None or component_of(name, family) in parts)
     }
 
 

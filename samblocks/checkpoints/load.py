@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from samblocks.checkpoints import published
 from samblocks.checkpoints.component_selection import (
-    check_variant,
     choose_variant,
     component_at,
     component_path,
     is_component,
+    named_variant,
 )
 from samblocks.checkpoints.explain import Explanation, Request, explain, recognise
 from samblocks.checkpoints.mismatch_text import problems
@@ -26,12 +26,13 @@ from samblocks.checkpoints.reading.read import Checkpoint, read
 from samblocks.checkpoints.report import LoadReport
 from samblocks.checkpoints.resize import resize
 from samblocks.errors import CheckpointError, LayoutError
-from samblocks.layouts import Detection
-from samblocks.layouts.apply import apply
+from samblocks.layouts import Detection, apply
+from samblocks.layouts.tensors import describe
 from samblocks.models.build import assemble, materialize
 from samblocks.models.sam1.model import SAMModel
 from samblocks.models.sam2.model import SAM2Model
 from samblocks.models.skeleton import skeleton
+from samblocks.variants import Variant
 
 Model = SAMModel | SAM2Model | nn.Module
 
@@ -126,14 +127,15 @@ def load(
             f'strict must be True or "explain", not {strict!r}: nothing is ever dropped in silence'
         )
     wanted_dtype = _dtype(dtype)
-    if variant is not None:
-        check_variant(variant)
+    row = None if variant is None else named_variant(variant)
     file = read(_find(path_or_name, source), mmap=mmap)
     found = recognise(file)
-    request = _request(file, found, variant, component, strict is True)
+    request = _request(file, found, row, component, strict is True)
     request = replace(request, image_size=image_size, num_maskmem=num_maskmem, dtype=wanted_dtype)
-    model = skeleton(request.variant, image_size=image_size, num_maskmem=num_maskmem)
-    explanation = explain(file, found, request, request.wanted())
+    model = skeleton(request.row, image_size=image_size, num_maskmem=num_maskmem)
+    tensors = describe(model.state_dict())
+    wanted = {name: info for name, info in tensors.items() if name.startswith(request.prefix)}
+    explanation = explain(file, found, request, wanted)
     if strict is True and not explanation.report.complete:
         raise CheckpointError(problems(explanation.report, found))
     state = dict(_tensors(file, explanation, request, torch.device(device or "cpu")))
@@ -169,15 +171,15 @@ def _find(path_or_name: str | os.PathLike[str], source: str | None) -> Path:
 
 
 def _request(
-    file: Checkpoint, found: Detection, variant: str | None, component: str | None, strict: bool
+    file: Checkpoint, found: Detection, row: Variant | None, component: str | None, strict: bool
 ) -> Request:
     """Settle variant and component, or say what the caller must settle."""
     exact = not (found.missing or found.unexpected or found.misshapen)
     if component is not None:
-        path = component_path(component, variant or found.candidates[0])
-        component = component_at(path) if not is_component(component, found.candidates[0]) else component
+        path = component_path(component, row or found.rows[0])
+        component = component_at(path) if not is_component(component, found.rows[0]) else component
     elif found.component is not None and strict and exact:
-        parts = [part for part in found.component.split("+") if is_component(part, found.candidates[0])]
+        parts = [part for part in found.component.split("+") if is_component(part, found.rows[0])]
         hint = " or ".join(f"component={part!r}" for part in parts) or "strict='explain'"
         raise CheckpointError(
             f"{file.path} holds {found.component} alone, not a whole model: load it with {hint}."
@@ -187,9 +189,9 @@ def _request(
             f"{file.path} is a Sam2Model file, which holds the image part alone: load a part of it, such as "
             "component='image_encoder', or convert it with a base."
         )
-    if variant is None:
-        variant = choose_variant(file.path, found.candidates, component) if exact else found.candidates[0]
-    return Request(variant, component)
+    if row is None:
+        row = choose_variant(file.path, found.rows, component) if exact else found.rows[0]
+    return Request(row, component)
 
 
 def _tensors(
@@ -216,6 +218,6 @@ def _initial(explanation: Explanation, request: Request, device: torch.device) -
     if not gaps:
         return {}
     with torch.random.fork_rng(devices=[]):
-        fresh = assemble(request.variant, image_size=request.image_size, num_maskmem=request.num_maskmem)
+        fresh = assemble(request.row, image_size=request.image_size, num_maskmem=request.num_maskmem)
     state = fresh.state_dict()
     return {name: cast(state[name], request.dtype).to(device) for name in state if name in gaps}

@@ -60,6 +60,6 @@ def _in_layout(own: Content, layout: str) -> Content:
         raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, not {layout!r}")
     if layout in ("meta", "ultralytics"):
         found = detect(own.tensors)
-        return own if found.component else replace(own, envelope=envelope_of(layout, found.candidates[0]))
+        return own if found.component else replace(own, envelope=envelope_of(layout, found.rows[0]))
     named = Named(own, "the model")
     return prepare(named, layout, drop=False, base=None, model_class=None, file=True)[0]

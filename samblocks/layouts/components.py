@@ -1,38 +1,33 @@
-"""The parts of a model that a file may hold alone, and the names they have in each layout."""
+"""The components of a model that a file may hold alone, and the names they have in each layout."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 
-_SAM_PARTS = {
-    "image_encoder.": "image_encoder",
-    "prompt_encoder.": "prompt_encoder",
-    "mask_decoder.": "mask_decoder",
-}
-_SAM2_PARTS = {
-    "image_encoder.trunk.": "trunk",
-    "image_encoder.neck.": "neck",
-    "sam_prompt_encoder.": "prompt_encoder",
-    "sam_mask_decoder.": "mask_decoder",
-    "memory_attention.": "memory_attention",
-    "memory_encoder.": "memory_encoder",
-}
+from samblocks.variants import Variant
+
+_SAM_PATHS = MappingProxyType({name: name for name in ("image_encoder", "prompt_encoder", "mask_decoder")})
+_SAM2_PATHS = MappingProxyType(
+    {
+        "image_encoder": "image_encoder",
+        "trunk": "image_encoder.trunk",
+        "neck": "image_encoder.neck",
+        "prompt_encoder": "sam_prompt_encoder",
+        "mask_decoder": "sam_mask_decoder",
+        "memory_attention": "memory_attention",
+        "memory_encoder": "memory_encoder",
+    }
+)
 _REST = "tracking"
 """What a SAM 2 model holds outside its modules: embeddings of absence and time, pointer projections."""
 
-PART_ORDER = (
-    *_SAM_PARTS.values(),
-    *(part for part in _SAM2_PARTS.values() if part not in _SAM_PARTS.values()),
-    _REST,
-)
+_ORDER = (*dict.fromkeys((*_SAM_PATHS, *_SAM2_PATHS)), _REST)
 
-_BARE: Mapping[tuple[str, str], tuple[str, ...]] = {
-    ("meta", "sam"): tuple(_SAM_PARTS),
-    ("meta", "mobile_sam"): tuple(_SAM_PARTS),
-    ("meta", "sam2"): ("image_encoder.", *_SAM2_PARTS),
-    ("transformers", "sam"): ("vision_encoder.", "prompt_encoder.", "mask_decoder."),
-    ("transformers", "sam2"): (
+_TRANSFORMERS: Mapping[str, tuple[str, ...]] = {
+    "sam": ("vision_encoder.", "prompt_encoder.", "mask_decoder."),
+    "sam2": (
         "vision_encoder.",
         "vision_encoder.backbone.",
         "vision_encoder.neck.",
@@ -44,39 +39,54 @@ _BARE: Mapping[tuple[str, str], tuple[str, ...]] = {
 }
 
 
+def family_of(row: Variant) -> str:
+    """Whose names the tensors of a variant have: "sam", "mobile_sam" or "sam2" (2.1's too)."""
+    return "sam2" if row.family == "sam2.1" else row.family
+
+
+def component_paths(family: str) -> Mapping[str, str]:
+    """Where the components of a family's models are, as paths of attributes.
+
+    >>> component_paths("sam2")["mask_decoder"]
+    'sam_mask_decoder'
+    """
+    return _SAM2_PATHS if family == "sam2" else _SAM_PATHS
+
+
 def bare_prefixes(layout: str, family: str) -> tuple[str, ...]:
-    """What may be missing in front of every name of a file that holds one part of a model.
+    """What may be missing in front of every name of a file that holds one component of a model.
 
     Args:
         layout: the layout.
         family: "sam", "mobile_sam" or "sam2".
 
     Returns:
-        the empty string, for whole models, and the names of parts with a dot behind.
+        the empty string, for whole models, and the names of components with a dot behind.
     """
-    return ("", *_BARE.get((layout, family), ()))
+    if layout == "transformers":
+        return ("", *_TRANSFORMERS.get(family, ()))
+    return ("", *(f"{path}." for path in component_paths(family).values())) if layout == "meta" else ("",)
 
 
 @lru_cache(maxsize=4096)
-def part_of(meta_key: str, family: str) -> str:
-    """The part of a model that a tensor belongs to, by its name in Meta's layout.
+def component_of(meta_key: str, family: str) -> str:
+    """The innermost component that a tensor belongs to, by its name in Meta's layout.
 
-    >>> part_of("image_encoder.trunk.pos_embed", "sam2"), part_of("no_obj_ptr", "sam2")
+    >>> component_of("image_encoder.trunk.pos_embed", "sam2"), component_of("no_obj_ptr", "sam2")
     ('trunk', 'tracking')
     """
-    for prefix, part in (_SAM2_PARTS if family == "sam2" else _SAM_PARTS).items():
-        if meta_key.startswith(prefix):
-            return part
-    return _REST
+    paths = component_paths(family)
+    around = [name for name, path in paths.items() if meta_key.startswith(f"{path}.")]
+    return max(around, key=lambda name: len(paths[name]), default=_REST)
 
 
-def component_name(parts: Iterable[str]) -> str:
-    """One name for a set of parts.
+def component_name(components: Iterable[str]) -> str:
+    """One name for a set of components.
 
     >>> component_name(["neck", "trunk"]), component_name(["mask_decoder", "prompt_encoder"])
     ('image_encoder', 'prompt_encoder+mask_decoder')
     """
-    found = set(parts)
+    found = set(components)
     if {"trunk", "neck"} <= found:
         found = found - {"trunk", "neck"} | {"image_encoder"}
-    return "+".join(part for part in PART_ORDER if part in found)
+    return "+".join(name for name in _ORDER if name in found)

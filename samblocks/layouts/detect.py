@@ -1,4 +1,4 @@
-"""What a file holds, told from the names and shapes of its tensors and from nothing else."""
+"""What a file holds, by the names and shapes of its tensors and from nothing else."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from samblocks.errors import LayoutError
-from samblocks.layouts.facts import FACTS, facts_of
+from samblocks.layouts.key_prefix import key_prefixes, prefix_text, unwrapped
 from samblocks.layouts.match import Match, match_all, misshapen
-from samblocks.layouts.spelling import prefix_of, spellings, unwrapped
 from samblocks.layouts.tensors import TensorInfo
+from samblocks.variants import VARIANTS, Variant
 
 _NAMED = 3
 """Tensors named per kind of difference in a message."""
@@ -21,10 +21,10 @@ class Detection:
 
     Args:
         layout: the layout; "meta" for Ultralytics' files too, which have the same names.
-        candidates: the variants that it may be; several where tensors cannot tell.
-        component: None for a whole model, else its parts, as "trunk", "mask_decoder" or
+        rows: the variants that it may be; several where tensors cannot tell.
+        component: None for a whole model, else its components, as "trunk", "mask_decoder" or
             "prompt_encoder+mask_decoder".
-        model_class: the class of transformers that writes such a file, where one can be told.
+        model_class: the class of transformers that writes such a file, where only one fits.
         prefix: what stands in front of the layout's names.
         evidence: sentences on what led to this.
         image_size: side of the image that the shapes were made for, where shapes depend on it.
@@ -35,7 +35,7 @@ class Detection:
     """
 
     layout: str
-    candidates: tuple[str, ...]
+    rows: tuple[Variant, ...]
     component: str | None
     model_class: str | None
     prefix: str
@@ -47,16 +47,9 @@ class Detection:
     misshapen: tuple[tuple[str, str, str], ...] = ()
 
     @property
-    def version(self) -> str | None:
-        """The release, "1", "2.0" or "2.1", or None where the candidates differ in it."""
-        found = {_version(name) for name in self.candidates}
-        return found.pop() if len(found) == 1 else None
-
-
-def _version(variant: str) -> str:
-    if facts_of(variant).family != "sam2":
-        return "1"
-    return "2.1" if variant.startswith("sam2.1") else "2.0"
+    def candidates(self) -> tuple[str, ...]:
+        """The names of the variants that it may be."""
+        return tuple(row.name for row in self.rows)
 
 
 def detect(tensors: Mapping[str, TensorInfo], *, strict: bool = True) -> Detection:
@@ -64,7 +57,7 @@ def detect(tensors: Mapping[str, TensorInfo], *, strict: bool = True) -> Detecti
 
     Args:
         tensors: every tensor's name in the file, with shape and dtype.
-        strict: whether every tensor of the file must be explained, and none of a part be missing; if not,
+        strict: whether every tensor of the file must be explained, and none of a component be missing; if not,
             the nearest variant is returned together with the differences.
 
     Returns:
@@ -74,21 +67,22 @@ def detect(tensors: Mapping[str, TensorInfo], *, strict: bool = True) -> Detecti
         LayoutError: nothing fits; the nearest variant is named with what is missing, unexpected or misshapen.
 
     >>> from samblocks.layouts import expected
-    >>> found = detect({"module." + key: info for key, info in expected("meta", "sam2.1_hiera_tiny").items()})
+    >>> tensors = expected("meta", VARIANTS["sam2.1_hiera_tiny"])
+    >>> found = detect({"module." + key: info for key, info in tensors.items()})
     >>> found.layout, found.candidates, found.component, found.prefix
     ('meta', ('sam2.1_hiera_tiny',), None, 'module.')
     """
     if not tensors:
         raise LayoutError("there are no tensors, so there is nothing to recognise")
-    readings = spellings(tensors)
-    if not readings or 4 * readings[0].votes < len(tensors):
+    prefixes = key_prefixes(tensors)
+    if not prefixes or 4 * prefixes[0].votes < len(tensors):
         sample = ", ".join(sorted(tensors)[:_NAMED])
         raise LayoutError(
-            f"{readings[0].votes if readings else 'none'} of the {len(tensors)} names ({sample}, …) "
+            f"{prefixes[0].votes if prefixes else 'none'} of the {len(tensors)} names ({sample}, …) "
             "are those of a SAM or SAM 2 model in any known layout"
         )
-    likely = [reading for reading in readings if 2 * reading.votes >= readings[0].votes]
-    matches = [match for reading in likely for match in match_all(tensors, reading)]
+    likely = [prefix for prefix in prefixes if 2 * prefix.votes >= prefixes[0].votes]
+    matches = [match for prefix in likely for match in match_all(tensors, prefix)]
     best = min(matches, key=Match.rank)
     if best.distance and strict:
         raise LayoutError(_explain(tensors, best))
@@ -96,13 +90,13 @@ def detect(tensors: Mapping[str, TensorInfo], *, strict: bool = True) -> Detecti
 
 
 def _detection(tensors: Mapping[str, TensorInfo], best: Match, equals: list[Match]) -> Detection:
-    found = {match.variant for match in equals}
-    candidates = tuple(name for name in FACTS if name in found)
-    prefix = prefix_of(best.names, best.spelling)
+    found = {match.row for match in equals}
+    rows = tuple(row for row in VARIANTS.values() if row in found)
+    prefix = prefix_text(best.names, best.prefix)
     classes = {match.model_class for match in equals}
-    evidence = [f"{len(best.names)} of {len(tensors)} names are {best.layout}'s"]
-    if best.spelling.add:
-        evidence.append(f"names lack {best.spelling.add!r}: one part of a model alone")
+    evidence = [f"{len(best.names)} of {len(tensors)} names are {best.prefix.layout}'s"]
+    if best.prefix.added:
+        evidence.append(f"names lack {best.prefix.added!r}: one part of a model alone")
     if any(unwrapped(key[len(prefix) :]) != key[len(prefix) :] for key in best.names):
         evidence.append("names of wrapping modules stand inside the names")
     evidence += [f"{key} stands for {name}" for key, name in best.renames()]
@@ -110,11 +104,11 @@ def _detection(tensors: Mapping[str, TensorInfo], best: Match, equals: list[Matc
         evidence.append(f"shapes are those of image side {best.image_size}")
     if best.num_maskmem not in (None, 7):
         evidence.append(f"shapes are those of {best.num_maskmem} memories")
-    if len(candidates) > 1:
-        evidence.append(f"tensors cannot tell between {', '.join(candidates)}")
+    if len(rows) > 1:
+        evidence.append(f"tensors cannot tell between {', '.join(row.name for row in rows)}")
     return Detection(
-        layout=best.layout,
-        candidates=candidates,
+        layout=best.prefix.layout,
+        rows=rows,
         component=best.component,
         model_class=best.model_class if len(classes) == 1 else None,
         prefix=prefix,
@@ -129,7 +123,7 @@ def _detection(tensors: Mapping[str, TensorInfo], best: Match, equals: list[Matc
 
 def _explain(tensors: Mapping[str, TensorInfo], best: Match) -> str:
     """The sentence about a file that fits nothing."""
-    what = f"{best.layout} {best.variant}" + (f" ({best.model_class})" if best.model_class else "")
+    what = f"{best.prefix.layout} {best.row.name}" + (f" ({best.model_class})" if best.model_class else "")
     if best.component:
         what += f", {best.component} alone"
     problems = [

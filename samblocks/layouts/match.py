@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from samblocks.layouts.components import component_name, part_of
-from samblocks.layouts.facts import facts_of
-from samblocks.layouts.meta import meta_tensors
-from samblocks.layouts.rules import Moves, Table
-from samblocks.layouts.spelling import Spelling, spell
+from samblocks.layouts.components import component_name, component_of, family_of
+from samblocks.layouts.key_prefix import KeyPrefix, strip
+from samblocks.layouts.manifest import meta_tensors
+from samblocks.layouts.rules import Table, TensorMappings
 from samblocks.layouts.tables import classes_of, table, variants_of
 from samblocks.layouts.tensors import TensorInfo, shape_text
-from samblocks.variants import LAYOUTS
+from samblocks.variants import LAYOUTS, TinyViTConfig, Trunk, Variant
+
+_LARGEST = 4096
+"""Patches along an image's side, or memories, that any model may have."""
 
 
 @dataclass(frozen=True)
@@ -20,19 +22,19 @@ class Match:
     """The outcome of comparing a file with one variant in one layout.
 
     Args:
-        layout, variant, model_class: what it was compared with.
-        spelling: how the names were read.
+        prefix: how the names were read: layout, family and prefix.
+        row, model_class, rules: what the file was compared with.
         names: name in the file to name in the layout.
-        component: the parts that are there, or None for all.
+        component: the components that are there, or None for all.
         image_size, num_maskmem: what the shapes were made for, where they tell.
         missing, unexpected: as in `Detection`.
         broken: names of the layout whose tensors have another shape than the variant's.
     """
 
-    layout: str
-    variant: str
+    prefix: KeyPrefix
+    row: Variant
     model_class: str | None
-    spelling: Spelling
+    rules: Table
     names: Mapping[str, str]
     component: str | None
     image_size: int | None
@@ -46,10 +48,15 @@ class Match:
         """How many tensors differ."""
         return len(self.missing) + len(self.unexpected) + len(self.broken)
 
+    @property
+    def has_trunk(self) -> bool:
+        """Whether the trunk of the image encoder is among the components."""
+        return self.component is None or bool({"image_encoder", "trunk"} & {*self.component.split("+")})
+
     def rank(self) -> tuple[int, bool, bool, int]:
         """Fewest differences first, then whole models, then whole names, then in the order of `LAYOUTS`."""
-        bare = bool(self.spelling.add)
-        return self.distance, self.component is not None, bare, LAYOUTS.index(self.layout)
+        bare = bool(self.prefix.added)
+        return self.distance, self.component is not None, bare, LAYOUTS.index(self.prefix.layout)
 
     def agrees_with(self, best: Match) -> bool:
         """Whether this reading of the file is as good as the best one and says the same of it."""
@@ -76,10 +83,8 @@ def misshapen(tensors: Mapping[str, TensorInfo], match: Match) -> tuple[tuple[st
     Returns:
         name in the file, shape and expected shape, as text.
     """
-    sized = meta_tensors(
-        match.variant, image_size=match.image_size or 1024, num_maskmem=match.num_maskmem or 7
-    )
-    wanted = table(match.layout, match.variant, match.model_class).moves(sized, to_meta=False).infos
+    sized = meta_tensors(match.row, image_size=match.image_size, num_maskmem=match.num_maskmem)
+    wanted = match.rules.map(sized, to_meta=False).infos
     raw = {name: key for key, name in match.names.items()}
     return tuple(
         (
@@ -91,63 +96,82 @@ def misshapen(tensors: Mapping[str, TensorInfo], match: Match) -> tuple[tuple[st
     )
 
 
-def match_all(tensors: Mapping[str, TensorInfo], spelling: Spelling) -> list[Match]:
-    """Compare a file with every variant and class of one layout and family.
+def match_all(tensors: Mapping[str, TensorInfo], prefix: KeyPrefix) -> list[Match]:
+    """Compare a file with the variants and classes of one layout and family.
+
+    No two trunks have the same tensors. So where a file has a whole trunk and fits a variant, it fits none with
+    another trunk, and those are left out: the tensors of each variant take a while to work out.
 
     Args:
         tensors: every tensor's name in the file, with shape and dtype.
-        spelling: how to read the names.
+        prefix: how to read the names.
 
     Returns:
         one match per variant and class.
     """
-    done: dict[int, tuple[dict[str, str], Moves]] = {}
-    matches = []
-    for variant in variants_of(spelling.layout):
-        if facts_of(variant).family != spelling.family:
+    done: dict[int, tuple[dict[str, str], TensorMappings]] = {}
+    matches: dict[Variant, list[Match]] = {
+        row: [] for row in variants_of(prefix.layout) if family_of(row) == prefix.family
+    }
+    trunk: Trunk | None = None
+    for row in sorted(matches, key=lambda row: _width_count(tensors, row), reverse=True):
+        if trunk not in (None, row.trunk):
             continue
-        for model_class in classes_of(spelling.layout, variant):
-            rules = table(spelling.layout, variant, model_class)
+        for model_class in classes_of(prefix.layout, row):
+            rules = table(prefix.layout, row, model_class)
             if id(rules) not in done:
-                done[id(rules)] = read(tensors, spelling, rules)
-            matches.append(_match(tensors, spelling, variant, model_class, *done[id(rules)]))
-    return matches
+                done[id(rules)] = read(tensors, prefix, rules)
+            match = _match(tensors, prefix, row, model_class, rules, *done[id(rules)])
+            matches[row].append(match)
+            if not match.distance and match.has_trunk:
+                trunk = row.trunk
+    return [match for found in matches.values() for match in found]
 
 
-def read(tensors: Mapping[str, TensorInfo], spelling: Spelling, rules: Table) -> tuple[dict[str, str], Moves]:
+def _width_count(tensors: Mapping[str, TensorInfo], row: Variant) -> int:
+    """How many tensors of a file have an axis as long as a variant's trunk is wide: most of the right one's."""
+    width = row.trunk.embed_dims[-1] if isinstance(row.trunk, TinyViTConfig) else row.trunk.embed_dim
+    return sum(width in info.shape for info in tensors.values())
+
+
+def read(
+    tensors: Mapping[str, TensorInfo], prefix: KeyPrefix, rules: Table
+) -> tuple[dict[str, str], TensorMappings]:
     """The names of a file in its layout, and what they are in Meta's."""
-    names = spell(tensors, spelling, rules.knows_other)
-    return names, rules.moves({name: tensors[key] for key, name in names.items()}, to_meta=True)
+    names = strip(tensors, prefix, rules.knows_other)
+    return names, rules.map({name: tensors[key] for key, name in names.items()}, to_meta=True)
 
 
 def sizes_of(infos: Mapping[str, TensorInfo]) -> tuple[int | None, int | None]:
-    """Image side in pixels and number of memories that shapes were made for, each where they tell."""
+    """Image side in pixels and number of memories that shapes were made for, each where they tell.
+
+    What is beyond any model is not believed: it is reported as a shape that does not fit.
+    """
     image_size = num_maskmem = None
     grid = infos.get("image_encoder.pos_embed")
-    if grid is not None and len(grid.shape) == 4 and grid.shape[1] == grid.shape[2]:
+    if grid is not None and len(grid.shape) == 4 and 0 < grid.shape[1] == grid.shape[2] <= _LARGEST:
         image_size = 16 * grid.shape[1]
     times = infos.get("maskmem_tpos_enc")
-    if times is not None and times.shape:
+    if times is not None and times.shape and 0 < times.shape[0] <= _LARGEST:
         num_maskmem = times.shape[0]
     return image_size, num_maskmem
 
 
 def _match(
     tensors: Mapping[str, TensorInfo],
-    spelling: Spelling,
-    variant: str,
+    prefix: KeyPrefix,
+    row: Variant,
     model_class: str | None,
+    rules: Table,
     names: dict[str, str],
-    moves: Moves,
+    mapped: TensorMappings,
 ) -> Match:
-    layout, family = spelling.layout, spelling.family
-    rules = table(layout, variant, model_class)
-    origin = {key: move.inputs for move in moves.moves if move.inputs for key in move.outputs}
-    infos = {key: moves.infos[key] for key in origin}
+    origin = {key: mapping.inputs for mapping in mapped.mappings if mapping.inputs for key in mapping.outputs}
+    infos = {key: mapped.infos[key] for key in origin}
     image_size, num_maskmem = sizes_of(infos)
-    wanted = meta_tensors(variant, image_size=image_size or 1024, num_maskmem=num_maskmem or 7)
+    wanted = meta_tensors(row, image_size=image_size, num_maskmem=num_maskmem)
 
-    broken = set(moves.unexplained)
+    broken = set(mapped.unexplained)
     foreign = {name for key in infos if key not in wanted for name in origin[key]}
     broken |= {
         name
@@ -156,16 +180,17 @@ def _match(
         for name in origin[key]
     }
     touched = {*infos, *(key for name in broken for key in rules.to_meta(name))}
-    parts = {part_of(key, family) for key in touched if key in wanted}
+    components = {component_of(key, prefix.family) for key in touched if key in wanted}
     absent = [key for key in wanted if key not in touched and rules.to_other(key)]
-    lacking = [key for key in absent if part_of(key, family) in parts]
+    lacking = [key for key in absent if component_of(key, prefix.family) in components]
+    whole = prefix.layout != "timm" and len(lacking) == len(absent)
     return Match(
-        layout=layout,
-        variant=variant,
+        prefix=prefix,
+        row=row,
         model_class=model_class,
-        spelling=spelling,
+        rules=rules,
         names=names,
-        component=None if layout != "timm" and len(lacking) == len(absent) else component_name(parts),
+        component=None if whole else component_name(components),
         image_size=image_size,
         num_maskmem=num_maskmem,
         missing=tuple(dict.fromkeys(name for key in lacking for name in rules.to_other(key))),

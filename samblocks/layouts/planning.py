@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from samblocks.errors import LayoutError
-from samblocks.layouts.facts import facts_of
-from samblocks.layouts.joining import join, keep
+from samblocks.layouts.components import family_of
+from samblocks.layouts.key_prefix import KeyPrefix, key_prefixes
+from samblocks.layouts.manifest import meta_tensors
 from samblocks.layouts.match import read, sizes_of
-from samblocks.layouts.meta import meta_tensors
-from samblocks.layouts.rules import Move, Moves, Table
-from samblocks.layouts.spelling import Spelling, spellings
+from samblocks.layouts.operations import IDENTITY, Create, Drop
+from samblocks.layouts.rules import Table, TensorMapping, TensorMappings
 from samblocks.layouts.steps import KINDS, Plan, Step
 from samblocks.layouts.tables import class_of, table
 from samblocks.layouts.tensors import WEIGHT_DTYPES, TensorInfo
+from samblocks.variants import Variant
 
 
 def plan(
@@ -22,11 +24,11 @@ def plan(
     *,
     source: str,
     target: str,
-    variant: str,
+    row: Variant,
     model_class: str | None = None,
     source_class: str | None = None,
 ) -> Plan:
-    """Plan the way of every tensor of a file into another layout.
+    """Plan what becomes of every tensor of a file in another layout.
 
     Prefixes, names of wrapping modules and old renames are understood as in `detect`.
 
@@ -34,7 +36,7 @@ def plan(
         tensors: every tensor's name in the file, with shape and dtype.
         source: the layout of the file.
         target: the layout that is wanted.
-        variant: the variant.
+        row: the variant.
         model_class: the class of transformers that is wanted, where the target is "transformers" and several
             exist; the one that holds everything if None.
         source_class: the same for the file; the rules of Sam2VideoModel read a Sam2Model file too.
@@ -43,50 +45,54 @@ def plan(
         the plan; tensors that nothing is known about are steps of kind "unexplained", not an error.
 
     Raises:
-        ValueError: a layout, the variant or a class is unknown.
+        ValueError: a layout or a class is unknown.
         LayoutError: a layout does not exist for the variant.
 
     >>> from samblocks.layouts import expected
-    >>> steps = plan(expected("meta", "sam_vit_b"), source="meta", target="timm", variant="sam_vit_b").steps
+    >>> from samblocks.variants import VARIANTS
+    >>> row = VARIANTS["sam_vit_b"]
+    >>> steps = plan(expected("meta", row), source="meta", target="timm", row=row).steps
     >>> steps[0].kind, steps[0].sources, steps[0].targets
     ('renamed', ('image_encoder.pos_embed',), ('pos_embed',))
     """
-    target_class = class_of(target, variant, model_class)
-    arrive = table(source, variant, source_class)
-    spelling = _spelling(tensors, source, variant)
-    names, first = read(tensors, spelling, arrive)
-    image_size, _ = sizes_of(first.infos)
-    leave = table(target, variant, target_class, image_size=image_size or 1024)
+    target_class = class_of(target, row, model_class)
+    incoming = table(source, row, source_class)
+    prefix = _prefix(tensors, source, row)
+    names, mapped = read(tensors, prefix, incoming)
+    image_size, _ = sizes_of(mapped.infos)
+    outgoing = table(target, row, target_class, image_size=image_size)
     if _alike(source, target):
-        held = {name: leave.knows_other(name) for name in names.values()}
-        steps = keep(names, held, f"{leave.name} has no place for it")
-        strange = {}
+        steps = _kept(names, outgoing)
+        unknown = {}
     else:
         raw = {name: key for key, name in names.items()}
-        middle = {key: first.infos[key] for move in first.moves for key in move.outputs}
-        steps = join(_in_file(first, raw), leave.moves(middle, to_meta=False), _float_dtype(tensors))
-        strange = {raw[name]: why for name, why in first.unexplained.items()}
-    strange |= _strange(tensors, names, spelling, arrive)
-    steps += [Step("unexplained", (key,), (), why=why) for key, why in strange.items()]
+        middle = {key: mapped.infos[key] for mapping in mapped.mappings for key in mapping.outputs}
+        first = [
+            replace(mapping, inputs=tuple(raw[name] for name in mapping.inputs))
+            for mapping in mapped.mappings
+        ]
+        steps = _joined(first, outgoing.map(middle, to_meta=False), _float_dtype(tensors))
+        unknown = {raw[name]: why for name, why in mapped.unexplained.items()}
+    unknown |= _unknown(tensors, names, prefix, incoming)
+    steps += [Step("unexplained", (key,), (), why=why) for key, why in unknown.items()]
     _account(tensors, steps)
-    last = [(len(KINDS) + len(tensors), 0)]
-    steps.sort(key=lambda step: leave.rank_other(step.targets[0]) if step.targets else last)
-    infos = _infer(steps, tensors)
-    missing, misshapen = _against_variant(infos, leave, variant)
-    return Plan(source, target, tuple(steps), variant, target_class, infos, missing, misshapen)
+    steps.sort(key=lambda step: (0, outgoing.rank_other(step.targets[0])) if step.targets else (1, []))
+    infos = {key: info for step in steps for key, info in step.infer(tensors).items()}
+    missing, misshapen = _against_variant(infos, outgoing, row)
+    return Plan(source, target, tuple(steps), target_class, infos, missing, misshapen)
 
 
-def _strange(
-    tensors: Iterable[str], names: Mapping[str, str], spelling: Spelling, arrive: Table
+def _unknown(
+    tensors: Iterable[str], names: Mapping[str, str], prefix: KeyPrefix, incoming: Table
 ) -> dict[str, str]:
     """The names of a file that mean nothing, each with the reason."""
     taken = {name: key for key, name in names.items()}
     found = {}
     for key in tensors:
         if key not in names:
-            first = taken.get(spelling.read(key) or "")
+            first = taken.get(prefix.strip(key) or "")
             found[key] = (
-                f"{first} is the same tensor" if first else f"no tensor of {arrive.name} has this name"
+                f"{first} is the same tensor" if first else f"no tensor of {incoming.name} has this name"
             )
     return found
 
@@ -96,23 +102,90 @@ def _alike(source: str, target: str) -> bool:
     return source == target or {source, target} == {"meta", "ultralytics"}
 
 
-def _spelling(tensors: Iterable[str], layout: str, variant: str) -> Spelling:
+def _prefix(tensors: Iterable[str], layout: str, row: Variant) -> KeyPrefix:
     """How the names of a file are read, given its layout and variant."""
-    layout, family = ("meta" if layout == "ultralytics" else layout), facts_of(variant).family
-    found = [offer for offer in spellings(tensors) if (offer.layout, offer.family) == (layout, family)]
-    return found[0] if found else Spelling(layout, family)
+    layout, family = ("meta" if layout == "ultralytics" else layout), family_of(row)
+    found = [offer for offer in key_prefixes(tensors) if (offer.layout, offer.family) == (layout, family)]
+    return found[0] if found else KeyPrefix(layout, family)
 
 
-def _in_file(moves: Moves, raw: Mapping[str, str]) -> list[Move]:
-    """Moves whose inputs are named as in the file."""
+def _kept(names: Mapping[str, str], outgoing: Table) -> list[Step]:
+    """Steps of a file that stays in its layout: nothing but prefixes and old renames change."""
+    steps = []
+    for key, name in names.items():
+        if outgoing.knows_other(name):
+            mappings = (TensorMapping(IDENTITY, (key,), (name,)),)
+            steps.append(Step("used" if key == name else "renamed", (key,), (name,), mappings=mappings))
+        else:
+            steps.append(Step("dropped", (key,), (), why=f"{outgoing.name} has no place for it"))
+    return steps
+
+
+def _joined(first: Sequence[TensorMapping], second: TensorMappings, dtype: str) -> list[Step]:
+    """Put mappings that share a tensor together.
+
+    Args:
+        first: mappings from the file's names to Meta's.
+        second: mappings from Meta's names to the target's, and what had none.
+        dtype: what created numbers get, as "F32".
+
+    Returns:
+        steps in no particular order; every input of `first` is a source of exactly one.
+    """
+    source = {key: number for number, mapping in enumerate(first) for key in mapping.outputs}
+    groups: dict[int, tuple[set[int], list[TensorMapping]]] = {}
+    for mapping in second.mappings:
+        numbers = {source[key] for key in mapping.inputs}
+        after = [mapping]
+        for number in tuple(numbers):
+            if number in groups:
+                others, earlier = groups[number]
+                numbers |= others
+                after = [*(known for known in earlier if known not in after), *after]
+        group = (numbers, after)
+        groups.update(dict.fromkeys(numbers, group) if numbers else {-1 - len(groups): group})
+    joined = list({id(group): group for group in groups.values()}.values())
+    steps = [_step([first[number] for number in sorted(numbers)], after, dtype) for numbers, after in joined]
+    left = [mapping for number, mapping in enumerate(first) if number not in groups and mapping.inputs]
     return [
-        Move(move.operation, tuple(raw[name] for name in move.inputs), move.outputs, move.why)
-        for move in moves.moves
+        *(step for step in steps if step.sources or step.targets),
+        *(_left(mapping, second) for mapping in left),
     ]
 
 
+def _left(mapping: TensorMapping, second: TensorMappings) -> Step:
+    """The step of tensors that do not get beyond Meta's layout."""
+    if not mapping.outputs:
+        return Step("dropped", mapping.inputs, (), why=mapping.why)
+    whys = [second.unexplained[key] for key in mapping.outputs if key in second.unexplained]
+    return Step("unexplained", mapping.inputs, (), why="; ".join(dict.fromkeys(whys)))
+
+
+def _step(before: list[TensorMapping], after: list[TensorMapping], dtype: str) -> Step:
+    mappings = tuple(_typed(mapping, dtype) for mapping in (*before, *after))
+    sources = tuple(key for mapping in before for key in mapping.inputs)
+    targets = tuple(key for mapping in after for key in mapping.outputs)
+    why = "; ".join(dict.fromkeys(mapping.why for mapping in mappings if mapping.why))
+    if not targets:
+        return Step("dropped", sources, (), why=why)
+    kinds = {mapping.operation.kind for mapping in mappings if not isinstance(mapping.operation, Drop)}
+    kind = next(kind for kind in KINDS if kind in kinds)
+    if kinds == {IDENTITY.kind} and sources == targets:
+        kind = "used"
+    text = ", then ".join(mapping.operation.text for mapping in mappings if mapping.operation.text)
+    return Step(kind, sources, targets, text, why, mappings)
+
+
+def _typed(mapping: TensorMapping, dtype: str) -> TensorMapping:
+    """Created numbers take the dtype of the file."""
+    created = mapping.operation
+    if not isinstance(created, Create) or created.fill == "bytes":
+        return mapping
+    return replace(mapping, operation=Create(created.fill, TensorInfo(created.info.shape, dtype)))
+
+
 def _float_dtype(tensors: Mapping[str, TensorInfo]) -> str:
-    """The floating dtype that most tensors have, for those that are invented."""
+    """The floating dtype that most tensors have, for those that are created."""
     counts = Counter(info.dtype for info in tensors.values() if info.dtype in WEIGHT_DTYPES)
     return counts.most_common(1)[0][0] if counts else "F32"
 
@@ -125,37 +198,25 @@ def _account(tensors: Mapping[str, TensorInfo], steps: list[Step]) -> None:
         raise LayoutError(f"the plan does not account exactly once for {', '.join(sorted(set(wrong))[:5])}")
 
 
-def _infer(steps: list[Step], tensors: Mapping[str, TensorInfo]) -> dict[str, TensorInfo]:
-    """Shape and dtype of every target."""
-    found: dict[str, TensorInfo] = {}
-    for step in steps:
-        held = {key: tensors[key] for key in step.sources}
-        for move in step.moves:
-            results = move.operation.infer([held[key] for key in move.inputs])
-            held.update(zip(move.outputs, results, strict=True))
-        found.update((key, held[key]) for key in step.targets)
-    return found
-
-
 def _against_variant(
-    infos: Mapping[str, TensorInfo], leave: Table, variant: str
+    infos: Mapping[str, TensorInfo], outgoing: Table, row: Variant
 ) -> tuple[tuple[str, ...], tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]]:
     """What is missing of the target, and what has another shape than the variant's."""
-    image_size, num_maskmem = sizes_of(leave.moves(infos, to_meta=True).infos)
-    sized = meta_tensors(variant, image_size=image_size or 1024, num_maskmem=num_maskmem or 7)
-    wanted = leave.moves(sized, to_meta=False).infos
-    missing = [key for key in wanted if key not in infos and not _spared(key, infos, leave)]
+    image_size, num_maskmem = sizes_of(outgoing.map(infos, to_meta=True).infos)
+    sized = meta_tensors(row, image_size=image_size, num_maskmem=num_maskmem)
+    wanted = outgoing.map(sized, to_meta=False).infos
+    missing = [key for key in wanted if key not in infos and not _may_lack(key, infos, outgoing)]
     misshapen = [
         (key, info.shape, wanted[key].shape)
         for key, info in infos.items()
         if key in wanted and info.shape != wanted[key].shape
     ]
-    return tuple(sorted(missing, key=leave.rank_other)), tuple(misshapen)
+    return tuple(sorted(missing, key=outgoing.rank_other)), tuple(misshapen)
 
 
-def _spared(key: str, infos: Mapping[str, TensorInfo], leave: Table) -> bool:
+def _may_lack(key: str, infos: Mapping[str, TensorInfo], outgoing: Table) -> bool:
     """Whether a file may lack a name: it says nothing about SAM, or a copy of it is there."""
-    if not leave.optional_other(key):
+    if not outgoing.optional_other(key):
         return False
-    copies = [name for meta in leave.to_meta(key) for name in leave.to_other(meta)]
+    copies = [name for meta in outgoing.to_meta(key) for name in outgoing.to_other(meta)]
     return not copies or any(name in infos for name in copies)

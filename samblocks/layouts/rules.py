@@ -9,7 +9,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from samblocks.errors import LayoutError
-from samblocks.layouts.operations import KEEP, Agree, Axes, Copies, Drop, Make, Operation, Pack
+from samblocks.layouts.operations import (
+    IDENTITY,
+    Axes,
+    Create,
+    Deduplicate,
+    Drop,
+    Duplicate,
+    Operation,
+    Pack,
+)
 from samblocks.layouts.templates import Bindings, TemplateIndex, fill, holes
 from samblocks.layouts.tensors import TensorInfo
 
@@ -24,18 +33,18 @@ class Rule:
         operation: what happens from Meta's side to the other; its inverse is the way back.
         optional: whether a file in the other layout may lack it (of several copies: all but one).
         why: the reason of a dropped or invented tensor.
-        beside: a key of the other side of a one-sided rule; the tensor is invented only where that key is.
+        only_with: for a created tensor, a key of the side it is created from that must be there too.
     """
 
     meta: tuple[str, ...]
     other: tuple[str, ...]
-    operation: Operation = KEEP
+    operation: Operation = IDENTITY
     optional: bool = False
     why: str = ""
-    beside: str = ""
+    only_with: str = ""
 
     def __post_init__(self) -> None:
-        found = {holes(template) for template in (*self.meta, *self.other)}
+        found = {frozenset(holes(template)) for template in (*self.meta, *self.other)}
         if len(found) > 1:
             raise LayoutError(f"rule {self.meta} <-> {self.other} must have the same holes everywhere")
 
@@ -49,7 +58,7 @@ def same(meta: str, other: str) -> Rule:
     return Rule((meta,), (other,))
 
 
-def moved(meta: str, before: str, other: str, after: str) -> Rule:
+def reshaped(meta: str, before: str, other: str, after: str) -> Rule:
     """One tensor whose axes are ordered or padded differently, as `Axes(before, after)`."""
     return Rule((meta,), (other,), Axes(before, after))
 
@@ -59,30 +68,30 @@ def packed(meta: Sequence[str], other: str) -> Rule:
     return Rule(tuple(meta), (other,), Pack(len(meta)))
 
 
-def copied(meta: str, other: Sequence[str]) -> Rule:
+def duplicated(meta: str, other: Sequence[str]) -> Rule:
     """One tensor of Meta's side stands several times on the other, where all copies but one may be absent."""
-    return Rule((meta,), tuple(other), Copies(len(other)), optional=True)
+    return Rule((meta,), tuple(other), Duplicate(len(other)), optional=True)
 
 
-def only_meta(meta: str, why: str, make: Make | None = None, beside: str = "") -> Rule:
-    """A tensor that only Meta's side has, and what is invented for it on the way to Meta's side."""
-    return Rule((meta,), (), Drop(make), why=why, beside=beside)
+def only_meta(meta: str, why: str, create: Create | None = None, only_with: str = "") -> Rule:
+    """A tensor that only Meta's side has, and what is created for it on the way to Meta's side."""
+    return Rule((meta,), (), Drop(create), why=why, only_with=only_with)
 
 
-def only_other(other: str, why: str, make: Make | None = None, beside: str = "") -> Rule:
-    """A tensor that only the other side has, and what is invented for it on the way there."""
-    return Rule((), (other,), make or Drop(), optional=True, why=why, beside=beside)
+def only_other(other: str, why: str, create: Create | None = None, only_with: str = "") -> Rule:
+    """A tensor that only the other side has, and what is created for it on the way there."""
+    return Rule((), (other,), create or Drop(), optional=True, why=why, only_with=only_with)
 
 
 @dataclass(frozen=True)
-class Move:
+class TensorMapping:
     """One operation on named tensors.
 
     Args:
         operation: what happens.
         inputs: the tensors it takes.
         outputs: the tensors it gives.
-        why: the reason, where something is dropped or invented.
+        why: the reason, where something is dropped or created.
     """
 
     operation: Operation
@@ -92,16 +101,16 @@ class Move:
 
 
 @dataclass(frozen=True)
-class Moves:
+class TensorMappings:
     """What a table makes of a set of tensors.
 
     Args:
-        moves: one per rule and place; every tensor that was used is an input of exactly one.
+        mappings: one per rule and place; every tensor that was used is an input of exactly one.
         unexplained: the tensors that no rule takes, with the reason.
         infos: shape and dtype of every output.
     """
 
-    moves: tuple[Move, ...]
+    mappings: tuple[TensorMapping, ...]
     unexplained: Mapping[str, str]
     infos: Mapping[str, TensorInfo]
 
@@ -171,30 +180,15 @@ class Table:
         found = self._other.find(key)
         return found is not None and self.rules[found[0]].optional
 
-    def shapes_other(self) -> set[str]:
+    def numberless_other(self) -> set[str]:
         """What the keys of the other side look like with `#` for every number."""
-        return self._other.shapes()
+        return self._other.numberless()
 
     def rank_other(self, key: str) -> list[tuple[int, int]]:
         """What keys of the other side are sorted by to stand in its state-dict order."""
         return self._other.rank(key)
 
-    def check(self, *, meta: Iterable[str] = (), other: Iterable[str] = ()) -> None:
-        """Look every key up.
-
-        Args:
-            meta: keys of Meta's layout.
-            other: keys of the other layout.
-
-        Raises:
-            LayoutError: a key that no rule takes.
-        """
-        for key in meta:
-            self._find(key, self._meta, "Meta's layout")
-        for key in other:
-            self._find(key, self._other, f"layout {self.name}")
-
-    def moves(self, tensors: Mapping[str, TensorInfo], *, to_meta: bool) -> Moves:
+    def map(self, tensors: Mapping[str, TensorInfo], *, to_meta: bool) -> TensorMappings:
         """What becomes of tensors.
 
         Args:
@@ -202,7 +196,7 @@ class Table:
             to_meta: whether that side is the other one, so that the result is on Meta's.
 
         Returns:
-            one move per rule and place.
+            one mapping per rule and place.
         """
         index = self._other if to_meta else self._meta
         groups: dict[tuple[int, Bindings], set[str]] = {}
@@ -213,48 +207,56 @@ class Table:
                 unexplained[key] = f"no tensor of {self.name if to_meta else 'Meta'} has this name"
             else:
                 groups.setdefault(found, set()).add(key)
-        moves: list[Move] = []
+        mappings: list[TensorMapping] = []
         infos: dict[str, TensorInfo] = {}
         for (owner, bindings), keys in groups.items():
-            move, problem = self._move(self.rules[owner], bindings, keys, to_meta=to_meta)
+            mapping, problem = self._mapping(self.rules[owner], bindings, keys, to_meta=to_meta)
             try:
-                results = move.operation.infer([tensors[key] for key in move.inputs]) if not problem else ()
+                results = (
+                    mapping.operation.infer([tensors[key] for key in mapping.inputs]) if not problem else ()
+                )
             except LayoutError as error:
                 problem = str(error)
             if problem:
                 unexplained.update(dict.fromkeys(sorted(keys), problem))
                 continue
-            moves.append(move)
-            infos.update(zip(move.outputs, results, strict=True))
-        moves.extend(self._inventions(tensors, infos, to_meta=to_meta))
-        return Moves(tuple(moves), unexplained, infos)
+            mappings.append(mapping)
+            infos.update(zip(mapping.outputs, results, strict=True))
+        mappings.extend(self._created(tensors, infos, to_meta=to_meta))
+        return TensorMappings(tuple(mappings), unexplained, infos)
 
     @staticmethod
-    def _move(rule: Rule, bindings: Bindings, keys: set[str], *, to_meta: bool) -> tuple[Move, str]:
-        """The move of a rule at one place, and what hinders it."""
-        near, far = (rule.other, rule.meta) if to_meta else (rule.meta, rule.other)
-        inputs = tuple(fill(template, bindings) for template in near)
-        outputs = tuple(fill(template, bindings) for template in far)
+    def _mapping(
+        rule: Rule, bindings: Bindings, keys: set[str], *, to_meta: bool
+    ) -> tuple[TensorMapping, str]:
+        """The mapping of a rule at one place, and what hinders it."""
+        sources, targets = (rule.other, rule.meta) if to_meta else (rule.meta, rule.other)
+        inputs = tuple(fill(template, bindings) for template in sources)
+        outputs = tuple(fill(template, bindings) for template in targets)
         operation = rule.operation.inverse if to_meta else rule.operation
-        if isinstance(operation, Agree):
+        if isinstance(operation, Deduplicate):
             inputs = tuple(key for key in inputs if key in keys)
-            operation = Agree(len(inputs)) if len(inputs) > 1 else KEEP
-        if operation is None or isinstance(operation, Make) or not far:
+            operation = Deduplicate(len(inputs)) if len(inputs) > 1 else IDENTITY
+        if operation is None or isinstance(operation, Create) or not targets:
             operation = Drop()
         lacking = [key for key in inputs if key not in keys]
         problem = f"it cannot be used without {', '.join(lacking)}" if lacking else ""
-        return Move(operation, inputs, outputs, rule.why), problem
+        return TensorMapping(operation, inputs, outputs, rule.why), problem
 
-    def _inventions(
+    def _created(
         self, tensors: Mapping[str, TensorInfo], infos: dict[str, TensorInfo], *, to_meta: bool
-    ) -> list[Move]:
-        """The moves without an input; what they give is added to `infos`."""
-        moves = []
+    ) -> list[TensorMapping]:
+        """The mappings without an input; what they give is added to `infos`."""
+        mappings = []
         for rule in self.rules:
-            near, far = (rule.other, rule.meta) if to_meta else (rule.meta, rule.other)
+            sources, targets = (rule.other, rule.meta) if to_meta else (rule.meta, rule.other)
             operation = rule.operation.inverse if to_meta else rule.operation
-            if near or not isinstance(operation, Make) or (rule.beside and rule.beside not in tensors):
+            if (
+                sources
+                or not isinstance(operation, Create)
+                or (rule.only_with and rule.only_with not in tensors)
+            ):
                 continue
-            moves.append(Move(operation, (), far, rule.why))
-            infos[far[0]] = operation.info
-        return moves
+            mappings.append(TensorMapping(operation, (), targets, rule.why))
+            infos[targets[0]] = operation.info
+        return mappings

@@ -1,11 +1,13 @@
-"""A plan: what happens to every tensor of a file on the way into another layout."""
+"""A plan: what happens to every tensor of a file on the way into another layout, to shapes and to values."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from samblocks.layouts.rules import Move
+from torch import Tensor
+
+from samblocks.layouts.rules import TensorMapping
 from samblocks.layouts.tensors import TensorInfo
 
 KINDS = (
@@ -33,7 +35,7 @@ class Step:
         targets: the names they have afterwards; none where they are dropped or unexplained.
         op: what is done to the values, empty where nothing is.
         why: the reason, where something is dropped, invented or unexplained.
-        moves: the same as single operations, for `samblocks.layouts.apply`.
+        mappings: the same as single operations, in the order in which they are carried out.
     """
 
     kind: str
@@ -41,7 +43,29 @@ class Step:
     targets: tuple[str, ...]
     op: str = ""
     why: str = ""
-    moves: tuple[Move, ...] = field(default=(), repr=False)
+    mappings: tuple[TensorMapping, ...] = field(default=(), repr=False)
+
+    def infer(self, tensors: Mapping[str, TensorInfo]) -> dict[str, TensorInfo]:
+        """Shape and dtype of every target, from those of the file."""
+        held = {key: tensors[key] for key in self.sources}
+        for mapping in self.mappings:
+            results = mapping.operation.infer([held[key] for key in mapping.inputs])
+            held.update(zip(mapping.outputs, results, strict=True))
+        return {key: held[key] for key in self.targets}
+
+    def apply(self, get: Callable[[str], Tensor]) -> dict[str, Tensor]:
+        """The value of every target; `get` gives a tensor of the file by its name and is called once for each.
+
+        Raises:
+            LayoutError: as `samblocks.layouts.apply`.
+        """
+        if not self.targets:
+            return {}
+        held = {key: get(key) for key in self.sources}
+        for mapping in self.mappings:
+            results = mapping.operation.apply([held[key] for key in mapping.inputs], mapping.inputs)
+            held.update(zip(mapping.outputs, results, strict=True))
+        return {key: held[key] for key in self.targets}
 
 
 @dataclass(frozen=True)
@@ -53,7 +77,6 @@ class Plan:
         target: the layout that is wanted.
         steps: in the order of the target's state dict (of their first targets), then what is dropped and
             unexplained; every tensor of the file is a source of exactly one.
-        variant: the variant.
         model_class: the class of transformers on the target's side, if any.
         infos: shape and dtype of every target.
         missing: names of the target that nothing in the file becomes, and that cannot be left out.
@@ -63,7 +86,6 @@ class Plan:
     source: str
     target: str
     steps: tuple[Step, ...]
-    variant: str = ""
     model_class: str | None = None
     infos: Mapping[str, TensorInfo] = field(default_factory=dict, repr=False)
     missing: tuple[str, ...] = ()
@@ -72,3 +94,30 @@ class Plan:
     def of_kind(self, *kinds: str) -> tuple[Step, ...]:
         """The steps of some kinds."""
         return tuple(step for step in self.steps if step.kind in kinds)
+
+
+def apply(plan: Plan, get: Callable[[str], Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Carry a plan out, holding the tensors of one step at a time.
+
+    Args:
+        plan: what `samblocks.layouts.plan` gave.
+        get: gives a tensor of the file by its name; it is called once per name, and never for what is
+            dropped or unexplained.
+
+    Yields:
+        name and value in the target layout, in the plan's order. Values share memory with what `get` gave
+        wherever nothing had to be copied.
+
+    Raises:
+        LayoutError: copies of one tensor differ, or a tensor has not the shape that the plan was made for.
+
+    >>> import torch
+    >>> from samblocks.layouts import TensorInfo, plan
+    >>> from samblocks.variants import VARIANTS
+    >>> name = "image_encoder.blocks.0.mlp.lin1.bias"
+    >>> steps = plan({name: TensorInfo((3072,))}, source="meta", target="timm", row=VARIANTS["sam_vit_b"])
+    >>> [(key, value.shape) for key, value in apply(steps, {name: torch.zeros(3072)}.__getitem__)]
+    [('blocks.0.mlp.fc1.bias', torch.Size([3072]))]
+    """
+    for step in plan.steps:
+        yield from step.apply(get).items()

@@ -6,11 +6,13 @@ have shape 1xCx1x1, and one tensor more holds the builder's arguments.
 
 from __future__ import annotations
 
-from samblocks.layouts.facts import Sam2Facts, SamFacts
-from samblocks.layouts.muggled_config import sam2_config, sam_config
-from samblocks.layouts.operations import Make
-from samblocks.layouts.rules import Rule, Table, moved, only_meta, only_other, same
+import json
+from typing import Any
+
+from samblocks.layouts.operations import Create
+from samblocks.layouts.rules import Rule, Table, only_meta, only_other, reshaped, same
 from samblocks.layouts.tensors import TensorInfo
+from samblocks.variants import HieraConfig, ImageEncoderViTConfig
 
 _CONFIG = "muggled_sam's own description of the model, made from the variant"
 _NO_MEM_POS = "muggled_sam does not keep it; no public variant reads it, zeros stand in"
@@ -18,7 +20,7 @@ _NO_MEM_POS = "muggled_sam does not keep it; no public variant reads it, zeros s
 
 def _plane(meta: str, other: str) -> list[Rule]:
     """A norm over channels, which muggled_sam keeps with the axes of an image."""
-    return [moved(f"{meta}.*", "c", f"{other}.*", "1 c 1 1")]
+    return [reshaped(f"{meta}.*", "c", f"{other}.*", "1 c 1 1")]
 
 
 def _heads(meta: str, other: str) -> list[Rule]:
@@ -98,11 +100,11 @@ def _masks(meta: str, upscaler: tuple[str, str, str]) -> list[Rule]:
     ]
 
 
-def _vit_blocks(facts: SamFacts) -> list[Rule]:
+def _vit_blocks(trunk: ImageEncoderViTConfig) -> list[Rule]:
     """The last block of each quarter attends globally, the others inside windows."""
     rules = []
-    quarter = facts.depth // 4
-    for number in range(facts.depth):
+    quarter = trunk.depth // 4
+    for number in range(trunk.depth):
         stage, place = divmod(number, quarter)
         inside = f"windowed_attn_blocks.{place}.global_attn" if place < quarter - 1 else "global_attn_block"
         ours, theirs = f"image_encoder.blocks.{number}", f"image_encoder.stages.{stage}.{inside}"
@@ -115,9 +117,10 @@ def _vit_blocks(facts: SamFacts) -> list[Rule]:
     return rules
 
 
-def _hiera_blocks(facts: Sam2Facts) -> list[Rule]:
+def _hiera_blocks(trunk: HieraConfig) -> list[Rule]:
     rules = []
-    for number, (stage, place) in enumerate(facts.places):
+    places = [(stage, place) for stage, depth in enumerate(trunk.stages) for place in range(depth)]
+    for number, (stage, place) in enumerate(places):
         ours, theirs = f"image_encoder.trunk.blocks.{number}", f"image_encoder.hiera.stages.{stage}.{place}"
         if stage > 0 and place == 0:
             rules.append(same(f"{ours}.proj.*", f"{theirs}.proj.*"))
@@ -125,23 +128,75 @@ def _hiera_blocks(facts: Sam2Facts) -> list[Rule]:
     return rules
 
 
-def sam_table(facts: SamFacts, grid: int) -> Table:
+def _bytes(arguments: dict[str, Any]) -> bytes:
+    return json.dumps(arguments, separators=(",", ":")).encode("utf-8")
+
+
+def _sam_config(trunk: ImageEncoderViTConfig, grid: int) -> bytes:
+    """The arguments of muggled_sam's builder, as its library writes and expects them byte for byte."""
+    return _bytes(
+        {
+            "features_per_image_token": trunk.embed_dim,
+            "num_encoder_blocks": trunk.depth,
+            "num_encoder_heads": trunk.num_heads,
+            "num_encoder_stages": len(trunk.global_attn_indexes),
+            "base_patch_grid_hw": [grid, grid],
+            "base_window_size": trunk.window_size,
+            "patch_size_px": trunk.patch_size,
+            "features_per_prompt_token": 256,
+            "features_per_decoder_token": 128,
+            "num_decoder_blocks": 2,
+            "num_decoder_heads": 8,
+            "num_output_mask_tokens": 4,
+        }
+    )
+
+
+def _sam2_config(trunk: HieraConfig, *, is_21: bool) -> bytes:
+    """The same for SAM 2; it takes the distance between the global blocks of the third stage, not their places."""
+    first, second, *_ = trunk.global_att_blocks
+    return _bytes(
+        {
+            "features_per_image_token": trunk.embed_dim,
+            "features_per_prompt_token": 256,
+            "features_per_decoder_token": 128,
+            "features_per_memory_token": 64,
+            "patch_size_px": 7,
+            "imgencoder_heads": trunk.num_heads,
+            "imgencoder_blocks_per_stage": list(trunk.stages),
+            "imgencoder_global_attn_spacing_per_stage": [None, None, second - first, None],
+            "imgencoder_window_size_per_stage": list(trunk.window_spec),
+            "imgencoder_window_tile_posenc_hw": [8, 8],
+            "base_patch_grid_hw": list(trunk.window_pos_embed_bkg_spatial_size),
+            "num_decoder_blocks": 2,
+            "num_decoder_heads": 8,
+            "num_output_mask_tokens": 4,
+            "num_memory_downsample_layers": 4,
+            "num_memory_encoder_mixer_layers": 2,
+            "num_memory_fusion_layers": 4,
+            "num_memory_fusion_heads": 1,
+            "is_version_2p1": is_21,
+        }
+    )
+
+
+def sam_table(trunk: ImageEncoderViTConfig, grid: int) -> Table:
     """Meta's SAM and muggled_sam's `SAMV1Core`, built for a number of patches along the image's side.
 
     Upstream: heyoeyo/muggled_sam (the names of its state dict)
     """
-    config = sam_config(facts, grid)
+    config = _sam_config(trunk, grid)
     neck, projection = "image_encoder.neck", "image_encoder.channel_projection"
     rules = [
         only_other(
             "config_muggled_samv1",
             _CONFIG,
-            Make("bytes", TensorInfo((len(config),), "U8"), config),
+            Create("bytes", TensorInfo((len(config),), "U8"), config),
             "image_encoder.pos_embed",
         ),
         same("image_encoder.patch_embed.proj.*", "image_encoder.patch_embed.proj.*"),
-        moved("image_encoder.pos_embed", "1 h w c", "image_encoder.posenc.base_embedding_bchw", "1 c h w"),
-        *_vit_blocks(facts),
+        reshaped("image_encoder.pos_embed", "1 h w c", "image_encoder.posenc.base_embedding_bchw", "1 c h w"),
+        *_vit_blocks(trunk),
         same(f"{neck}.0.weight", f"{projection}.0.weight"),
         *_plane(f"{neck}.1", f"{projection}.1"),
         same(f"{neck}.2.weight", f"{projection}.2.weight"),
@@ -172,7 +227,7 @@ def _projections() -> list[Rule]:
 def _pointers() -> list[Rule]:
     theirs = "mask_decoder.objptrgen"
     return [
-        moved("no_obj_ptr", "1 c", f"{theirs}.no_ptr_embed", "1 1 c"),
+        reshaped("no_obj_ptr", "1 c", f"{theirs}.no_ptr_embed", "1 1 c"),
         *_heads("sam_mask_decoder.pred_obj_score_head", f"{theirs}.score_mlp"),
         *_heads("obj_ptr_proj", f"{theirs}.pointer_mlp"),
         same("mask_downsample.*", "mask_decoder.mask_to_ptr_hint_downsampler.*"),
@@ -189,13 +244,13 @@ def _memory_encoder() -> list[Rule]:
     rules += [
         same(f"{ours}.encoder.12.*", f"{theirs}.out_proj.*"),
         same("memory_encoder.pix_feat_proj.*", "memory_encoder.image_proj.*"),
-        moved(f"{block}.gamma", "c", f"{mixer}.per_channel_scale", "1 c 1 1"),
+        reshaped(f"{block}.gamma", "c", f"{mixer}.per_channel_scale", "1 c 1 1"),
         same(f"{block}.dwconv.*", f"{mixer}.per_channel_conv.*"),
         *_plane(f"{block}.norm", f"{mixer}.norm"),
     ]
     for name, place in (("pwconv1", 0), ("pwconv2", 2)):
         wide = f"{mixer}.inverted_bottleneck.{place}"
-        rules.append(moved(f"{block}.{name}.weight", "o i", f"{wide}.weight", "o i 1 1"))
+        rules.append(reshaped(f"{block}.{name}.weight", "o i", f"{wide}.weight", "o i 1 1"))
         rules.append(same(f"{block}.{name}.bias", f"{wide}.bias"))
     return [
         *rules,
@@ -208,7 +263,7 @@ def _memory_fusion() -> list[Rule]:
     fusion = "memory_image_fusion"
     ours, theirs = "memory_attention.layers.{i}", f"{fusion}.fusion_transformer.layers.{{i}}"
     return [
-        moved("no_mem_embed", "1 1 c", f"{fusion}.no_mem_embed_bchw", "1 c 1 1"),
+        reshaped("no_mem_embed", "1 1 c", f"{fusion}.no_mem_embed_bchw", "1 c 1 1"),
         same("maskmem_tpos_enc", f"{fusion}.memconcat.memposenc.base_memposenc_offsets"),
         same("obj_ptr_tpos_proj.*", f"{fusion}.memconcat.ptrposenc.pointer_pos_proj.*"),
         *_attention(f"{ours}.self_attn", f"{theirs}.image_selfattn.attn"),
@@ -222,21 +277,21 @@ def _memory_fusion() -> list[Rule]:
     ]
 
 
-def sam2_table(facts: Sam2Facts) -> Table:
+def sam2_table(trunk: HieraConfig, *, is_21: bool) -> Table:
     """Meta's SAM 2 and 2.1, and muggled_sam's `SAMV2Core`.
 
     Upstream: heyoeyo/muggled_sam (the names of its state dict)
     """
-    config = sam2_config(facts)
-    made = Make("bytes", TensorInfo((len(config),), "U8"), config)
-    trunk, posenc = "image_encoder.trunk", "image_encoder.posenc"
-    no_mem = Make("zeros", TensorInfo((1, 1, 256)))
+    config = _sam2_config(trunk, is_21=is_21)
+    created = Create("bytes", TensorInfo((len(config),), "U8"), config)
+    ours, posenc = "image_encoder.trunk", "image_encoder.posenc"
+    no_mem = Create("zeros", TensorInfo((1, 1, 256)))
     rules = [
-        only_other("config_muggled_samv2", _CONFIG, made, f"{trunk}.pos_embed"),
-        same(f"{trunk}.patch_embed.proj.*", "image_encoder.patch_embed.proj.*"),
-        same(f"{trunk}.pos_embed", f"{posenc}.base_embedding"),
-        same(f"{trunk}.pos_embed_window", f"{posenc}.base_window_tile"),
-        *_hiera_blocks(facts),
+        only_other("config_muggled_samv2", _CONFIG, created, f"{ours}.pos_embed"),
+        same(f"{ours}.patch_embed.proj.*", "image_encoder.patch_embed.proj.*"),
+        same(f"{ours}.pos_embed", f"{posenc}.base_embedding"),
+        same(f"{ours}.pos_embed_window", f"{posenc}.base_window_tile"),
+        *_hiera_blocks(trunk),
         *_projections(),
         *_prompts("sam_prompt_encoder"),
         same("sam_mask_decoder.obj_score_token.weight", "mask_decoder.cls_obj_token"),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from samblocks.layouts.facts import Sam2Facts
-from samblocks.layouts.meta import meta_tensors
-from samblocks.layouts.operations import Make
+from samblocks.layouts.manifest import meta_tensors
+from samblocks.layouts.operations import Create
 from samblocks.layouts.rules import Rule, Table, only_meta, only_other, same
 from samblocks.layouts.tensors import TensorInfo
+from samblocks.variants import Variant
 
 _BEYOND = "timm holds the image encoder alone"
 _BEYOND_TRUNK = "timm holds the trunk of the image encoder alone"
@@ -16,12 +16,12 @@ _HEAD_NORM = (
 )
 
 
-def _beyond(variant: str, prefix: str, why: str) -> list[Rule]:
+def _beyond(row: Variant, prefix: str, why: str) -> list[Rule]:
     """Everything of Meta's outside a prefix, which timm has no place for."""
-    return [only_meta(key, why) for key in meta_tensors(variant) if not key.startswith(prefix)]
+    return [only_meta(key, why) for key in meta_tensors(row) if not key.startswith(prefix)]
 
 
-def sam_table(variant: str) -> Table:
+def sam_table(row: Variant) -> Table:
     """Meta's SAM and timm's `samvit_*_patch16.sa1b`.
 
     Upstream: huggingface/pytorch-image-models samvit (the names of its state dict)
@@ -38,20 +38,21 @@ def sam_table(variant: str) -> Table:
         same(f"{block}.mlp.lin2.*", f"{layer}.mlp.fc2.*"),
         *(same(f"{meta}.neck.{name}", f"neck.{name}") for name in neck),
         only_other("head.fc.*", _CLASSIFIER),
-        *_beyond(variant, f"{meta}.", _BEYOND),
+        *_beyond(row, f"{meta}.", _BEYOND),
     ]
     return Table("timm", rules)
 
 
-def sam2_table(facts: Sam2Facts) -> Table:
+def sam2_table(row: Variant) -> Table:
     """Meta's SAM 2 and 2.1, and timm's `sam2_hiera_*`, in which 2.0 and 2.1 are alike.
 
     Upstream: huggingface/pytorch-image-models sam2_hiera (the names of its state dict)
     """
     meta = "image_encoder.trunk"
     block, layer = f"{meta}.blocks.{{i}}", "blocks.{i}"
-    last = TensorInfo((facts.stage_widths[-1],))
-    near = f"{meta}.pos_embed"
+    coarsest = meta_tensors(row)["image_encoder.neck.convs.0.conv.weight"]
+    norm = TensorInfo(coarsest.shape[1:2])
+    position = f"{meta}.pos_embed"
     rules = [
         same(f"{meta}.pos_embed", "pos_embed"),
         same(f"{meta}.pos_embed_window", "pos_embed_window"),
@@ -62,9 +63,9 @@ def sam2_table(facts: Sam2Facts) -> Table:
         ),
         same(f"{block}.mlp.layers.0.*", f"{layer}.mlp.fc1.*"),
         same(f"{block}.mlp.layers.1.*", f"{layer}.mlp.fc2.*"),
-        only_other("head.norm.weight", _HEAD_NORM, Make("ones", last), near),
-        only_other("head.norm.bias", _HEAD_NORM, Make("zeros", last), near),
+        only_other("head.norm.weight", _HEAD_NORM, Create("ones", norm), position),
+        only_other("head.norm.bias", _HEAD_NORM, Create("zeros", norm), position),
         only_other("head.fc.*", _CLASSIFIER),
-        *_beyond(facts.name, f"{meta}.", _BEYOND_TRUNK),
+        *_beyond(row, f"{meta}.", _BEYOND_TRUNK),
     ]
     return Table("timm", rules)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from samblocks.layouts.rules import Rule, Table, copied, packed, same
+from samblocks.layouts.rules import Rule, Table, duplicated, packed, same
 
 _GAUSSIAN = "pe_layer.positional_encoding_gaussian_matrix"
 _SHARED_FIRST = "shared_image_embedding"
@@ -139,7 +139,7 @@ def _sam2_image_half() -> list[Rule]:
     points = [f"{meta}.point_embeddings.{label}.weight" for label in range(4)]
     score = "sam_mask_decoder.pred_obj_score_head"
     return [
-        copied(f"{meta}.{_GAUSSIAN}", (_SHARED, SHARED_AGAIN)),
+        duplicated(f"{meta}.{_GAUSSIAN}", (_SHARED, SHARED_AGAIN)),
         *_sam2_image_encoder(),
         *_prompt_encoder(meta, [packed(points, "prompt_encoder.point_embed.weight")]),
         *_mask_decoder("sam_mask_decoder", "o_proj", (("layers.0", "proj_in"), ("layers.1", "proj_out"))),
@@ -185,7 +185,7 @@ def sam_table() -> Table:
     ]
     mlp = (("lin1", "lin1"), ("lin2", "lin2"))
     rules = [
-        copied(f"prompt_encoder.{_GAUSSIAN}", (_SHARED, SHARED_AGAIN)),
+        duplicated(f"prompt_encoder.{_GAUSSIAN}", (_SHARED, SHARED_AGAIN)),
         *_sam_image_encoder(),
         *_prompt_encoder("prompt_encoder", points),
         *_mask_decoder("mask_decoder", "out_proj", mlp),
@@ -214,3 +214,7 @@ def sam2_image_table() -> Table:
     dropped = [rule.without_other("Sam2Model has no memory") for rule in memory]
     rules, first = [*_sam2_own(), *_sam2_image_half(), *dropped], [rule.other[0] for rule in _sam2_own()]
     return Table("transformers (Sam2Model)", rules, (*first, _SHARED_FIRST, "vision_encoder"))
+
+
+TABLES = {"SamModel": sam_table, "Sam2VideoModel": sam2_video_table, "Sam2Model": sam2_image_table}
+"""The table of each model class."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 
 from samblocks.errors import LayoutError
@@ -17,50 +17,29 @@ from samblocks.errors import LayoutError
 Bindings = tuple[tuple[str, str], ...]
 """What the holes of a template stood for in a key, sorted by the hole's name."""
 
-_HOLE = re.compile(r"(?P<before>[^{}]*)\{(?P<name>[a-z_]+)\}")
-_DIGITS = "0123456789"
+_HOLE = re.compile(r"\{([a-z_]+)\}")
+_NUMBER = re.compile(r"[0-9]+")
+_PART = r"(?:(?:[^{}*.]*[^{}*.0-9])?\{[a-z_]+\}|[^{}*.]+)"
+_TEMPLATE = re.compile(rf"{_PART}(?:\.{_PART})*(?:\.\*)?")
 _LEAVES = ("weight", "bias")
-_REMEMBERED = 4096
-"""Keys whose template is remembered: one file is looked up several times."""
 
 
 @lru_cache(maxsize=8192)
-def parse(template: str) -> tuple[tuple[str, str | None], ...]:
-    """The parts of a template, each with the name of its hole.
-
-    Args:
-        template: as `"blocks.{i}.norm{n}.*"`.
-
-    Returns:
-        per part its fixed text, and the name of the hole behind it or None; `*` is the hole of the last part.
+def holes(template: str) -> tuple[str, ...]:
+    """The names of a template's holes in their order; the final `*` is one of them.
 
     Raises:
         LayoutError: a part is empty, a brace is out of place, a hole stands twice or directly behind a digit.
 
-    >>> parse("blocks.{i}.norm{n}.*")
-    (('blocks', None), ('', 'i'), ('norm', 'n'), ('', '*'))
+    >>> holes("blocks.{i}.norm{n}.*")
+    ('i', 'n', '*')
     """
-    parts: list[tuple[str, str | None]] = []
-    words = template.split(".")
-    for place, word in enumerate(words):
-        hole = _HOLE.fullmatch(word)
-        if word == "*" and place == len(words) - 1:
-            parts.append(("", "*"))
-        elif hole and not hole["before"][-1:].isdigit():
-            parts.append((hole["before"], hole["name"]))
-        elif word and not set(word) & set("{}*"):
-            parts.append((word, None))
-        else:
-            raise LayoutError(f"template {template!r} cannot be read at {word!r}")
-    names = [name for _, name in parts if name]
+    if not _TEMPLATE.fullmatch(template):
+        raise LayoutError(f"template {template!r} cannot be read")
+    names = _HOLE.findall(template)
     if len(set(names)) != len(names):
         raise LayoutError(f"template {template!r} has a hole twice")
-    return tuple(parts)
-
-
-def holes(template: str) -> frozenset[str]:
-    """The names of a template's holes, `*` among them."""
-    return frozenset(name for _, name in parse(template) if name)
+    return (*names, "*") if template.endswith(".*") else tuple(names)
 
 
 def fill(template: str, bindings: Bindings) -> str:
@@ -72,29 +51,71 @@ def fill(template: str, bindings: Bindings) -> str:
     if not bindings:
         return template
     values = dict(bindings)
-    return ".".join(fixed + values[name] if name else fixed for fixed, name in parse(template))
+    key = template.format_map(values)
+    return key[:-1] + values["*"] if key.endswith("*") else key
 
 
-def _numbered(word: str) -> tuple[str, str] | None:
-    """A part of a name cut before the number at its end, if there is one, written without leading zeros."""
-    before = word.rstrip(_DIGITS)
-    number = word[len(before) :]
-    return (before, number) if number == "0" or (number and number[0] != "0") else None
+def numberless(name: str) -> str:
+    """A key with `#` for every number, or a template with `#` for every number and hole.
+
+    >>> numberless("blocks.3.norm1.bias"), numberless("blocks.{i}.norm{n}.bias")
+    ('blocks.#.norm#.bias', 'blocks.#.norm#.bias')
+    """
+    return _NUMBER.sub("#", _HOLE.sub("#", name))
 
 
-@dataclass
-class _Node:
-    """One part of the keys that share everything before it."""
+def _any_number(number: str) -> bool:
+    """Whether a hole stands for this number: one that is written without leading zeros."""
+    return number[0] != "0" or number == "0"
 
-    fixed: dict[str, tuple[int, _Node]] = field(default_factory=dict)
-    numbered: dict[str, tuple[int, _Node]] = field(default_factory=dict)
-    leaf: tuple[str, int, tuple[str, ...]] | None = None
 
-    def child(self, text: str, *, hole: bool) -> _Node:
-        among = self.numbered if hole else self.fixed
-        if text not in among:
-            among[text] = (len(self.fixed) + len(self.numbered), _Node())
-        return among[text][1]
+@dataclass(frozen=True)
+class _Form:
+    """A template with its `.*` written out.
+
+    Args:
+        template: as it was given.
+        owner: what `find` gives back.
+        numbers: the numbers of its keys in their order, None for a hole.
+        holes: the names of the holes.
+        leaf: what `.*` was written out as; empty without one.
+        parts: its parts, each with whether a hole ends it.
+    """
+
+    template: str
+    owner: int
+    numbers: tuple[str | None, ...]
+    holes: tuple[str, ...]
+    leaf: str
+    parts: tuple[tuple[str, bool], ...]
+
+    def takes(self, numbers: tuple[str | None, ...]) -> bool:
+        """Whether a key with these numbers, or one of a form with these, fits as well."""
+        return len(numbers) == len(self.numbers) and all(
+            mine == other
+            or (mine is None and other is not None and _any_number(other))
+            or (other is None and mine is not None and _any_number(mine))
+            for mine, other in zip(self.numbers, numbers, strict=True)
+        )
+
+    def bindings(self, numbers: tuple[str, ...]) -> Bindings:
+        """What the holes stand for in a key with these numbers."""
+        bound = [number for mine, number in zip(self.numbers, numbers, strict=True) if mine is None]
+        values = [*zip(self.holes, bound, strict=True), *((("*", self.leaf),) if self.leaf else ())]
+        return tuple(sorted(values))
+
+
+def _forms(template: str, owner: int) -> Iterator[tuple[str, _Form]]:
+    """The forms of a template, each with the numberless key that it has."""
+    names = tuple(name for name in holes(template) if name != "*")
+    plain = template.removesuffix(".*")
+    for leaf in _LEAVES if plain != template else ("",):
+        text = f"{plain}.{leaf}" if leaf else plain
+        numbers = tuple(
+            None if number.startswith("{") else number for number in re.findall(r"\{[a-z_]+\}|[0-9]+", text)
+        )
+        parts = tuple((_HOLE.sub("", part), "{" in part) for part in text.split("."))
+        yield numberless(text), _Form(template, owner, numbers, names, leaf, parts)
 
 
 class TemplateIndex:
@@ -107,12 +128,11 @@ class TemplateIndex:
     """
 
     def __init__(self, first: Iterable[str] = ()) -> None:
-        self._root = _Node()
-        self._templates: dict[str, int] = {}
-        self._exact: dict[str, tuple[int, Bindings]] = {}
-        self._found: dict[str, tuple[int, Bindings] | None] = {}
+        self._templates: list[str] = []
+        self._forms: dict[str, list[_Form]] = {}
+        self._order: dict[tuple[tuple[str, bool], ...], int] = {}
         for text in first:
-            self._root.child(text, hole=False)
+            self._order.setdefault(((text, False),), len(self._order))
 
     def add(self, template: str, owner: int) -> None:
         """Add a template.
@@ -124,72 +144,22 @@ class TemplateIndex:
         Raises:
             LayoutError: the template cannot be read, or some key would fit it and an earlier one.
         """
-        parts = parse(template)
-        for fixed in self._expanded(parts):
-            rival = next(self._rivals(self._root, fixed), None)
-            if rival is not None:
-                raise LayoutError(f"templates {rival!r} and {template!r} both fit some key")
-        for fixed in self._expanded(parts):
-            node = self._root
-            for text, name in fixed:
-                node = node.child(text, hole=name is not None and name != "*")
-            node.leaf = (template, owner, tuple(name for _, name in fixed if name))
-            if all(name in (None, "*") for _, name in fixed):
-                bound = tuple(("*", text) for text, name in fixed if name)
-                self._exact[".".join(text for text, _ in fixed)] = (owner, bound)
-        self._templates[template] = owner
-        self._found.clear()
+        forms = list(_forms(template, owner))
+        for key, form in forms:
+            for rival in self._forms.get(key, ()):
+                if rival.takes(form.numbers):
+                    raise LayoutError(f"templates {rival.template!r} and {template!r} both fit some key")
+        for key, form in forms:
+            self._forms.setdefault(key, []).append(form)
+            for depth in range(len(form.parts)):
+                self._order.setdefault(form.parts[: depth + 1], len(self._order))
+        self._templates.append(template)
 
-    @staticmethod
-    def _expanded(parts: tuple[tuple[str, str | None], ...]) -> Iterator[tuple[tuple[str, str | None], ...]]:
-        """The same parts with the final `.*` written out as weight and bias."""
-        if parts[-1][1] != "*":
-            yield parts
-            return
-        for leaf in _LEAVES:
-            yield (*parts[:-1], (leaf, "*"))
-
-    def _rivals(self, node: _Node, parts: tuple[tuple[str, str | None], ...]) -> Iterator[str]:
-        """Templates that are there already and share a key with these parts."""
-        if not parts:
-            if node.leaf is not None:
-                yield node.leaf[0]
-            return
-        (text, name), rest = parts[0], parts[1:]
-        if name is None or name == "*":
-            nodes = [node.fixed[text][1]] if text in node.fixed else []
-            cut = _numbered(text)
-            if cut and cut[0] in node.numbered:
-                nodes.append(node.numbered[cut[0]][1])
-        else:
-            nodes = [node.numbered[text][1]] if text in node.numbered else []
-            for literal, (_, child) in node.fixed.items():
-                cut = _numbered(literal)
-                if cut and cut[0] == text:
-                    nodes.append(child)
-        for after in nodes:
-            yield from self._rivals(after, rest)
-
-    def _walk(self, key: str) -> tuple[_Node, list[tuple[int, int]], list[str]] | None:
-        """The node of a key, its rank, and the values of its holes in their order."""
-        words = key.split(".")
-        trail: list[tuple[_Node, int, tuple[tuple[int, int], ...], tuple[str, ...]]]
-        trail = [(self._root, 0, (), ())]
-        while trail:
-            node, at, ranks, values = trail.pop()
-            if at == len(words):
-                if node.leaf is not None:
-                    return node, list(ranks), list(values)
-                continue
-            word = words[at]
-            cut = _numbered(word) if node.numbered else None
-            if cut and cut[0] in node.numbered:
-                rank, after = node.numbered[cut[0]]
-                found = (*ranks, (rank, int(cut[1][:18])))
-                trail.append((after, at + 1, found, (*values, cut[1])))
-            if word in node.fixed:
-                rank, after = node.fixed[word]
-                trail.append((after, at + 1, (*ranks, (rank, 0)), values))
+    def _form(self, key: str) -> tuple[_Form, tuple[str, ...]] | None:
+        numbers = tuple(_NUMBER.findall(key))
+        for form in self._forms.get(_NUMBER.sub("#", key), ()):
+            if form.takes(numbers):
+                return form, numbers
         return None
 
     def find(self, key: str) -> tuple[int, Bindings] | None:
@@ -201,21 +171,8 @@ class TemplateIndex:
         Returns:
             owner and bindings, or None if no template fits.
         """
-        if key not in self._found:
-            if len(self._found) > _REMEMBERED:
-                self._found.clear()
-            self._found[key] = self._exact.get(key) or self._search(key)
-        return self._found[key]
-
-    def _search(self, key: str) -> tuple[int, Bindings] | None:
-        found = self._walk(key)
-        if found is None or found[0].leaf is None:
-            return None
-        _, owner, names = found[0].leaf
-        values = found[2]
-        if names and names[-1] == "*":
-            values = [*values, key.rsplit(".", 1)[1]]
-        return owner, tuple(sorted(zip(names, values, strict=True)))
+        found = self._form(key)
+        return found and (found[0].owner, found[0].bindings(found[1]))
 
     def rank(self, key: str) -> list[tuple[int, int]]:
         """Where a key stands among others: parts in the order they were first added, numbers counting up.
@@ -226,22 +183,26 @@ class TemplateIndex:
         Returns:
             what to sort by; keys without a template come last.
         """
-        found = self._walk(key)
-        return found[1] if found is not None else [(len(self._templates), 0)]
+        found = self._form(key)
+        if found is None:
+            return [(len(self._order), 0)]
+        parts = found[0].parts
+        return [
+            (self._order[parts[: depth + 1]], int(word[len(text) :][:18]) if hole else 0)
+            for depth, ((text, hole), word) in enumerate(zip(parts, key.split("."), strict=True))
+        ]
 
-    def shapes(self) -> set[str]:
+    def numberless(self) -> set[str]:
         """What keys look like with `#` for every number.
 
         >>> index = TemplateIndex()
         >>> index.add("blocks.{i}.norm2.*", 0)
-        >>> sorted(index.shapes())
+        >>> sorted(index.numberless())
         ['blocks.#.norm#.bias', 'blocks.#.norm#.weight']
         """
-        plain = {re.sub(r"\{[a-z_]+\}|[0-9]+", "#", template) for template in self._templates}
-        whole = {template for template in plain if not template.endswith(".*")}
-        return whole | {template[:-1] + leaf for template in plain - whole for leaf in _LEAVES}
+        return set(self._forms)
 
     def nearest(self, key: str) -> list[str]:
         """The three templates that look most like a key."""
-        plain = re.sub(r"[0-9]+", "{i}", key)
-        return difflib.get_close_matches(plain, list(self._templates), n=3, cutoff=0.0)
+        plain = _NUMBER.sub("{i}", key)
+        return difflib.get_close_matches(plain, self._templates, n=3, cutoff=0.0)

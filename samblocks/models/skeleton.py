@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 from samblocks.models.build import assemble
 from samblocks.models.sam1.model import SAMModel
 from samblocks.models.sam2.model import SAM2Model
+from samblocks.variants import Variant
 
 _DRAWS: Final = frozenset({"normal_", "uniform_", "trunc_normal_", "kaiming_uniform_", "xavier_uniform_"})
 
@@ -32,12 +33,12 @@ class NoDraws(TorchFunctionMode):
 
 
 def skeleton(
-    variant: str, *, image_size: int | None = None, num_maskmem: int | None = None
+    variant: str | Variant, *, image_size: int | None = None, num_maskmem: int | None = None
 ) -> SAMModel | SAM2Model:
     """Make a variant's model on the meta device.
 
     Args:
-        variant: a name in `VARIANTS`.
+        variant: a name in `VARIANTS`, or a row.
         image_size: as in `assemble`.
         num_maskmem: as in `assemble`.
 

@@ -23,8 +23,9 @@ ROUTES = [
     (layout, variant, model_class)
     for layout in LAYOUTS
     for variant in VARIANTS
-    if variant in variants_of(layout) and (layout != "ultralytics" or variant.endswith(("sam", "tiny")))
-    for model_class in classes_of(layout, variant)
+    if VARIANTS[variant] in variants_of(layout)
+    and (layout != "ultralytics" or variant.endswith(("sam", "tiny")))
+    for model_class in classes_of(layout, VARIANTS[variant])
 ]
 
 
@@ -35,10 +36,13 @@ def first(tensor):
 @pytest.mark.parametrize(("layout", "variant", "model_class"), ROUTES)
 def test_there_and_back(layout, variant, model_class):
     """Every tensor has a number of its own, so that a wrong name cannot hide; `base` has none of them."""
-    meta, base = weightless(meta_tensors(variant)), weightless(meta_tensors(variant), offset=8_000_000)
+    meta, base = (
+        weightless(meta_tensors(VARIANTS[variant])),
+        weightless(meta_tensors(VARIANTS[variant]), offset=8_000_000),
+    )
     there = convert(meta, layout, drop=True, model_class=model_class)
-    assert describe(there) == dict(expected(layout, variant, model_class))
-    assert list(there) == list(expected(layout, variant, model_class))
+    assert describe(there) == dict(expected(layout, VARIANTS[variant], model_class))
+    assert list(there) == list(expected(layout, VARIANTS[variant], model_class))
     back = convert(there, "meta", base=base, drop=True)
     assert list(back) == list(meta)
     kept = {name for name in meta if first(back[name]) == first(meta[name])}
@@ -69,9 +73,9 @@ def test_real_values_come_back_bit_for_bit(target):
 
 
 def test_between_two_foreign_layouts():
-    state = weightless(expected("transformers", "sam_vit_b"))
+    state = weightless(expected("transformers", VARIANTS["sam_vit_b"]))
     there = convert(state, "timm", drop=True)
-    assert describe(there) == dict(expected("timm", "sam_vit_b"))
+    assert describe(there) == dict(expected("timm", VARIANTS["sam_vit_b"]))
     name = "vision_encoder.layers.3.mlp.lin1.weight"
     assert first(there["blocks.3.mlp.fc1.weight"]) == first(state[name])
 
@@ -82,7 +86,7 @@ PUBLISHED = [entry for entry in lock.entries() if entry.file.endswith(".safetens
 @pytest.mark.parametrize("entry", PUBLISHED, ids=lambda entry: entry.name)
 def test_published_sizes(entry):
     """Worked out from the header, which is what a written file begins with (see the test below)."""
-    there = expected(entry.layout, entry.variant)
+    there = expected(entry.layout, VARIANTS[entry.variant])
     assert lay_out(there)[2] == entry.bytes
     assert len(there) == entry.tensors
 
@@ -102,13 +106,13 @@ def test_published_sizes(entry):
 )
 def test_published_sizes_of_meta_names_in_safetensors(variant, wide, narrow):
     """Sizes of files that others have published (Kijai/sam2-safetensors)."""
-    assert lay_out(meta_tensors(variant))[2] == wide
+    assert lay_out(meta_tensors(VARIANTS[variant]))[2] == wide
     if narrow:
-        assert abs(lay_out(half(meta_tensors(variant)))[2] - narrow) < 64
+        assert abs(lay_out(half(meta_tensors(VARIANTS[variant])))[2] - narrow) < 64
 
 
 def test_a_written_file_has_the_published_size(tmp_path):
-    source = sparse(tmp_path / "a.safetensors", meta_tensors(TINY_21))
+    source = sparse(tmp_path / "a.safetensors", meta_tensors(VARIANTS[TINY_21]))
     done = convert_file(source, tmp_path / "b.safetensors", to="transformers")
     assert (tmp_path / "b.safetensors").stat().st_size == 155908064
     assert (done.source, done.target, done.variant) == ("meta", "transformers", TINY_21)
@@ -156,11 +160,11 @@ def test_a_file_is_converted_in_its_own_place(tmp_path, mobile):
 
 
 def test_sam2_files_get_metas_envelope(tmp_path):
-    source = sparse(tmp_path / "a.safetensors", expected("transformers", TINY_20))
+    source = sparse(tmp_path / "a.safetensors", expected("transformers", VARIANTS[TINY_20]))
     convert_file(source, tmp_path / "b.pt", to="meta")
     file = read(tmp_path / "b.pt")
     assert file.envelope == "model"
-    assert dict(file.tensors) == dict(meta_tensors(TINY_20))
+    assert dict(file.tensors) == dict(meta_tensors(VARIANTS[TINY_20]))
 
 
 # What may be lost, and what is lacking
@@ -176,11 +180,11 @@ def prepared(given, to, **options):
 
 
 def test_dropping_must_be_allowed_and_is_listed(tmp_path):
-    source = sparse(tmp_path / "a.safetensors", meta_tensors(TINY_20))
+    source = sparse(tmp_path / "a.safetensors", meta_tensors(VARIANTS[TINY_20]))
     with pytest.raises(CheckpointError, match=r"1 tensors that muggled has no place for \(no_mem_pos_enc\)"):
         convert_file(source, tmp_path / "b.safetensors", to="muggled")
     assert os.listdir(tmp_path) == ["a.safetensors"]
-    whole = weightless(meta_tensors(TINY_20))
+    whole = weightless(meta_tensors(VARIANTS[TINY_20]))
     there, done = prepared(whole, "muggled", drop=True)
     assert [name for name, _ in done.dropped] == ["no_mem_pos_enc"]
     assert [name for name, _ in done.invented] == ["config_muggled_samv2"]
@@ -196,7 +200,7 @@ def test_dropping_must_be_allowed_and_is_listed(tmp_path):
 
 
 def test_a_part_needs_a_base():
-    whole = weightless(meta_tensors(TINY_21))
+    whole = weightless(meta_tensors(VARIANTS[TINY_21]))
     image = convert(whole, "transformers", model_class="Sam2Model", drop=True)
     with pytest.raises(LayoutError, match=r"lacks 157 tensors of meta .*give a whole checkpoint as base"):
         convert(image, "meta")
@@ -205,31 +209,31 @@ def test_a_part_needs_a_base():
     with pytest.raises(
         LayoutError, match=rf"base is sam_vit_b, but the tensors are those of {TINY_20} or {TINY_21}"
     ):
-        convert(image, "meta", base=weightless(meta_tensors("sam_vit_b")))
-    other = weightless(expected("transformers", TINY_20), offset=8_000_000)
+        convert(image, "meta", base=weightless(meta_tensors(VARIANTS["sam_vit_b"])))
+    other = weightless(expected("transformers", VARIANTS[TINY_20]), offset=8_000_000)
     mixed = convert(image, "meta", base=other)
-    assert list(mixed) == list(meta_tensors(TINY_20))
+    assert list(mixed) == list(meta_tensors(VARIANTS[TINY_20]))
     assert torch.equal(mixed["image_encoder.trunk.pos_embed"], whole["image_encoder.trunk.pos_embed"])
     assert torch.equal(mixed["maskmem_tpos_enc"], other["memory_temporal_positional_encoding"])
 
 
 def test_a_base_may_be_a_file(tmp_path):
-    base = sparse(tmp_path / "base.safetensors", meta_tensors(TINY_21))
-    trunk = weightless(expected("timm", TINY_21))
+    base = sparse(tmp_path / "base.safetensors", meta_tensors(VARIANTS[TINY_21]))
+    trunk = weightless(expected("timm", VARIANTS[TINY_21]))
     mixed = convert(trunk, "meta", base=base, drop=True)
-    assert describe(mixed) == dict(meta_tensors(TINY_21))
+    assert describe(mixed) == dict(meta_tensors(VARIANTS[TINY_21]))
     assert torch.equal(mixed["image_encoder.trunk.pos_embed"], trunk["pos_embed"])
     assert mixed["maskmem_tpos_enc"].abs().sum() == 0
 
 
 def test_what_is_not_understood_is_never_dropped():
-    state = weightless(meta_tensors(TINY_21)) | {"extra.weight": torch.ones(2)}
+    state = weightless(meta_tensors(VARIANTS[TINY_21])) | {"extra.weight": torch.ones(2)}
     with pytest.raises(LayoutError, match=r"extra\.weight"):
         convert(state, "transformers", drop=True)
 
 
 def test_the_input_is_not_changed():
-    state = weightless(meta_tensors("sam_vit_b"))
+    state = weightless(meta_tensors(VARIANTS["sam_vit_b"]))
     names, numbers = list(state), {name: entry.clone() for name, entry in list(state.items())[-20:]}
     convert(state, "transformers")
     assert list(state) == names
@@ -237,7 +241,7 @@ def test_the_input_is_not_changed():
 
 
 def test_copies_that_differ_are_an_error(tmp_path):
-    tensors = expected("transformers", TINY_21)
+    tensors = expected("transformers", VARIANTS[TINY_21])
     given = {"shared_image_embedding.positional_embedding": values("a", (2, 128))}
     source = sparse(tmp_path / "a.safetensors", tensors, given)
     with pytest.raises(CheckpointError, match="is not converted"):
@@ -247,35 +251,39 @@ def test_copies_that_differ_are_an_error(tmp_path):
 
 def test_a_tied_matrix_may_be_left_out():
     """transformers writes one of two equal copies of the matrix, so its SAM files have 314 tensors."""
-    tensors = dict(expected("transformers", "sam_vit_b"))
+    tensors = dict(expected("transformers", VARIANTS["sam_vit_b"]))
     assert len(tensors) == 315
     del tensors["prompt_encoder.shared_embedding.positional_embedding"]
-    assert describe(convert(weightless(tensors), "meta")) == dict(meta_tensors("sam_vit_b"))
+    assert describe(convert(weightless(tensors), "meta")) == dict(meta_tensors(VARIANTS["sam_vit_b"]))
 
 
 def test_a_written_file_leaves_the_tied_copy_out(tmp_path):
     """As transformers does: 314 tensors, and the size that transformers' own files have."""
-    source = sparse(tmp_path / "a.safetensors", meta_tensors("sam_vit_b"))
+    source = sparse(tmp_path / "a.safetensors", meta_tensors(VARIANTS["sam_vit_b"]))
     done = convert_file(source, tmp_path / "b.safetensors", to="transformers")
     assert (done.tensors, len(read(tmp_path / "b.safetensors").tensors)) == (314, 314)
     assert (tmp_path / "b.safetensors").stat().st_size == 374979376
-    assert len(convert(weightless(meta_tensors("sam_vit_b")), "transformers")) == 315  # what a module holds
+    assert (
+        len(convert(weightless(meta_tensors(VARIANTS["sam_vit_b"])), "transformers")) == 315
+    )  # what a module holds
 
 
 def test_arguments_are_checked(tmp_path):
-    state = weightless(meta_tensors("sam_vit_b"))
+    state = weightless(meta_tensors(VARIANTS["sam_vit_b"]))
     with pytest.raises(ValueError, match="'keras' is unknown"):
         convert(state, "keras")
     with pytest.raises(ValueError, match="Sam2Model"):
         convert(state, "transformers", model_class="Sam2Model")
     with pytest.raises(TypeError, match=r"state_dict\['a'\] must be a tensor, not int"):
         convert({"a": 3}, "meta")
-    source = sparse(tmp_path / "a.safetensors", meta_tensors("sam_vit_b"))
+    source = sparse(tmp_path / "a.safetensors", meta_tensors(VARIANTS["sam_vit_b"]))
     with pytest.raises(ValueError, match="path must end in"):
         convert_file(source, tmp_path / "b.onnx", to="meta")
     with pytest.raises(ValueError, match="dtype must be"):
         convert_file(source, tmp_path / "b.pt", to="meta", dtype=torch.int8)
     with pytest.raises(CheckpointError, match="does not exist for mobile_sam"):
         convert_file(
-            sparse(tmp_path / "m.safetensors", meta_tensors("mobile_sam")), tmp_path / "b.pt", to="timm"
+            sparse(tmp_path / "m.safetensors", meta_tensors(VARIANTS["mobile_sam"])),
+            tmp_path / "b.pt",
+            to="timm",
         )

@@ -21,14 +21,14 @@ FILES = [
     (layout, variant, model_class)
     for layout in LAYOUTS
     for variant in ("mobile_sam", "sam_vit_b", TINY_20, TINY_21, "sam2.1_hiera_large")
-    if variant in variants_of(layout)
-    for model_class in classes_of(layout, variant)
+    if VARIANTS[variant] in variants_of(layout)
+    for model_class in classes_of(layout, VARIANTS[variant])
 ]
 
 
 @pytest.mark.parametrize(("layout", "variant", "model_class"), FILES)
 def test_every_layout_is_explained_to_the_byte(tmp_path, layout, variant, model_class):
-    tensors = expected(layout, variant, model_class)
+    tensors = expected(layout, VARIANTS[variant], model_class)
     path = sparse(tmp_path / "a.safetensors", tensors)
     report = inspect(path)
     assert report.complete
@@ -52,7 +52,7 @@ def test_every_layout_is_explained_to_the_byte(tmp_path, layout, variant, model_
 def test_parameters_are_those_of_the_model(tmp_path, variant):
     from samblocks.models.skeleton import skeleton
 
-    path = sparse(tmp_path / "a.safetensors", meta_tensors(variant))
+    path = sparse(tmp_path / "a.safetensors", meta_tensors(VARIANTS[variant]))
     report = inspect(path)
     assert report.parameters == sum(parameter.numel() for parameter in skeleton(variant).parameters())
     assert report.candidates == (variant,)
@@ -60,7 +60,7 @@ def test_parameters_are_those_of_the_model(tmp_path, variant):
 
 
 def test_each_status_is_told_with_its_reason(tmp_path):
-    report = inspect(sparse(tmp_path / "a.safetensors", expected("muggled", TINY_20)))
+    report = inspect(sparse(tmp_path / "a.safetensors", expected("muggled", VARIANTS[TINY_20])))
     rows = {row.name: row for row in report.rows}
     assert rows["config_muggled_samv2"].status == "dropped"
     assert rows["config_muggled_samv2"].why
@@ -69,7 +69,7 @@ def test_each_status_is_told_with_its_reason(tmp_path):
     assert norm.op == "1 c 1 1 -> c"
     assert [gap.name for gap in report.invented] == ["no_mem_pos_enc"]
     assert report.invented[0].why
-    report = inspect(sparse(tmp_path / "b.safetensors", expected("transformers", TINY_21)))
+    report = inspect(sparse(tmp_path / "b.safetensors", expected("transformers", VARIANTS[TINY_21])))
     rows = {row.name: row for row in report.rows}
     packed = rows["prompt_encoder.point_embed.weight"]
     assert packed.status == "packed"
@@ -79,14 +79,14 @@ def test_each_status_is_told_with_its_reason(tmp_path):
 
 
 def test_half_precision_is_converted(tmp_path):
-    report = inspect(sparse(tmp_path / "a.safetensors", half(meta_tensors(TINY_21))))
+    report = inspect(sparse(tmp_path / "a.safetensors", half(meta_tensors(VARIANTS[TINY_21]))))
     assert report.dtypes == {"F16": 471}
     assert report.totals["converted"][0] == 471
     assert {row.op for row in report.rows} == {"F16 -> F32"}
 
 
 def test_what_does_not_fit_is_told(tmp_path):
-    tensors = dict(meta_tensors(TINY_21))
+    tensors = dict(meta_tensors(VARIANTS[TINY_21]))
     del tensors["no_mem_embed"]
     tensors["extra.weight"] = TensorInfo((3, 4), "F32")
     tensors["no_obj_ptr"] = TensorInfo((1, 255), "F32")
@@ -111,7 +111,7 @@ def test_shared_bytes_count_once(tmp_path):
     matrix = torch.ones(2, 128)
     state = {
         name: torch.zeros(info.shape)
-        for name, info in expected("transformers", TINY_21).items()
+        for name, info in expected("transformers", VARIANTS[TINY_21]).items()
         if "prompt" in name
     }
     state |= dict.fromkeys(names, matrix)
@@ -122,7 +122,7 @@ def test_shared_bytes_count_once(tmp_path):
 
 
 def test_facts_say_where_they_are_from(tmp_path):
-    path = sparse(tmp_path / "a.safetensors", meta_tensors("sam_vit_b", image_size=512))
+    path = sparse(tmp_path / "a.safetensors", meta_tensors(VARIANTS["sam_vit_b"], image_size=512))
     facts = {fact.name: fact for fact in inspect(path).facts}
     assert facts["trunk.num_heads"].value == 12
     assert facts["trunk.num_heads"].origin == "what sam_vit_b was released with"
@@ -130,7 +130,7 @@ def test_facts_say_where_they_are_from(tmp_path):
         512,
         "the shapes of the file's tensors",
     )
-    trunk = inspect(sparse(tmp_path / "b.safetensors", expected("timm", TINY_21)))
+    trunk = inspect(sparse(tmp_path / "b.safetensors", expected("timm", VARIANTS[TINY_21])))
     facts = {fact.name: fact for fact in trunk.facts}
     assert f"the tensors fit {TINY_20}, {TINY_21} too" in facts["tracking.add_tpos_enc_to_obj_ptrs"].origin
     assert facts["trunk.global_att_blocks"].origin == f"what {TINY_20} was released with"
@@ -141,7 +141,7 @@ def test_the_lock_knows_a_file_by_size_and_by_hash(tmp_path):
     known = {entry.name: entry for entry in published.read_lock().entries}[
         "facebook/sam2.1-hiera-tiny/model.safetensors"
     ]
-    path = sparse(tmp_path / "a.safetensors", expected("transformers", TINY_21))
+    path = sparse(tmp_path / "a.safetensors", expected("transformers", VARIANTS[TINY_21]))
     assert path.stat().st_size == known.bytes
     report = inspect(path)
     assert report.locked_as == (known.name,)
@@ -165,7 +165,7 @@ def test_the_lock_knows_a_file_by_its_hash(tmp_path, monkeypatch):
 
 
 def test_the_largest_file_takes_less_than_a_second(tmp_path):
-    path = sparse(tmp_path / "a.safetensors", meta_tensors("sam_vit_h"))
+    path = sparse(tmp_path / "a.safetensors", meta_tensors(VARIANTS["sam_vit_h"]))
     assert path.stat().st_size > 2_560_000_000
     inspect(path)
     start = time.process_time()
@@ -174,7 +174,9 @@ def test_the_largest_file_takes_less_than_a_second(tmp_path):
 
 
 def test_groups_make_a_long_report_short(tmp_path):
-    text = str(inspect(sparse(tmp_path / "a.safetensors", expected("transformers", "sam2.1_hiera_large"))))
+    text = str(
+        inspect(sparse(tmp_path / "a.safetensors", expected("transformers", VARIANTS["sam2.1_hiera_large"])))
+    )
     assert len(text.splitlines()) < 220
     assert (
         "vision_encoder.backbone.blocks.{}.layer_norm{}.weight -> image_encoder.trunk.blocks.{}.norm{}.weight"

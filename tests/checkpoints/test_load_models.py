@@ -13,6 +13,7 @@ from samblocks.checkpoints import load, save
 from samblocks.errors import CheckpointError
 from samblocks.layouts import TensorInfo, expected, meta_tensors
 from samblocks.models import PromptEncoder, SAMModel, build
+from samblocks.variants import VARIANTS
 
 TINY_20, TINY_21 = "sam2_hiera_tiny", "sam2.1_hiera_tiny"
 
@@ -66,7 +67,7 @@ def test_the_name_of_a_file_says_nothing(mobile, mobile_file, tmp_path):
 
 
 def test_loading_takes_no_copy_of_the_weights(tmp_path):
-    path = sparse(tmp_path / "a.safetensors", meta_tensors("sam_vit_h"))
+    path = sparse(tmp_path / "a.safetensors", meta_tensors(VARIANTS["sam_vit_h"]))
     before = resident()
     model = load(path)
     assert path.stat().st_size > 2_560_000_000
@@ -75,7 +76,7 @@ def test_loading_takes_no_copy_of_the_weights(tmp_path):
 
 
 def test_half_precision_is_widened_exactly(tmp_path):
-    tensors = half(meta_tensors(TINY_21))
+    tensors = half(meta_tensors(VARIANTS[TINY_21]))
     name = "memory_encoder.fuser.layers.1.pwconv1.weight"
     given = {name: values(name, tensors[name].shape).half()}
     path = sparse(tmp_path / "a.safetensors", tensors, given)
@@ -176,7 +177,7 @@ def test_a_weight_of_a_dtype_that_is_none(mobile, tmp_path, dtype):
 
 
 def test_a_fine_tuned_20_given_as_21(tmp_path):
-    path = sparse(tmp_path / "my_sam2.1_tuned.safetensors", meta_tensors(TINY_20))
+    path = sparse(tmp_path / "my_sam2.1_tuned.safetensors", meta_tensors(VARIANTS[TINY_20]))
     message = refusal(path, variant=TINY_21)
     assert f"does not fit {TINY_21}: 3 missing" in message
     for name in ("no_obj_embed_spatial", "obj_ptr_tpos_proj.weight", "obj_ptr_tpos_proj.bias"):
@@ -186,7 +187,7 @@ def test_a_fine_tuned_20_given_as_21(tmp_path):
 
 
 def test_another_size_than_was_said(tmp_path):
-    path = sparse(tmp_path / "a.safetensors", meta_tensors(TINY_21))
+    path = sparse(tmp_path / "a.safetensors", meta_tensors(VARIANTS[TINY_21]))
     message = refusal(path, variant="sam2.1_hiera_small")
     assert "50 missing" in message
     assert f"its tensors are those of {TINY_21}" in message
@@ -226,7 +227,7 @@ def test_copies_of_one_tensor_that_differ(tmp_path):
         "shared_image_embedding.positional_embedding",
         "prompt_encoder.shared_embedding.positional_embedding",
     )
-    tensors = expected("transformers", TINY_21)
+    tensors = expected("transformers", VARIANTS[TINY_21])
     given = {names[0]: torch.ones(2, 128)}
     path = sparse(tmp_path / "a.safetensors", tensors, given)
     assert "contradicts itself" in refusal(path)
@@ -266,9 +267,11 @@ def test_a_decoder_is_the_same_in_all_sizes(tmp_path, prefix):
 
 
 def test_a_variant_is_asked_for_only_where_models_differ(tmp_path):
-    trunk = sparse(tmp_path / "trunk.safetensors", expected("timm", TINY_21))
+    trunk = sparse(tmp_path / "trunk.safetensors", expected("timm", VARIANTS[TINY_21]))
     assert type(load(trunk, component="trunk")).__name__ == "Hiera"
-    image_part = sparse(tmp_path / "image.safetensors", expected("transformers", TINY_21, "Sam2Model"))
+    image_part = sparse(
+        tmp_path / "image.safetensors", expected("transformers", VARIANTS[TINY_21], "Sam2Model")
+    )
     assert "is a Sam2Model file, which holds the image part alone" in refusal(image_part)
     assert "component='image_encoder'" in refusal(image_part, variant=TINY_21)
     with pytest.raises(
@@ -299,7 +302,7 @@ def test_a_prompt_encoder_alone_may_be_of_either_generation(tmp_path):
 
 
 def test_a_smaller_image(tmp_path):
-    tensors = meta_tensors("sam_vit_b")
+    tensors = meta_tensors(VARIANTS["sam_vit_b"])
     name = "image_encoder.pos_embed"
     given = {name: values(name, tensors[name].shape)}
     path = sparse(tmp_path / "a.safetensors", tensors, given)
@@ -322,7 +325,7 @@ def test_a_smaller_image(tmp_path):
 def test_relative_positions_are_resized_as_upstream_does_while_it_runs(tmp_path):
     from samblocks.blocks import get_rel_pos
 
-    tensors = meta_tensors("sam_vit_b")
+    tensors = meta_tensors(VARIANTS["sam_vit_b"])
     name = "image_encoder.blocks.2.attn.rel_pos_h"
     given = {name: values(name, tensors[name].shape)}
     path = sparse(tmp_path / "a.safetensors", tensors, given)
@@ -331,7 +334,7 @@ def test_relative_positions_are_resized_as_upstream_does_while_it_runs(tmp_path)
 
 
 def test_a_file_of_another_size_says_so(tmp_path):
-    path = sparse(tmp_path / "a.safetensors", meta_tensors("sam_vit_b", image_size=512))
+    path = sparse(tmp_path / "a.safetensors", meta_tensors(VARIANTS["sam_vit_b"], image_size=512))
     message = refusal(path)
     assert (
         "image_encoder.pos_embed is 1x32x32x768, should be 1x64x64x768: it fits with image_size=512"
@@ -347,7 +350,7 @@ def test_a_file_of_another_size_says_so(tmp_path):
 def test_other_numbers_of_memories(tmp_path, frames):
     name = "maskmem_tpos_enc"
     given = {name: values(name, (7, 1, 1, 64))}
-    path = sparse(tmp_path / "a.safetensors", meta_tensors(TINY_21), given)
+    path = sparse(tmp_path / "a.safetensors", meta_tensors(VARIANTS[TINY_21]), given)
     model, report = load(path, num_maskmem=frames, strict="explain")
     rows = model.maskmem_tpos_enc
     assert rows.shape == (frames, 1, 1, 64)
@@ -356,7 +359,7 @@ def test_other_numbers_of_memories(tmp_path, frames):
     assert [(gap.name, gap.why) for gap in report.resized] == [(name, "by-age")]
     assert model.num_maskmem == frames
     again = tmp_path / "again.safetensors"
-    sparse(again, {**meta_tensors(TINY_21), name: TensorInfo((frames, 1, 1, 64), "F32")})
+    sparse(again, {**meta_tensors(VARIANTS[TINY_21]), name: TensorInfo((frames, 1, 1, 64), "F32")})
     if frames != 1:
         assert f"it fits with num_maskmem={frames}" in refusal(again)
     assert load(again, num_maskmem=frames).num_maskmem == frames

@@ -9,13 +9,14 @@ from samblocks import checkpoints
 from samblocks.checkpoints import Conversion
 from samblocks.cli import main
 from samblocks.layouts import expected
+from samblocks.variants import VARIANTS
 
 
 @pytest.fixture(scope="module")
 def decoder(tmp_path_factory):
     """A mask decoder of SAM, alone, in half precision."""
     path = tmp_path_factory.mktemp("decoder") / "decoder.pt"
-    shapes = expected("meta", "sam_vit_b")
+    shapes = expected("meta", VARIANTS["sam_vit_b"])
     torch.save(
         {
             name: torch.full(info.shape, 0.5, dtype=torch.float16)
@@ -61,7 +62,7 @@ def test_inspect_of_what_is_no_checkpoint_is_one_sentence(tmp_path, capsys, cont
 
 def test_convert_writes_and_says_so(tmp_path, capsys):
     source, target = str(tmp_path / "in.pt"), str(tmp_path / "out.safetensors")
-    shapes = expected("meta", "mobile_sam")
+    shapes = expected("meta", VARIANTS["mobile_sam"])
     torch.save(
         {
             name: torch.zeros(info.shape, dtype=torch.int64 if info.dtype == "I64" else torch.float16)

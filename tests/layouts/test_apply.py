@@ -9,17 +9,26 @@ import torch
 from torch import Tensor
 
 from samblocks.errors import LayoutError
-from samblocks.layouts import LAYOUTS, TensorInfo, classes_of, expected, meta_tensors, plan, variants_of
-from samblocks.layouts.apply import apply
+from samblocks.layouts import (
+    LAYOUTS,
+    TensorInfo,
+    apply,
+    classes_of,
+    expected,
+    meta_tensors,
+    plan,
+    variants_of,
+)
 from samblocks.layouts.operations import Axes
+from samblocks.variants import VARIANTS
 
 Manifest = dict[str, TensorInfo]
 TRIPS = [
     (layout, model_class, variant)
     for variant in ("sam_vit_b", "mobile_sam", "sam2_hiera_base_plus", "sam2.1_hiera_tiny")
     for layout in LAYOUTS
-    if variant in variants_of(layout)
-    for model_class in classes_of(layout, variant)
+    if VARIANTS[variant] in variants_of(layout)
+    for model_class in classes_of(layout, VARIANTS[variant])
 ]
 
 
@@ -45,7 +54,7 @@ def _convert(
 ) -> dict[str, Tensor]:
     dtypes = {torch.float32: "F32", torch.float16: "F16", torch.int64: "I64", torch.uint8: "U8"}
     infos = {key: TensorInfo(tuple(value.shape), dtypes[value.dtype]) for key, value in values.items()}
-    planned = plan(infos, source=source, target=target, variant=variant, **classes)
+    planned = plan(infos, source=source, target=target, row=VARIANTS[variant], **classes)
     asked: Counter[str] = Counter()
 
     def get(key: str) -> Tensor:
@@ -74,7 +83,7 @@ def _same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
 def test_from_meta_and_back_every_bit_that_the_layout_holds(
     layout: str, model_class: str | None, variant: str
 ) -> None:
-    values = _file(meta_tensors(variant))
+    values = _file(meta_tensors(VARIANTS[variant]))
     there = _convert(values, "meta", layout, variant, model_class=model_class)
     back = _convert(there, layout, "meta", variant, source_class=model_class)
     lost = values.keys() - back.keys()
@@ -88,14 +97,16 @@ def test_from_meta_and_back_every_bit_that_the_layout_holds(
 
 @pytest.mark.parametrize(("layout", "model_class", "variant"), TRIPS)
 def test_to_meta_and_back_every_bit(layout: str, model_class: str | None, variant: str) -> None:
-    values = _convert(_file(meta_tensors(variant)), "meta", layout, variant, model_class=model_class)
+    values = _convert(
+        _file(meta_tensors(VARIANTS[variant])), "meta", layout, variant, model_class=model_class
+    )
     middle = _convert(values, layout, "meta", variant, source_class=model_class)
     _same(values, _convert(middle, "meta", layout, variant, model_class=model_class))
 
 
 def test_from_one_foreign_layout_to_another_is_the_same_as_over_meta() -> None:
     for variant in ("sam_vit_l", "sam2.1_hiera_small"):
-        metas = _file(meta_tensors(variant))
+        metas = _file(meta_tensors(VARIANTS[variant]))
         sides = {
             layout: _convert(metas, "meta", layout, variant) for layout in ("transformers", "muggled", "timm")
         }
@@ -110,7 +121,7 @@ def test_from_one_foreign_layout_to_another_is_the_same_as_over_meta() -> None:
 
 
 def test_the_four_points_are_packed_in_order() -> None:
-    values = _file(meta_tensors("sam2_hiera_tiny"))
+    values = _file(meta_tensors(VARIANTS["sam2_hiera_tiny"]))
     done = _convert(values, "meta", "transformers", "sam2_hiera_tiny")
     rows = done["prompt_encoder.point_embed.weight"]
     for label in range(4):
@@ -118,7 +129,7 @@ def test_the_four_points_are_packed_in_order() -> None:
 
 
 def test_muggleds_points_are_background_foreground_and_two_corners() -> None:
-    values = _file(meta_tensors("sam_vit_b"))
+    values = _file(meta_tensors(VARIANTS["sam_vit_b"]))
     done = _convert(values, "meta", "muggled", "sam_vit_b")
     names = (
         "point_encoder.bg_embed",
@@ -133,7 +144,7 @@ def test_muggleds_points_are_background_foreground_and_two_corners() -> None:
 
 
 def test_muggleds_position_embedding_has_channels_first() -> None:
-    values = _file(meta_tensors("sam_vit_b"))
+    values = _file(meta_tensors(VARIANTS["sam_vit_b"]))
     values["image_encoder.pos_embed"] = torch.arange(24.0).reshape(1, 2, 3, 4)
     planned = _convert(values, "meta", "muggled", "sam_vit_b")
     turned = planned["image_encoder.posenc.base_embedding_bchw"]
@@ -142,7 +153,9 @@ def test_muggleds_position_embedding_has_channels_first() -> None:
 
 
 def test_copies_do_not_share_memory_and_parts_neither() -> None:
-    done = _convert(_file(meta_tensors("sam2_hiera_tiny")), "meta", "transformers", "sam2_hiera_tiny")
+    done = _convert(
+        _file(meta_tensors(VARIANTS["sam2_hiera_tiny"])), "meta", "transformers", "sam2_hiera_tiny"
+    )
     copies = [value for key, value in done.items() if key.endswith("positional_embedding")]
     assert len(copies) == 2
     assert copies[0].data_ptr() != copies[1].data_ptr()
@@ -152,7 +165,7 @@ def test_copies_do_not_share_memory_and_parts_neither() -> None:
 
 
 def test_what_needs_no_change_is_not_copied() -> None:
-    values = _file(meta_tensors("sam_vit_b"))
+    values = _file(meta_tensors(VARIANTS["sam_vit_b"]))
     done = _convert(values, "meta", "transformers", "sam_vit_b")
     name = "image_encoder.blocks.3.attn.qkv.weight"
     assert done["vision_encoder.layers.3.attn.qkv.weight"].data_ptr() == values[name].data_ptr()
@@ -160,7 +173,7 @@ def test_what_needs_no_change_is_not_copied() -> None:
 
 @pytest.mark.parametrize("change", [lambda value: value + 1e-6, torch.neg, lambda value: value * torch.nan])
 def test_copies_that_differ_are_refused(change: Callable[[Tensor], Tensor]) -> None:
-    values = _convert(_file(meta_tensors("sam_vit_b")), "meta", "transformers", "sam_vit_b")
+    values = _convert(_file(meta_tensors(VARIANTS["sam_vit_b"])), "meta", "transformers", "sam_vit_b")
     name = "prompt_encoder.shared_embedding.positional_embedding"
     values[name] = change(values[name])
     with pytest.raises(LayoutError, match=rf"shared_image_embedding.positional_embedding and {name}.*differ"):
@@ -168,7 +181,7 @@ def test_copies_that_differ_are_refused(change: Callable[[Tensor], Tensor]) -> N
 
 
 def test_copies_are_compared_bit_for_bit() -> None:
-    values = _convert(_file(meta_tensors("sam_vit_b")), "meta", "transformers", "sam_vit_b")
+    values = _convert(_file(meta_tensors(VARIANTS["sam_vit_b"])), "meta", "transformers", "sam_vit_b")
     names = [key for key in values if key.endswith("positional_embedding")]
     for name in names:
         values[name] = torch.full_like(values[name], torch.nan)
@@ -179,7 +192,7 @@ def test_copies_are_compared_bit_for_bit() -> None:
 
 
 def test_half_precision_stays_half() -> None:
-    values = {key: value.half() for key, value in _file(meta_tensors("sam2_hiera_tiny")).items()}
+    values = {key: value.half() for key, value in _file(meta_tensors(VARIANTS["sam2_hiera_tiny"])).items()}
     done = _convert(values, "meta", "timm", "sam2_hiera_tiny")
     assert {value.dtype for value in done.values()} == {torch.float16}
     assert torch.equal(done["head.norm.weight"], torch.ones(768, dtype=torch.float16))
@@ -187,7 +200,7 @@ def test_half_precision_stays_half() -> None:
 
 
 def test_muggleds_description_is_written_as_bytes(manifest: Callable[..., Manifest]) -> None:
-    done = _convert(_file(meta_tensors("sam2_hiera_large")), "meta", "muggled", "sam2_hiera_large")
+    done = _convert(_file(meta_tensors(VARIANTS["sam2_hiera_large"])), "meta", "muggled", "sam2_hiera_large")
     config = done["config_muggled_samv2"]
     assert config.dtype == torch.uint8
     assert tuple(config.shape) == manifest("muggled", "sam2_hiera_large")["config_muggled_samv2"].shape
@@ -196,7 +209,7 @@ def test_muggleds_description_is_written_as_bytes(manifest: Callable[..., Manife
 
 def test_a_value_of_another_shape_than_planned_is_refused() -> None:
     infos = {"image_encoder.pos_embed": TensorInfo((1, 64, 64, 768))}
-    planned = plan(infos, source="meta", target="muggled", variant="sam_vit_b")
+    planned = plan(infos, source="meta", target="muggled", row=VARIANTS["sam_vit_b"])
     with pytest.raises(LayoutError, match=r"image_encoder\.pos_embed has 2 axes"):
         dict(apply(planned, lambda _: torch.zeros(64, 768)))
 
@@ -211,19 +224,17 @@ def test_a_value_of_another_shape_than_planned_is_refused() -> None:
     ],
 )
 def test_axes_do_to_values_what_they_do_to_shapes(before: str, after: str, shape: tuple[int, ...]) -> None:
-    from samblocks.layouts.apply import _operate
-
     operation, value = Axes(before, after), torch.randn(shape)
-    (turned,) = _operate(operation, [value], ["x"])
+    (turned,) = operation.apply([value], ["x"])
     assert tuple(turned.shape) == operation.infer([TensorInfo(shape)])[0].shape
-    (back,) = _operate(operation.inverse, [turned], ["x"])
+    (back,) = operation.inverse.apply([turned], ["x"])
     assert torch.equal(back, value)
 
 
 def test_only_one_steps_tensors_are_asked_for_at_a_time() -> None:
-    values = _file(expected("transformers", "sam2_hiera_tiny", "Sam2VideoModel"))
+    values = _file(expected("transformers", VARIANTS["sam2_hiera_tiny"], "Sam2VideoModel"))
     infos = {key: TensorInfo(tuple(value.shape)) for key, value in values.items()}
-    planned = plan(infos, source="transformers", target="meta", variant="sam2_hiera_tiny")
+    planned = plan(infos, source="transformers", target="meta", row=VARIANTS["sam2_hiera_tiny"])
     values["prompt_encoder.shared_embedding.positional_embedding"] = values[
         "shared_image_embedding.positional_embedding"
     ]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from samblocks.layouts import Detection, TensorInfo, detect, meta_tensors, tied_keys
+from samblocks.variants import VARIANTS
 
 Manifest = dict[str, TensorInfo]
 Key = tuple[str, str, str | None]
@@ -29,17 +30,9 @@ def test_every_manifest_is_recognised(manifest_key: Key, manifest: Callable[...,
     assert (found.missing, found.unexpected, found.misshapen) == ((), (), ())
 
 
-@pytest.mark.parametrize(
-    ("variant", "version"),
-    [("sam_vit_h", "1"), ("mobile_sam", "1"), ("sam2_hiera_large", "2.0"), ("sam2.1_hiera_tiny", "2.1")],
-)
-def test_the_version_is_told(variant: str, version: str) -> None:
-    assert detect(meta_tensors(variant)).version == version
-
-
-def test_the_version_is_left_open_where_tensors_cannot_tell(manifest: Callable[..., Manifest]) -> None:
+def test_the_release_is_left_open_where_tensors_cannot_tell(manifest: Callable[..., Manifest]) -> None:
     found = detect(manifest("transformers", "sam2_hiera_small", "Sam2Model"))
-    assert found.version is None
+    assert [row.family for row in found.rows] == ["sam2", "sam2.1"]
     assert any("cannot tell" in line for line in found.evidence)
 
 
@@ -142,7 +135,10 @@ def test_another_image_side_is_told_by_the_shapes(layout: str) -> None:
     from samblocks.layouts import plan
 
     small = plan(
-        meta_tensors("sam_vit_l", image_size=512), source="meta", target=layout, variant="sam_vit_l"
+        meta_tensors(VARIANTS["sam_vit_l"], image_size=512),
+        source="meta",
+        target=layout,
+        row=VARIANTS["sam_vit_l"],
     ).infos
     found = detect(small)
     assert (found.layout, found.candidates, found.image_size) == (layout, ("sam_vit_l",), 512)
@@ -150,7 +146,7 @@ def test_another_image_side_is_told_by_the_shapes(layout: str) -> None:
 
 
 def test_another_number_of_memories_is_told_by_the_shapes() -> None:
-    found = detect(meta_tensors("sam2_hiera_base_plus", num_maskmem=15))
+    found = detect(meta_tensors(VARIANTS["sam2_hiera_base_plus"], num_maskmem=15))
     assert (found.candidates, found.num_maskmem, found.image_size) == (("sam2_hiera_base_plus",), 15, None)
 
 
@@ -161,7 +157,7 @@ def test_a_sammodel_file_with_either_copy_or_both_is_whole(
     plain = manifest("transformers", variant)
     copies = [key for key in plain if key.endswith("positional_embedding")]
     assert len(copies) == 2
-    assert set(tied_keys("transformers", variant)) < set(copies)
+    assert set(tied_keys("transformers", VARIANTS[variant])) < set(copies)
     for absent in copies:
         found = detect({key: info for key, info in plain.items() if key != absent})
         assert (found.candidates, found.component, found.missing) == ((variant,), None, ())

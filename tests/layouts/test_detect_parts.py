@@ -4,12 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
-from samblocks.layouts import FACTS, TensorInfo, detect, plan
+from samblocks.layouts import TensorInfo, detect, plan
+from samblocks.variants import VARIANTS
 
 Manifest = dict[str, TensorInfo]
 
 SAM = ("sam_vit_b", "sam_vit_l", "sam_vit_h", "mobile_sam")
-SAM2 = tuple(name for name in FACTS if name.startswith("sam2"))
+SAM2 = tuple(name for name in VARIANTS if name.startswith("sam2"))
 SMALL = ("sam2_hiera_small", "sam2.1_hiera_small")
 NARROW = ("sam2_hiera_tiny", "sam2_hiera_small", "sam2.1_hiera_tiny", "sam2.1_hiera_small")
 
@@ -17,12 +18,12 @@ CASES = [
     # layout, variant, prefix of the part, component, candidates with the prefix, candidates without
     ("meta", "sam_vit_l", "image_encoder.", "image_encoder", ("sam_vit_l",), ("sam_vit_l",)),
     ("meta", "mobile_sam", "image_encoder.", "image_encoder", ("mobile_sam",), ("mobile_sam",)),
-    ("meta", "sam_vit_b", "prompt_encoder.", "prompt_encoder", SAM, tuple(FACTS)),
+    ("meta", "sam_vit_b", "prompt_encoder.", "prompt_encoder", SAM, tuple(VARIANTS)),
     ("meta", "sam_vit_b", "mask_decoder.", "mask_decoder", SAM, SAM),
     ("meta", "sam2.1_hiera_small", "image_encoder.", "image_encoder", SMALL, SMALL),
     ("meta", "sam2.1_hiera_small", "image_encoder.trunk.", "trunk", SMALL, SMALL),
     ("meta", "sam2.1_hiera_small", "image_encoder.neck.", "neck", NARROW, NARROW),
-    ("meta", "sam2.1_hiera_small", "sam_prompt_encoder.", "prompt_encoder", SAM2, tuple(FACTS)),
+    ("meta", "sam2.1_hiera_small", "sam_prompt_encoder.", "prompt_encoder", SAM2, tuple(VARIANTS)),
     ("meta", "sam2.1_hiera_small", "sam_mask_decoder.", "mask_decoder", SAM2, SAM2),
     ("meta", "sam2.1_hiera_small", "memory_attention.", "memory_attention", SAM2, SAM2),
     ("meta", "sam2.1_hiera_small", "memory_encoder.", "memory_encoder", SAM2, SAM2),
@@ -60,7 +61,7 @@ def test_a_part_alone_is_recognised(
         found = detect({front + key.removeprefix(prefix): info for key, info in part.items()})
         assert (found.layout, found.component) == (layout, component)
         assert set(found.candidates) == set(candidates)
-        assert found.candidates == tuple(name for name in FACTS if name in candidates)
+        assert found.candidates == tuple(name for name in VARIANTS if name in candidates)
         assert found.prefix == ("" if front == prefix else front)
 
 
@@ -79,7 +80,7 @@ def test_a_part_without_its_name_gets_it_back_on_the_way_to_meta(
     part = {
         f"module.{key.removeprefix(prefix)}": info for key, info in whole.items() if key.startswith(prefix)
     }
-    planned = plan(part, source=layout, target="meta", variant=variant)
+    planned = plan(part, source=layout, target="meta", row=VARIANTS[variant])
     assert not planned.of_kind("unexplained", "dropped")
     assert planned.infos.items() <= meta_side(variant).items()
     assert {key for step in planned.steps for key in step.sources} == set(part)
@@ -99,7 +100,7 @@ def test_everything_about_memory_tells_the_release(manifest: Callable[..., Manif
     parts = ("image_encoder.", "sam_prompt_encoder.", "sam_mask_decoder.")
     found = detect({key: info for key, info in whole.items() if not key.startswith(parts)})
     assert found.component == "memory_attention+memory_encoder+tracking"
-    assert (found.version, len(found.candidates)) == ("2.1", 4)
+    assert [row.family for row in found.rows] == ["sam2.1"] * 4
 
 
 def test_a_vision_model_of_transformers_is_recognised(manifest: Callable[..., Manifest]) -> None:
@@ -147,7 +148,7 @@ def test_timms_classifier_is_no_part_of_sam(
         "head.fc.bias": TensorInfo((10,)),
     }
     assert variant in detect(tensors).candidates
-    planned = plan(tensors, source=layout, target="meta", variant=variant)
+    planned = plan(tensors, source=layout, target="meta", row=VARIANTS[variant])
     dropped = {key for step in planned.of_kind("dropped") for key in step.sources}
     assert {"head.fc.weight", "head.fc.bias"} <= dropped
     assert all(step.why for step in planned.of_kind("dropped"))

@@ -7,6 +7,7 @@ import pytest
 
 from samblocks.errors import LayoutError
 from samblocks.layouts import TensorInfo, detect, meta_tensors
+from samblocks.variants import VARIANTS
 
 Manifest = dict[str, TensorInfo]
 VECTOR = TensorInfo((3,))
@@ -49,13 +50,17 @@ def test_one_tensor_missing_one_too_many_one_misshapen(
 
 
 def test_shapes_of_two_image_sides_in_one_file_are_named() -> None:
-    mixed = dict(meta_tensors("sam_vit_b")) | {"image_encoder.pos_embed": TensorInfo((1, 32, 32, 768))}
+    mixed = dict(meta_tensors(VARIANTS["sam_vit_b"])) | {
+        "image_encoder.pos_embed": TensorInfo((1, 32, 32, 768))
+    }
     with pytest.raises(LayoutError, match=r"8 misshapen \(.*rel_pos_h is 127x64, should be 63x64"):
         detect(mixed)
 
 
 def test_a_position_embedding_that_is_not_square_is_misshapen() -> None:
-    odd = dict(meta_tensors("sam_vit_b")) | {"image_encoder.pos_embed": TensorInfo((1, 64, 32, 768))}
+    odd = dict(meta_tensors(VARIANTS["sam_vit_b"])) | {
+        "image_encoder.pos_embed": TensorInfo((1, 64, 32, 768))
+    }
     with pytest.raises(LayoutError, match="pos_embed is 1x64x32x768, should be 1x64x64x768"):
         detect(odd)
 

@@ -19,7 +19,8 @@ from samblocks.layouts import (
     tied_keys,
     variants_of,
 )
-from samblocks.layouts.operations import Make
+from samblocks.layouts.operations import Create
+from samblocks.variants import VARIANTS
 
 Manifest = dict[str, TensorInfo]
 Key = tuple[str, str, str | None]
@@ -30,8 +31,8 @@ def test_there_is_a_manifest_for_every_layout_variant_and_class(manifest_keys: l
     wanted = {
         (layout, variant, model_class if layout == "transformers" and "sam2" in variant else None)
         for layout in LAYOUTS
-        for variant in variants_of(layout)
-        for model_class in classes_of(layout, variant)
+        for variant in (row.name for row in variants_of(layout))
+        for model_class in classes_of(layout, VARIANTS[variant])
     }
     assert wanted - set(manifest_keys) == {("meta", "mobile_sam", None)}
     assert set(manifest_keys) <= wanted
@@ -41,7 +42,9 @@ def test_there_is_a_manifest_for_every_layout_variant_and_class(manifest_keys: l
 def test_expected_is_the_manifest_order_included(
     manifest_key: Key, manifest: Callable[..., Manifest]
 ) -> None:
-    assert list(expected(*manifest_key).items()) == list(manifest(*manifest_key).items())
+    layout, variant, model_class = manifest_key
+    made = expected(layout, VARIANTS[variant], model_class)
+    assert list(made.items()) == list(manifest(*manifest_key).items())
 
 
 def test_a_manifest_becomes_metas_and_comes_back(
@@ -49,11 +52,11 @@ def test_a_manifest_becomes_metas_and_comes_back(
 ) -> None:
     layout, variant, model_class = manifest_key
     theirs, metas = manifest(*manifest_key), meta_side(variant)
-    rules = table(*manifest_key)
-    there = rules.moves(theirs, to_meta=True)
+    rules = table(layout, VARIANTS[variant], model_class)
+    there = rules.map(theirs, to_meta=True)
     assert not there.unexplained
     assert {key: metas[key] for key in there.infos} == dict(there.infos)
-    back = rules.moves(there.infos, to_meta=False)
+    back = rules.map(there.infos, to_meta=False)
     assert not back.unexplained
     assert dict(back.infos) == theirs
     lost = set(metas) - set(there.infos)
@@ -70,19 +73,20 @@ def test_a_manifest_becomes_metas_and_comes_back(
 def test_metas_manifest_maps_and_comes_back(
     manifest_key: Key, manifest: Callable[..., Manifest], meta_side: Callable[[str], Manifest]
 ) -> None:
-    metas = meta_side(manifest_key[1])
-    rules = table(*manifest_key)
-    there = rules.moves(metas, to_meta=False)
+    layout, variant, model_class = manifest_key
+    metas = meta_side(variant)
+    rules = table(layout, VARIANTS[variant], model_class)
+    there = rules.map(metas, to_meta=False)
     assert not there.unexplained
     assert dict(there.infos) == manifest(*manifest_key)
-    dropped = {key for move in there.moves if not move.outputs for key in move.inputs}
-    back = rules.moves(there.infos, to_meta=True)
-    invented = {key for move in back.moves if isinstance(move.operation, Make) for key in move.outputs}
+    dropped = {key for mapping in there.mappings if not mapping.outputs for key in mapping.inputs}
+    back = rules.map(there.infos, to_meta=True)
+    invented = {
+        key for mapping in back.mappings if isinstance(mapping.operation, Create) for key in mapping.outputs
+    }
     kept = {key: info for key, info in metas.items() if key not in dropped}
     assert {key: info for key, info in back.infos.items() if key not in invented} == kept
-    assert invented == (
-        {"no_mem_pos_enc"} if manifest_key[0] == "muggled" and "sam2" in manifest_key[1] else set()
-    )
+    assert invented == ({"no_mem_pos_enc"} if layout == "muggled" and "sam2" in variant else set())
     assert invented <= dropped
 
 
@@ -106,8 +110,10 @@ def test_names_shapes_and_dtypes_give_the_published_size(
     variant: str, model_class: str | None, size: int
 ) -> None:
     layout = "transformers" if model_class else "meta"
-    tied = tied_keys(layout, variant)
-    tensors = {key: info for key, info in expected(layout, variant, model_class).items() if key not in tied}
+    tied = tied_keys(layout, VARIANTS[variant])
+    tensors = {
+        key: info for key, info in expected(layout, VARIANTS[variant], model_class).items() if key not in tied
+    }
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     end = 0
     for key in sorted(tensors):
@@ -117,16 +123,17 @@ def test_names_shapes_and_dtypes_give_the_published_size(
     assert 8 + text + -text % 8 + end == size
 
 
-@pytest.mark.parametrize("variant", variants_of("muggled"))
+@pytest.mark.parametrize("variant", [row.name for row in variants_of("muggled")])
 def test_muggleds_description_is_byte_for_byte_its_own(
     variant: str, manifest: Callable[..., Manifest], manifest_notes: Callable[[str, str], tuple[str, ...]]
 ) -> None:
+    row = VARIANTS[variant]
     (note,) = (line for line in manifest_notes("muggled", variant) if "build arguments" in line)
     wanted = note[note.index("{") :].strip().encode()
     made = {
-        move.outputs[0]: move.operation.data
-        for move in table("muggled", variant).moves(meta_tensors(variant), to_meta=False).moves
-        if isinstance(move.operation, Make)
+        mapping.outputs[0]: mapping.operation.data
+        for mapping in table("muggled", row).map(meta_tensors(row), to_meta=False).mappings
+        if isinstance(mapping.operation, Create)
     }
     ((name, data),) = made.items()
     assert data == wanted
@@ -134,10 +141,10 @@ def test_muggleds_description_is_byte_for_byte_its_own(
 
 
 def test_muggleds_description_follows_the_image_side() -> None:
-    tensors = meta_tensors("sam_vit_b", image_size=512)
-    steps = plan(tensors, source="meta", target="muggled", variant="sam_vit_b").of_kind("invented")
-    operation = steps[0].moves[0].operation
-    assert isinstance(operation, Make)
+    tensors = meta_tensors(VARIANTS["sam_vit_b"], image_size=512)
+    steps = plan(tensors, source="meta", target="muggled", row=VARIANTS["sam_vit_b"]).of_kind("invented")
+    operation = steps[0].mappings[0].operation
+    assert isinstance(operation, Create)
     assert json.loads(operation.data)["base_patch_grid_hw"] == [32, 32]
 
 
@@ -149,7 +156,9 @@ def test_muggleds_description_follows_the_image_side() -> None:
     ],
 )
 def test_muggleds_reshapes_are_the_known_ones(variant: str, counts: dict[str, int]) -> None:
-    steps = plan(meta_tensors(variant), source="meta", target="muggled", variant=variant).steps
+    steps = plan(
+        meta_tensors(VARIANTS[variant]), source="meta", target="muggled", row=VARIANTS[variant]
+    ).steps
     assert Counter(step.kind for step in steps) == counts
     ways = Counter(step.op for step in steps if step.kind == "reshaped")
     if variant == "sam_vit_b":
@@ -163,40 +172,38 @@ def test_sam2model_is_the_image_half_and_the_same_for_both_releases(
 ) -> None:
     for size in ("tiny", "small", "base_plus", "large"):
         old, new = f"sam2_hiera_{size}", f"sam2.1_hiera_{size}"
-        half = expected("transformers", new, "Sam2Model")
-        assert half == expected("transformers", old, "Sam2Model")
-        assert half.items() <= expected("transformers", old, "Sam2VideoModel").items()
-        assert expected("timm", old) == expected("timm", new)
+        half = expected("transformers", VARIANTS[new], "Sam2Model")
+        assert half == expected("transformers", VARIANTS[old], "Sam2Model")
+        assert half.items() <= expected("transformers", VARIANTS[old], "Sam2VideoModel").items()
+        assert expected("timm", VARIANTS[old]) == expected("timm", VARIANTS[new])
         assert len(manifest("meta", new)) - len(manifest("meta", old)) == 3
 
 
 def test_a_variant_without_a_layout_is_refused() -> None:
     for layout in ("transformers", "timm", "muggled"):
         with pytest.raises(LayoutError, match="mobile_sam"):
-            table(layout, "mobile_sam")
+            table(layout, VARIANTS["mobile_sam"])
 
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
         (("torch", "sam_vit_b", None), "layout 'torch'"),
-        (("meta", "sam_vit_x", None), "variant 'sam_vit_x'"),
         (("transformers", "sam_vit_b", "Sam2Model"), "model_class 'Sam2Model'"),
         (("transformers", "sam2_hiera_tiny", "SamModel"), "model_class 'SamModel'"),
         (("transformers", "sam2_hiera_tiny", "Sam3Model"), "model_class 'Sam3Model'"),
     ],
 )
 def test_a_wrong_argument_is_named(arguments: tuple[str, str, str | None], named: str) -> None:
+    layout, variant, model_class = arguments
     with pytest.raises(ValueError, match=named):
-        expected(*arguments)
+        expected(layout, VARIANTS[variant], model_class)
 
 
 def test_only_transformers_sam_has_tied_names() -> None:
-    found = {
-        (layout, variant): tied_keys(layout, variant) for layout in LAYOUTS for variant in variants_of(layout)
-    }
+    found = {(layout, row.name): tied_keys(layout, row) for layout in LAYOUTS for row in variants_of(layout)}
     assert {key for key, names in found.items() if names} == {
         ("transformers", name) for name in ("sam_vit_b", "sam_vit_l", "sam_vit_h")
     }
     for (layout, variant), names in found.items():
-        assert set(names) < set(expected(layout, variant)) or not names
+        assert set(names) < set(expected(layout, VARIANTS[variant])) or not names

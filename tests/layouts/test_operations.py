@@ -4,7 +4,17 @@ import pytest
 
 from samblocks.errors import LayoutError
 from samblocks.layouts import TensorInfo
-from samblocks.layouts.operations import KEEP, Agree, Axes, Copies, Drop, Make, Operation, Pack, Unpack
+from samblocks.layouts.operations import (
+    IDENTITY,
+    Axes,
+    Create,
+    Deduplicate,
+    Drop,
+    Duplicate,
+    Operation,
+    Pack,
+    Unpack,
+)
 
 
 def info(*shape: int, dtype: str = "F32") -> TensorInfo:
@@ -14,15 +24,15 @@ def info(*shape: int, dtype: str = "F32") -> TensorInfo:
 @pytest.mark.parametrize(
     ("operation", "before", "after"),
     [
-        (KEEP, [info(3, 5)], [info(3, 5)]),
+        (IDENTITY, [info(3, 5)], [info(3, 5)]),
         (Axes("c", "1 c 1 1"), [info(7)], [info(1, 7, 1, 1)]),
         (Axes("1 h w c", "1 c h w"), [info(1, 2, 3, 4)], [info(1, 4, 2, 3)]),
         (Axes("o i", "o i 1 1"), [info(2, 3, dtype="BF16")], [info(2, 3, 1, 1, dtype="BF16")]),
         (Axes("1 1 c", "1 c 1 1"), [info(1, 1, 9)], [info(1, 9, 1, 1)]),
         (Pack(4), [info(1, 6)] * 4, [info(4, 6)]),
         (Unpack(2), [info(6, 3, dtype="F16")], [info(3, 3, dtype="F16")] * 2),
-        (Copies(2), [info(2, 8)], [info(2, 8)] * 2),
-        (Agree(2), [info(2, 8)] * 2, [info(2, 8)]),
+        (Duplicate(2), [info(2, 8)], [info(2, 8)] * 2),
+        (Deduplicate(2), [info(2, 8)] * 2, [info(2, 8)]),
     ],
 )
 def test_shapes_follow_and_come_back(
@@ -47,8 +57,8 @@ def test_shapes_follow_and_come_back(
         (Unpack(4), [info(6, 3)]),
         (Unpack(4), [info(0, 3)]),
         (Unpack(4), [info()]),
-        (Agree(2), [info(2, 8), info(8, 2)]),
-        (Agree(2), [info(2, 8), info(2, 8, dtype="F64")]),
+        (Deduplicate(2), [info(2, 8), info(8, 2)]),
+        (Deduplicate(2), [info(2, 8), info(2, 8, dtype="F64")]),
     ],
 )
 def test_tensors_that_do_not_fit_are_refused(operation: Operation, inputs: list[TensorInfo]) -> None:
@@ -63,7 +73,7 @@ def test_axes_must_be_the_same_on_both_sides(before: str, after: str) -> None:
 
 
 def test_what_is_dropped_comes_back_only_if_it_says_as_what() -> None:
-    made = Make("zeros", info(1, 1, 256))
+    made = Create("zeros", info(1, 1, 256))
     assert Drop().inverse is None
     assert Drop(made).inverse == made
     assert made.inverse == Drop(made)

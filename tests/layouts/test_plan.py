@@ -17,6 +17,7 @@ from samblocks.layouts import (
     plan,
     variants_of,
 )
+from samblocks.variants import VARIANTS
 
 Manifest = dict[str, TensorInfo]
 VECTOR = TensorInfo((3,))
@@ -25,9 +26,9 @@ PAIRS = [
     for variant in ("sam_vit_b", "mobile_sam", "sam2_hiera_base_plus", "sam2.1_hiera_tiny")
     for source in LAYOUTS
     for target in LAYOUTS
-    if variant in variants_of(source) and variant in variants_of(target)
-    for source_class in classes_of(source, variant)
-    for target_class in classes_of(target, variant)
+    if VARIANTS[variant] in variants_of(source) and VARIANTS[variant] in variants_of(target)
+    for source_class in classes_of(source, VARIANTS[variant])
+    for target_class in classes_of(target, VARIANTS[variant])
 ]
 
 
@@ -43,12 +44,15 @@ def kinds(planned: Plan) -> dict[str, int]:
 def test_every_pair_of_layouts(
     source: str, source_class: str | None, target: str, target_class: str | None, variant: str
 ) -> None:
-    file, wanted = expected(source, variant, source_class), expected(target, variant, target_class)
+    file, wanted = (
+        expected(source, VARIANTS[variant], source_class),
+        expected(target, VARIANTS[variant], target_class),
+    )
     planned = plan(
         file,
         source=source,
         target=target,
-        variant=variant,
+        row=VARIANTS[variant],
         model_class=target_class,
         source_class=source_class,
     )
@@ -121,12 +125,12 @@ def test_the_kinds_are_the_known_ones(
     variant: str,
     counts: dict[str, int],
 ) -> None:
-    file = expected(source, variant, source_class)
+    file = expected(source, VARIANTS[variant], source_class)
     planned = plan(
         file,
         source=source,
         target=target,
-        variant=variant,
+        row=VARIANTS[variant],
         model_class=target_class,
         source_class=source_class,
     )
@@ -135,8 +139,8 @@ def test_the_kinds_are_the_known_ones(
 
 
 def test_a_sam2model_file_is_read_by_the_video_models_rules_too() -> None:
-    file = expected("transformers", "sam2_hiera_tiny", "Sam2Model")
-    planned = plan(file, source="transformers", target="meta", variant="sam2_hiera_tiny")
+    file = expected("transformers", VARIANTS["sam2_hiera_tiny"], "Sam2Model")
+    planned = plan(file, source="transformers", target="meta", row=VARIANTS["sam2_hiera_tiny"])
     assert not planned.of_kind("unexplained")
     assert len(planned.missing) == 157
 
@@ -144,21 +148,23 @@ def test_a_sam2model_file_is_read_by_the_video_models_rules_too() -> None:
 def test_prefixes_and_old_renames_are_understood() -> None:
     file = {
         f"module.{key.replace('gamma', 'weight')}": info
-        for key, info in meta_tensors("sam2_hiera_tiny").items()
+        for key, info in meta_tensors(VARIANTS["sam2_hiera_tiny"]).items()
     }
-    planned = plan(file, source="meta", target="meta", variant="sam2_hiera_tiny")
+    planned = plan(file, source="meta", target="meta", row=VARIANTS["sam2_hiera_tiny"])
     assert kinds(planned) == {"renamed": 468}
-    assert dict(planned.infos) == dict(meta_tensors("sam2_hiera_tiny"))
-    packed = plan(file, source="meta", target="transformers", variant="sam2_hiera_tiny").of_kind("packed")
+    assert dict(planned.infos) == dict(meta_tensors(VARIANTS["sam2_hiera_tiny"]))
+    packed = plan(file, source="meta", target="transformers", row=VARIANTS["sam2_hiera_tiny"]).of_kind(
+        "packed"
+    )
     assert [key for step in packed for key in step.sources] == [
         f"module.sam_prompt_encoder.point_embeddings.{label}.weight" for label in range(4)
     ]
 
 
 def test_what_is_not_known_is_unexplained_with_a_reason() -> None:
-    file = dict(meta_tensors("sam_vit_b")) | {"optimizer.lr": TensorInfo(())}
+    file = dict(meta_tensors(VARIANTS["sam_vit_b"])) | {"optimizer.lr": TensorInfo(())}
     for target in ("meta", "transformers", "timm", "muggled"):
-        planned = plan(file, source="meta", target=target, variant="sam_vit_b")
+        planned = plan(file, source="meta", target=target, row=VARIANTS["sam_vit_b"])
         assert sources(planned) == Counter(file.keys())
         (step,) = planned.of_kind("unexplained")
         assert (step.sources, step.targets) == (("optimizer.lr",), ())
@@ -167,8 +173,8 @@ def test_what_is_not_known_is_unexplained_with_a_reason() -> None:
 
 def test_an_incomplete_pack_is_unexplained_and_its_target_missing() -> None:
     lost = "sam_prompt_encoder.point_embeddings.2.weight"
-    file = {key: info for key, info in meta_tensors("sam2_hiera_tiny").items() if key != lost}
-    planned = plan(file, source="meta", target="transformers", variant="sam2_hiera_tiny")
+    file = {key: info for key, info in meta_tensors(VARIANTS["sam2_hiera_tiny"]).items() if key != lost}
+    planned = plan(file, source="meta", target="transformers", row=VARIANTS["sam2_hiera_tiny"])
     assert sources(planned) == Counter(file.keys())
     steps = planned.of_kind("unexplained")
     assert len(steps) == 3
@@ -177,11 +183,11 @@ def test_an_incomplete_pack_is_unexplained_and_its_target_missing() -> None:
 
 
 def test_a_shape_that_does_not_fit_is_reported() -> None:
-    file = dict(meta_tensors("sam_vit_b")) | {"mask_decoder.iou_token.weight": TensorInfo((2, 256))}
-    planned = plan(file, source="meta", target="transformers", variant="sam_vit_b")
+    file = dict(meta_tensors(VARIANTS["sam_vit_b"])) | {"mask_decoder.iou_token.weight": TensorInfo((2, 256))}
+    planned = plan(file, source="meta", target="transformers", row=VARIANTS["sam_vit_b"])
     assert planned.misshapen == (("mask_decoder.iou_token.weight", (2, 256), (1, 256)),)
-    bad = dict(meta_tensors("sam_vit_b")) | {"image_encoder.neck.1.weight": TensorInfo((256, 1))}
-    planned = plan(bad, source="meta", target="muggled", variant="sam_vit_b")
+    bad = dict(meta_tensors(VARIANTS["sam_vit_b"])) | {"image_encoder.neck.1.weight": TensorInfo((256, 1))}
+    planned = plan(bad, source="meta", target="muggled", row=VARIANTS["sam_vit_b"])
     (step,) = planned.of_kind("unexplained")
     assert step.sources == ("image_encoder.neck.1.weight",)
     assert "256x1" in step.why
@@ -191,15 +197,20 @@ def test_a_shape_that_does_not_fit_is_reported() -> None:
 @pytest.mark.parametrize("target", ["meta", "transformers", "timm", "muggled"])
 def test_another_image_side_is_not_misshapen(target: str) -> None:
     planned = plan(
-        meta_tensors("sam_vit_b", image_size=512), source="meta", target=target, variant="sam_vit_b"
+        meta_tensors(VARIANTS["sam_vit_b"], image_size=512),
+        source="meta",
+        target=target,
+        row=VARIANTS["sam_vit_b"],
     )
     assert not planned.misshapen
     assert not planned.missing
 
 
 def test_two_names_for_one_tensor_leave_the_second_unexplained() -> None:
-    file = dict(meta_tensors("sam_vit_b")) | {"module.image_encoder.pos_embed": TensorInfo((1, 64, 64, 768))}
-    planned = plan(file, source="meta", target="meta", variant="sam_vit_b")
+    file = dict(meta_tensors(VARIANTS["sam_vit_b"])) | {
+        "module.image_encoder.pos_embed": TensorInfo((1, 64, 64, 768))
+    }
+    planned = plan(file, source="meta", target="meta", row=VARIANTS["sam_vit_b"])
     assert sources(planned) == Counter(file.keys())
     (step,) = planned.of_kind("unexplained")
     assert step.sources[0].endswith("image_encoder.pos_embed")
@@ -208,34 +219,39 @@ def test_two_names_for_one_tensor_leave_the_second_unexplained() -> None:
 
 def test_invented_numbers_have_the_dtype_of_the_file() -> None:
     for dtype in ("F16", "BF16", "F32"):
-        file = {key: TensorInfo(info.shape, dtype) for key, info in meta_tensors("sam2_hiera_tiny").items()}
-        planned = plan(file, source="meta", target="timm", variant="sam2_hiera_tiny")
+        file = {
+            key: TensorInfo(info.shape, dtype)
+            for key, info in meta_tensors(VARIANTS["sam2_hiera_tiny"]).items()
+        }
+        planned = plan(file, source="meta", target="timm", row=VARIANTS["sam2_hiera_tiny"])
         assert {planned.infos[key].dtype for step in planned.of_kind("invented") for key in step.targets} == {
             dtype
         }
-        muggled = plan(file, source="meta", target="muggled", variant="sam2_hiera_tiny")
+        muggled = plan(file, source="meta", target="muggled", row=VARIANTS["sam2_hiera_tiny"])
         assert muggled.infos["config_muggled_samv2"].dtype == "U8"
 
 
 def test_a_decoder_alone_invents_nothing() -> None:
     part = {
         key: info
-        for key, info in meta_tensors("sam2_hiera_tiny").items()
+        for key, info in meta_tensors(VARIANTS["sam2_hiera_tiny"]).items()
         if key.startswith("sam_mask_decoder.")
     }
     for target in ("timm", "muggled"):
-        assert not plan(part, source="meta", target=target, variant="sam2_hiera_tiny").of_kind("invented")
-    theirs = expected("muggled", "sam_vit_b")
+        assert not plan(part, source="meta", target=target, row=VARIANTS["sam2_hiera_tiny"]).of_kind(
+            "invented"
+        )
+    theirs = expected("muggled", VARIANTS["sam_vit_b"])
     heads = {key: info for key, info in theirs.items() if key.startswith("mask_decoder.maskgen.")}
-    assert not plan(heads, source="muggled", target="meta", variant="sam_vit_b").of_kind("invented")
+    assert not plan(heads, source="muggled", target="meta", row=VARIANTS["sam_vit_b"]).of_kind("invented")
 
 
 def test_a_missing_copy_is_not_missing(manifest: Callable[..., Manifest]) -> None:
     plain = manifest("transformers", "sam_vit_b")
     for absent in [key for key in plain if key.endswith("positional_embedding")]:
         file = {key: info for key, info in plain.items() if key != absent}
-        assert not plan(file, source="transformers", target="transformers", variant="sam_vit_b").missing
-        back = plan(file, source="transformers", target="meta", variant="sam_vit_b")
+        assert not plan(file, source="transformers", target="transformers", row=VARIANTS["sam_vit_b"]).missing
+        back = plan(file, source="transformers", target="meta", row=VARIANTS["sam_vit_b"])
         assert not back.missing
         assert not back.of_kind("deduplicated")
 
@@ -245,16 +261,15 @@ def test_a_missing_copy_is_not_missing(manifest: Callable[..., Manifest]) -> Non
     [
         ({"source": "onnx"}, "layout 'onnx'"),
         ({"target": "onnx"}, "layout 'onnx'"),
-        ({"variant": "sam_vit_x"}, "variant 'sam_vit_x'"),
         ({"target": "transformers", "model_class": "Sam2Model"}, "model_class 'Sam2Model'"),
     ],
 )
 def test_a_wrong_argument_is_named(wrong: dict[str, str], named: str) -> None:
-    arguments = {"source": "meta", "target": "meta", "variant": "sam_vit_b"} | wrong
+    arguments = {"source": "meta", "target": "meta"} | wrong
     with pytest.raises(ValueError, match=named):
-        plan({"pos_embed": VECTOR}, **arguments)
+        plan({"pos_embed": VECTOR}, row=VARIANTS["sam_vit_b"], **arguments)
 
 
 def test_a_layout_without_the_variant_is_refused() -> None:
     with pytest.raises(LayoutError, match="mobile_sam"):
-        plan(meta_tensors("mobile_sam"), source="meta", target="timm", variant="mobile_sam")
+        plan(meta_tensors(VARIANTS["mobile_sam"]), source="meta", target="timm", row=VARIANTS["mobile_sam"])

@@ -12,6 +12,7 @@ import pytest
 from parity.references.common.prefixes import Part, translate
 from parity.references.transformers import whole_sam1, whole_sam2
 from samblocks.layouts import meta_tensors, table
+from samblocks.variants import VARIANTS
 
 Substitutions = list[tuple[str, str]]
 
@@ -132,8 +133,8 @@ MUGGLED_SAM2: Substitutions = [
 def test_substitutions_give_the_same_names(
     layout: str, variant: str, substitutions: Substitutions, count: int
 ) -> None:
-    rules, compared = table(layout, variant), 0
-    for key in meta_tensors(variant):
+    rules, compared = table(layout, VARIANTS[variant]), 0
+    for key in meta_tensors(VARIANTS[variant]):
         names = rules.to_other(key)
         if names:
             name = key

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from samblocks.errors import LayoutError
-from samblocks.layouts.templates import TemplateIndex, fill, holes, parse
+from samblocks.layouts.templates import TemplateIndex, fill, holes
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_a_key_is_found_and_made_again(
     index.add(template, 7)
     assert index.find(key) == (7, bindings)
     assert fill(template, bindings) == key
-    assert holes(template) == {name for name, _ in bindings}
+    assert sorted(holes(template)) == [name for name, _ in bindings]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_only_whole_keys_with_plain_numbers_fit(template: str, key: str) -> None
 )
 def test_a_template_that_cannot_be_read_is_refused(template: str) -> None:
     with pytest.raises(LayoutError, match="template"):
-        parse(template)
+        holes(template)
 
 
 @pytest.mark.parametrize(

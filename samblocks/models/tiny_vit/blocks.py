@@ -1,5 +1,6 @@
 """TinyViT's block of windowed attention, under the names of its origin."""
 
+from functools import lru_cache
 from typing import cast
 
 import torch
@@ -218,6 +219,7 @@ class TinyViTBlock(nn.Module):
         )
 
 
+@lru_cache(maxsize=8)
 def number_distances(resolution: tuple[int, int]) -> tuple[list[list[int]], int]:
     """Number the distances |dy|, |dx| between the cells of a window, in the order they are first met.
 

@@ -7,15 +7,15 @@ renames that older versions of transformers made (`gamma` and `weight`, `beta` a
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from samblocks.layouts.components import bare_prefixes
-from samblocks.layouts.facts import facts_of
+from samblocks.layouts.components import bare_prefixes, family_of
 from samblocks.layouts.tables import table
+from samblocks.layouts.templates import numberless
+from samblocks.variants import VARIANTS
 
 _WRAPPERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 _DEPTH = 12
@@ -46,27 +46,27 @@ _RENAMED = {
 
 
 @dataclass(frozen=True)
-class Spelling:
+class KeyPrefix:
     """How the names of a file become names of a layout.
 
     Args:
         layout: the layout.
         family: "sam", "mobile_sam" or "sam2".
-        strip: what comes off the front.
-        add: what goes in front afterwards.
+        removed: what comes off the front.
+        added: what goes in front afterwards.
         votes: how many names look like the layout's then.
     """
 
     layout: str
     family: str
-    strip: str = ""
-    add: str = ""
+    removed: str = ""
+    added: str = ""
     votes: int = 0
 
-    def read(self, key: str) -> str | None:
+    def strip(self, key: str) -> str | None:
         """The name that a name of the file becomes, or None if it has another prefix."""
         plain = unwrapped(key)
-        return self.add + plain[len(self.strip) :] if plain.startswith(self.strip) else None
+        return self.added + plain[len(self.removed) :] if plain.startswith(self.removed) else None
 
 
 def unwrapped(key: str) -> str:
@@ -81,65 +81,61 @@ def unwrapped(key: str) -> str:
     return ".".join(word for word in words if word not in _WRAPPERS)
 
 
-def _shape_of_name(key: str) -> str:
-    return re.sub(r"[0-9]+", "#", key)
-
-
 @lru_cache(maxsize=1)
-def _known_shapes() -> Mapping[str, tuple[tuple[str, str, str], ...]]:
-    """Names without their numbers, to the layout, family and part whose names they are."""
+def _known_names() -> Mapping[str, tuple[tuple[str, str, str], ...]]:
+    """Names without their numbers, to the layout, family and component whose names they are."""
     found: dict[str, dict[tuple[str, str, str], None]] = {}
     for layout, variant in _SAMPLES:
-        family = facts_of(variant).family
-        names = table(layout, variant).shapes_other()
-        for add in bare_prefixes(layout, family):
+        row = VARIANTS[variant]
+        family, names = family_of(row), table(layout, row).numberless_other()
+        for added in bare_prefixes(layout, family):
             for name in names:
-                if name.startswith(add):
-                    found.setdefault(name[len(add) :], {})[layout, family, add] = None
+                if name.startswith(added):
+                    found.setdefault(name[len(added) :], {})[layout, family, added] = None
     return {name: tuple(places) for name, places in found.items()}
 
 
-def spellings(keys: Iterable[str]) -> list[Spelling]:
+def key_prefixes(keys: Iterable[str]) -> list[KeyPrefix]:
     """The ways to read the names of a file, one per layout and family, those that fit most names first.
 
     Args:
         keys: the names in the file.
 
     Returns:
-        spellings with at least one vote.
+        prefixes with at least one vote.
     """
     votes: Counter[tuple[str, str, str, str]] = Counter()
     readings: dict[str, list[tuple[int, tuple[tuple[str, str, str], ...]]]] = {}
     names = list(keys)
     for key in names[:: len(names) // _ENOUGH + 1]:
         plain = unwrapped(key)
-        shape = _shape_of_name(plain)
-        if shape not in readings:
-            readings[shape] = list(_readings(shape))
-        for depth, places in readings[shape]:
-            strip = "".join(f"{word}." for word in plain.split(".", depth)[:depth])
-            votes.update((layout, family, strip, add) for layout, family, add in places)
-    best: dict[tuple[str, str], Spelling] = {}
-    for (layout, family, strip, add), count in votes.items():
-        offer = Spelling(layout, family, strip, add, count)
+        name = numberless(plain)
+        if name not in readings:
+            readings[name] = list(_readings(name))
+        for depth, places in readings[name]:
+            removed = "".join(f"{word}." for word in plain.split(".", depth)[:depth])
+            votes.update((layout, family, removed, added) for layout, family, added in places)
+    best: dict[tuple[str, str], KeyPrefix] = {}
+    for (layout, family, removed, added), count in votes.items():
+        offer = KeyPrefix(layout, family, removed, added, count)
         if (layout, family) not in best or _worth(offer) > _worth(best[layout, family]):
             best[layout, family] = offer
-    return sorted(best.values(), key=lambda spelling: -spelling.votes)
+    return sorted(best.values(), key=lambda prefix: -prefix.votes)
 
 
-def _readings(shape: str) -> Iterator[tuple[int, tuple[tuple[str, str, str], ...]]]:
+def _readings(name: str) -> Iterator[tuple[int, tuple[tuple[str, str, str], ...]]]:
     """How many parts come off the front of a name to leave one that is known, and where it is known."""
-    known = _known_shapes()
-    words = shape.split(".")
+    known = _known_names()
+    words = name.split(".")
     for depth in range(min(len(words), _DEPTH)):
         places = known.get(".".join(words[depth:]))
         if places:
             yield depth, places
 
 
-def _worth(spelling: Spelling) -> tuple[int, bool, bool, int, str]:
+def _worth(prefix: KeyPrefix) -> tuple[int, bool, bool, int, str]:
     """More votes first, then whole models, then no running averages, then the shorter prefix."""
-    return spelling.votes, not spelling.add, "ema" not in spelling.strip, -len(spelling.strip), spelling.strip
+    return prefix.votes, not prefix.added, "ema" not in prefix.removed, -len(prefix.removed), prefix.removed
 
 
 def _renamed(name: str) -> Iterator[str]:
@@ -149,29 +145,29 @@ def _renamed(name: str) -> Iterator[str]:
         yield f"{front}{dot}{word}"
 
 
-def spell(keys: Iterable[str], spelling: Spelling, known: Callable[[str], bool]) -> dict[str, str]:
+def strip(keys: Iterable[str], prefix: KeyPrefix, known: Callable[[str], bool]) -> dict[str, str]:
     """The layout's name of every name in a file that is one.
 
     Args:
         keys: the names in the file.
-        spelling: how to read them.
+        prefix: how to read them.
         known: whether a name is the layout's.
 
     Returns:
         name in the file to name in the layout, for those that are known; each name of the layout once.
     """
-    readings = {key: spelling.read(key) for key in keys}
+    readings = {key: prefix.strip(key) for key in keys}
     names = {key: name for key, name in readings.items() if name is not None}
     found: dict[str, str] = {}
     taken: set[str] = set()
-    doubtful: list[str] = []
+    rest: list[str] = []
     for key, name in names.items():
         if known(name) and name not in taken:
             found[key] = name
             taken.add(name)
         else:
-            doubtful.append(key)
-    for key in doubtful:
+            rest.append(key)
+    for key in rest:
         before = next((name for name in _renamed(names[key]) if name not in taken and known(name)), None)
         if before is not None:
             found[key] = before
@@ -179,19 +175,19 @@ def spell(keys: Iterable[str], spelling: Spelling, known: Callable[[str], bool])
     return found
 
 
-def prefix_of(names: Mapping[str, str], spelling: Spelling) -> str:
+def prefix_text(names: Mapping[str, str], prefix: KeyPrefix) -> str:
     """What stands in the file in front of most names.
 
     Args:
-        names: the result of `spell`.
-        spelling: how they were read.
+        names: the result of `strip`.
+        prefix: how they were read.
 
     Returns:
         the prefix with wrapping modules, as "module.model.".
     """
     seen: Counter[str] = Counter()
     for key, name in names.items():
-        bare = name[len(spelling.add) :]
+        bare = name[len(prefix.added) :]
         if key.endswith(bare):
             seen[key[: len(key) - len(bare)]] += 1
-    return seen.most_common(1)[0][0] if seen else spelling.strip
+    return seen.most_common(1)[0][0] if seen else prefix.removed
