@@ -106,7 +106,7 @@ class _Form:
 
 
 def _forms(template: str, owner: int) -> Iterator[tuple[str, _Form]]:
-    """The forms of a template, each with the numberless key that it has."""
+    """The forms of a template, each with its text."""
     names = tuple(name for name in holes(template) if name != "*")
     plain = template.removesuffix(".*")
     for leaf in _LEAVES if plain != template else ("",):
@@ -115,7 +115,7 @@ def _forms(template: str, owner: int) -> Iterator[tuple[str, _Form]]:
             None if number.startswith("{") else number for number in re.findall(r"\{[a-z_]+\}|[0-9]+", text)
         )
         parts = tuple((_HOLE.sub("", part), "{" in part) for part in text.split("."))
-        yield numberless(text), _Form(template, owner, numbers, names, leaf, parts)
+        yield text, _Form(template, owner, numbers, names, leaf, parts)
 
 
 class TemplateIndex:
@@ -129,7 +129,8 @@ class TemplateIndex:
 
     def __init__(self, first: Iterable[str] = ()) -> None:
         self._templates: list[str] = []
-        self._forms: dict[str, list[_Form]] = {}
+        self._exact: dict[str, _Form] = {}
+        self._forms: dict[str, list[_Form]] = {}  # by their numberless text; those with holes stand first
         self._order: dict[tuple[tuple[str, bool], ...], int] = {}
         for text in first:
             self._order.setdefault(((text, False),), len(self._order))
@@ -145,19 +146,40 @@ class TemplateIndex:
             LayoutError: the template cannot be read, or some key would fit it and an earlier one.
         """
         forms = list(_forms(template, owner))
-        for key, form in forms:
-            for rival in self._forms.get(key, ()):
-                if rival.takes(form.numbers):
-                    raise LayoutError(f"templates {rival.template!r} and {template!r} both fit some key")
-        for key, form in forms:
-            self._forms.setdefault(key, []).append(form)
+        for text, form in forms:
+            rival = self._rival(text, form)
+            if rival is not None:
+                raise LayoutError(f"templates {rival.template!r} and {template!r} both fit some key")
+        for text, form in forms:
+            alike = self._forms.setdefault(numberless(text), [])
+            if form.holes:
+                alike.insert(0, form)
+            else:
+                alike.append(form)
+                self._exact[text] = form
             for depth in range(len(form.parts)):
                 self._order.setdefault(form.parts[: depth + 1], len(self._order))
         self._templates.append(template)
 
+    def _rival(self, text: str, form: _Form) -> _Form | None:
+        """A form that is there already and fits a key that this one fits too."""
+        if text in self._exact:
+            return self._exact[text]
+        for other in self._forms.get(numberless(text), ()):
+            if not (form.holes or other.holes):
+                return None  # neither do those behind it have holes
+            if other.takes(form.numbers):
+                return other
+        return None
+
     def _form(self, key: str) -> tuple[_Form, tuple[str, ...]] | None:
+        """The form that a key fits, with the key's numbers."""
         numbers = tuple(_NUMBER.findall(key))
+        if key in self._exact:
+            return self._exact[key], numbers
         for form in self._forms.get(_NUMBER.sub("#", key), ()):
+            if not form.holes:
+                return None
             if form.takes(numbers):
                 return form, numbers
         return None
