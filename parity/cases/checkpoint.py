@@ -17,6 +17,7 @@ from parity.cases.drive import Step, tracked
 from parity.cases.two_way import EPS_DIFFERS
 from parity.execution import pictures
 from parity.execution.case import Case, Side, Spec
+from parity.execution.sizes import LETTERS
 
 SIZE = 1024
 """Side of the released models' images, in pixels."""
@@ -89,11 +90,7 @@ def case(variant: str, size: int = SIZE) -> Case:
 
 _VARIANTS = (
     *("mobile_sam", "sam_vit_b", "sam_vit_l", "sam_vit_h"),
-    *(
-        f"{version}_hiera_{size}"
-        for version in ("sam2", "sam2.1")
-        for size in ("tiny", "small", "base_plus", "large")
-    ),
+    *(f"{version}_hiera_{size}" for version in ("sam2", "sam2.1") for size in LETTERS),
 )
 
 STAGES = {variant: case(variant) for variant in _VARIANTS}

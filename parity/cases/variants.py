@@ -7,8 +7,7 @@ from torch import Tensor
 from parity.cases import images
 from parity.cases.two_way import EPS_DIFFERS
 from parity.execution.case import Case
-
-_SIZES = ("tiny", "small", "base_plus", "large")
+from parity.execution.sizes import LETTERS
 
 
 def _masks_are_mixed(outputs: Mapping[str, Tensor]) -> None:
@@ -53,7 +52,7 @@ _SAM2 = tuple(
         quick=size == "tiny",
     )
     for version in ("sam2", "sam2.1")
-    for size in _SIZES
+    for size in LETTERS
 )
 
 CASES = _SAM + _SAM2

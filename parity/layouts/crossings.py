@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from parity.errors import WorkerError
+from parity.execution.sizes import LETTERS
 from parity.layouts import probe
 from parity.layouts.routes import Filled, label
 from parity.layouts.row import Row
@@ -27,8 +28,6 @@ from samblocks.errors import SamblocksError
 
 BOUND = 1e-4
 """Largest difference, relative to the output's largest value: far above rounding, far below a wrong tensor."""
-
-_ULTRALYTICS = {"tiny": "t", "small": "s", "base_plus": "b", "large": "l"}
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def crossings(variant: str) -> tuple[Crossing, ...]:
     version, _, size = variant.partition("_hiera_")
     return (
         Crossing("sam2", "meta", file="model.pt"),
-        Crossing("ultralytics", "ultralytics", file=f"{version}_{_ULTRALYTICS[size]}.pt"),
+        Crossing("ultralytics", "ultralytics", file=f"{version}_{LETTERS[size]}.pt"),
         Crossing("transformers", "transformers", "Sam2VideoModel"),
         Crossing("transformers", "transformers", "Sam2Model"),
         Crossing("timm", "timm"),

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from parity.execution.case import NoCounterpart
+from parity.execution.sizes import LETTERS
 from parity.references.common.dialect import Entry, renamed
 from parity.references.common.overrides import overridden, sam_sizes
 
@@ -16,7 +17,7 @@ _SAM2 = "sam2.modeling"
 _SAM2_CONFIGS = {
     f"{version}_hiera_{size}": f"configs/{version}/{version}_hiera_{short}.yaml"
     for version in ("sam2", "sam2.1")
-    for size, short in (("tiny", "t"), ("small", "s"), ("base_plus", "b+"), ("large", "l"))
+    for size, short in {**LETTERS, "base_plus": "b+"}.items()
 }
 
 

@@ -7,17 +7,13 @@ from unittest import mock
 from torch import nn
 
 from parity.execution.case import NoCounterpart
+from parity.execution.sizes import LETTERS
 from parity.references.common.dialect import Entry, renamed
 from parity.references.common.overrides import overridden, sam_sizes
 
 _MODULES = "ultralytics.models.sam.modules"
 _SAM = {"sam_vit_b", "sam_vit_l", "sam_vit_h", "mobile_sam"}
-_SAM2_BUILDERS = {
-    "tiny": "build_sam2_t",
-    "small": "build_sam2_s",
-    "base_plus": "build_sam2_b",
-    "large": "build_sam2_l",
-}
+_SAM2_BUILDERS = {size: f"build_sam2_{letter}" for size, letter in LETTERS.items()}
 
 
 def model(variant: str, image_size: int, options: Mapping[str, Any]) -> nn.Module:
