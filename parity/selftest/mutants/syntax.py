@@ -94,20 +94,21 @@ def _parsed(place: Place, source: str) -> list[ast.AST]:
     """The nodes that replace the one of a place."""
     if isinstance(place.node, ast.stmt):
         return list(ast.parse(source).body)
-    if isinstance(place.node, ast.keyword):
-        return list(_call(source).keywords)
-    if place.argument:
-        [keyword] = _call(source).keywords
-        return [keyword.value]
-    if isinstance(place.parent, ast.Call) and place.field == "args":
-        return list(_call(source).args)
-    return [ast.parse(source, mode="eval").body]
-
-
-def _call(arguments: str) -> ast.Call:
-    call = ast.parse(f"_({arguments})", mode="eval").body
+    positional = isinstance(place.parent, ast.Call) and place.field == "args"
+    if not (positional or place.argument):
+        return [ast.parse(source, mode="eval").body]
+    call = ast.parse(f"_({source})", mode="eval").body
     assert isinstance(call, ast.Call)
-    return call
+    if call.keywords if positional else call.args:
+        raise SyntaxError(
+            f"`{source}` takes the place of {'a positional' if positional else 'a named'} argument"
+        )
+    if positional:
+        return list(call.args)
+    if isinstance(place.node, ast.keyword):
+        return list(call.keywords)
+    [default] = call.keywords
+    return [default.value]
 
 
 def _scope(tree: ast.Module, where: str) -> ast.AST:

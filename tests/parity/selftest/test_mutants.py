@@ -195,6 +195,13 @@ def test_one_of_several_can_be_changed() -> None:
         changed("Scaled.forward", "y * self.scale", "y", 2, 3)
 
 
+def test_an_argument_becomes_one_of_its_kind() -> None:
+    with pytest.raises(SyntaxError, match="`1, dim=1` takes the place of a positional argument"):
+        changed("Scaled.forward", "x", "1, dim=1", 1, 2)
+    with pytest.raises(SyntaxError, match="`1` takes the place of a named argument"):
+        changed("Scaled.forward", "dim=-1", "1")
+
+
 def test_places_are_swapped_not_changed_in_turn() -> None:
     swaps = (Change("Scaled.forward", "bias=bias", "dim=-1"), Change("Scaled.forward", "dim=-1", "bias=bias"))
     mutant = replace(named("MLPBlock/no_activation"), changes=swaps)
