@@ -11,7 +11,7 @@ from parity.cases import all_cases
 from parity.errors import UsageError
 from parity.execution.case import Case
 from parity.execution.paths import PATHS
-from parity.reports import files, summary, terminal
+from parity.reports import files, overview, summary, terminal
 from parity.run import reference_files
 from parity.run.judging import Row
 from parity.run.runner import Job, jobs
@@ -76,7 +76,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--truths", type=Path, default=Path(".parity/truths"), metavar="FOLDER", help="where truths are kept"
     )
     parser.add_argument("--no-truths", action="store_true", help="compute every truth anew and keep none")
-    parser.add_argument("--failures-only", action="store_true", help="print only what did not hold")
+    detail = parser.add_mutually_exclusive_group()
+    detail.add_argument("--failures-only", action="store_true", help="print only what did not hold")
+    detail.add_argument(
+        "--verbose", action="store_true", help="print a line for every case and reference, too"
+    )
     files.add(parser)
 
 
@@ -110,11 +114,11 @@ def run(options: argparse.Namespace) -> int:
         versions = {client.reference.name: client.versions for client in clients}
     for name, why in missing.items():
         rows += [Row(job.case.id, name, "-", "-", Comparison(Verdict.NOT_RUN, cause=why)) for job in work]
-    terminal.show(rows, sys.stdout, everything=not options.failures_only)
-    for line in outlier.lines(strangers):
-        print(line)
-    print(f"{len(work)} cases in {elapsed:.0f} s")
     status = summary.status(rows, missing_by_name=any(name in missing for name in named))
+    ran = overview.Ran(len(work), elapsed, missing, strangers, status)
+    terminal.show(
+        overview.lines(rows, ran, failures_only=options.failures_only, every_row=options.verbose), sys.stdout
+    )
     files.write(options, rows, versions, elapsed, [str(stranger) for stranger in strangers], status)
     return status
 

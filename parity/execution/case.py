@@ -21,6 +21,13 @@ class NoCounterpart(Exception):
     """The library has no such block, or its block lacks what the case is about; the text says which."""
 
 
+def shown(value: object) -> str:
+    """An argument's value in a sentence: of modules and classes the name, not all that they hold."""
+    if isinstance(value, nn.Module):
+        return f"a {type(value).__name__}"
+    return value.__name__ if isinstance(value, type) else repr(value)
+
+
 @dataclass(frozen=True)
 class Make:
     """A module to construct, named as on the reference page, with the page's argument names."""

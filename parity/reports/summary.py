@@ -1,8 +1,7 @@
-"""What a run found: the table for people, worst first, and the JSON for machines."""
+"""What a run found: one line for each case and reference, worst first, and the JSON for machines."""
 
 import json
 import platform
-import shutil
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -83,29 +82,7 @@ def summarize(rows: Sequence[Row]) -> list[Line]:
     return sorted(lines, key=lambda line: (_ORDER.index(line.verdict), -(line.ratio or 0.0), line.id))
 
 
-def text(rows: Sequence[Row], *, everything: bool = True) -> Iterator[str]:
-    """The table, line by line, in plain text.
-
-    Args:
-        rows: what the run yielded.
-        everything: also the lines that hold without remark.
-    """
-    lines = summarize(rows)
-    width = max((len(line.id) for line in lines), default=10)
-    yield f"{'verdict':14} {'case':{width}} {'reference':12} {'R (fp32)':>9} {'rel (fp64)':>10} {'max |Δ|':>9}"
-    for line in lines:
-        remark = " — ".join(part for part in (line.output, line.cause) if part)
-        figures = f"{_figure(line.ratio, '.3f'):>9} {_figure(line.double, '.1e'):>10} {_figure(line.max_abs, '.1e'):>9}"
-        if everything or line.verdict.failed:
-            yield f"{line.verdict:14} {line.id:{width}} {line.reference:12} {figures}  {remark}".rstrip()
-            if effect := _effect(rows, line):
-                yield f"{'':14} {effect}"
-    yield ""
-    yield from distribution(rows)
-    yield ", ".join(f"{count} {verdict}" for verdict, count in counts(rows).items()) or "nothing ran"
-
-
-def _effect(rows: Sequence[Row], line: Line) -> str:
+def effect(rows: Sequence[Row], line: Line) -> str:
     """What the differences of a whole model do to masks, choices and objects, in one line."""
     return together(
         [
@@ -209,11 +186,6 @@ def environment(versions: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     }
 
 
-def terminal_width() -> int:
-    """Columns of the terminal, 100 where there is none."""
-    return shutil.get_terminal_size((100, 24)).columns
-
-
 def badness(row: Row) -> tuple[int, float]:
     """What rows are sorted by, worst first."""
     return _ORDER.index(row.comparison.verdict), -(row.comparison.ratio or 0.0)
@@ -221,10 +193,6 @@ def badness(row: Row) -> tuple[int, float]:
 
 def _named(row: Row) -> str:
     return f"{row.output} ({row.dtype})" if row.dtype else row.output
-
-
-def _figure(value: float | None, form: str) -> str:
-    return "" if value is None else f"{value:{form}}"
 
 
 def _finite(value: float | None) -> float | str | None:

@@ -1,17 +1,20 @@
-"""The table and the progress on a terminal: with rich where it is installed, in plain text otherwise and in files."""
+"""The report and the progress on a terminal: with rich where it is installed, in plain lines otherwise and in files."""
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TextIO
 
-from parity.reports import summary
-from parity.reports.charts import figure, small
+from parity.reports.overview import Text
 from parity.run.judging import Row
 from parity.run.runner import Job
 from parity.verdict.compare import Verdict
 
 Advance = Callable[[Job, Sequence[Row]], None]
+
+EVERY = 30.0
+"""Seconds between two lines of progress where nothing can be drawn over."""
 
 _STYLES = {
     Verdict.DIVERGED: "bold red",
@@ -25,55 +28,24 @@ _STYLES = {
 }
 
 
-def show(rows: Sequence[Row], stream: TextIO, *, everything: bool = True) -> None:
-    """Print the table, the distribution and the counts.
-
-    Args:
-        rows: what the run yielded.
-        stream: where to.
-        everything: also the lines that hold without remark.
-    """
+def show(lines: Iterable[Text], stream: TextIO) -> None:
+    """Print a report, with colours where the stream is a terminal."""
     if not _rich(stream):
-        for plain in summary.text(rows, everything=everything):
-            print(plain, file=stream)
+        for head, rest, _ in lines:
+            print(f"{head}{rest}".rstrip(), file=stream)
         return
+    from rich import text
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
-    console = Console(file=stream, highlight=False)
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("verdict", "case", "reference"):
-        table.add_column(name, no_wrap=name == "verdict", overflow="fold")
-    for name in ("R (fp32)", "rel (fp64)", "max |Δ|"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("remark", overflow="fold", ratio=1)
-    # Names and causes may hold square brackets: as Text nothing in them is taken for markup.
-    for line in summary.summarize(rows):
-        if everything or line.verdict.failed:
-            remark = " — ".join(part for part in (line.output, line.cause) if part)
-            cells = (
-                line.id,
-                line.reference,
-                figure(line.ratio),
-                small(line.double),
-                small(line.max_abs),
-                remark,
-            )
-            table.add_row(Text(line.verdict, style=_STYLES[line.verdict]), *map(Text, cells))
-    if table.row_count:
-        console.print(table)
-        console.print()
-    for text in summary.distribution(rows):
-        console.print(Text(text))
-    counts = summary.counts(rows)
-    parts = [Text(f"{number} {verdict}", style=_STYLES[verdict]) for verdict, number in counts.items()]
-    console.print(Text(", ").join(parts) if parts else Text("nothing ran"))
+    console = Console(file=stream, highlight=False, soft_wrap=True)
+    for head, rest, verdict in lines:
+        # Names and causes may hold square brackets: as Text nothing in them is taken for markup.
+        console.print(text.Text.assemble((head, _STYLES[verdict] if verdict else ""), rest))
 
 
 @contextmanager
 def progress(total: int, stream: TextIO) -> Iterator[Advance]:
-    """A counter on a terminal's last line; silent where there is no terminal.
+    """How far a run is: a bar on a terminal; elsewhere a line for what fails, and one every now and then.
 
     Args:
         total: how many jobs there are.
@@ -82,9 +54,6 @@ def progress(total: int, stream: TextIO) -> Iterator[Advance]:
     Yields:
         What is to be called after each job.
     """
-    if not stream.isatty():
-        yield lambda job, rows: None
-        return
     with (_with_rich if _rich(stream) else _plain)(total, stream) as advance:
         yield advance
 
@@ -106,7 +75,7 @@ def _with_rich(total: int, stream: TextIO) -> Iterator[Advance]:
 
         def advance(job: Job, rows: Sequence[Row]) -> None:
             nonlocal failed
-            failed += any(row.comparison.verdict.failed for row in rows)
+            failed += bool(_failing(rows))
             bar.update(task, advance=1, failed=failed, case=job.case.id)
 
         yield advance
@@ -115,20 +84,30 @@ def _with_rich(total: int, stream: TextIO) -> Iterator[Advance]:
 @contextmanager
 def _plain(total: int, stream: TextIO) -> Iterator[Advance]:
     done, failed = 0, 0
+    started = told = time.monotonic()
 
     def advance(job: Job, rows: Sequence[Row]) -> None:
-        nonlocal done, failed
+        nonlocal done, failed, told
         done += 1
-        failed += any(row.comparison.verdict.failed for row in rows)
-        line = f"{done}/{total}  {failed} failed  {job.case.id}"
-        stream.write(f"\r\x1b[K{line[: summary.terminal_width() - 1]}")
-        stream.flush()
+        against = _failing(rows)
+        failed += bool(against)
+        now = time.monotonic()
+        if against:
+            print(f"failed: {job.case.id} against {', '.join(against)}", file=stream, flush=True)
+        if now - told >= EVERY:
+            told = now
+            print(
+                f"{done}/{total} cases in {now - started:.0f} s, {failed} failed, last {job.case.id}",
+                file=stream,
+                flush=True,
+            )
 
-    try:
-        yield advance
-    finally:
-        stream.write("\r\x1b[K")
-        stream.flush()
+    yield advance
+
+
+def _failing(rows: Sequence[Row]) -> list[str]:
+    """The references against which something in these rows does not hold."""
+    return list(dict.fromkeys(row.reference for row in rows if row.comparison.verdict.failed))
 
 
 def _rich(stream: TextIO) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from parity.execution.case import NoCounterpart
+from parity.execution.case import NoCounterpart, shown
 from parity.references.common.prefixes import Order, Part, translate
 
 
@@ -26,12 +26,12 @@ class Arguments:
         if name in self._left:
             value = self._left.pop(name)
             if value not in allowed:
-                raise NoCounterpart(f"has no argument {name!r}, which this case sets to {value!r}")
+                raise NoCounterpart(f"has no argument {name!r}, which this case sets to {shown(value)}")
 
     def end(self) -> None:
         """Raise NoCounterpart if an argument is left."""
         for name, value in self._left.items():
-            raise NoCounterpart(f"has no argument {name!r}, which this case sets to {value!r}")
+            raise NoCounterpart(f"has no argument {name!r}, which this case sets to {shown(value)}")
 
 
 Call = Callable[..., Any]

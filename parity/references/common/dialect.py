@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from parity.execution.case import NoCounterpart
+from parity.execution.case import NoCounterpart, shown
 
 
 def same(kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def renamed(
         for name, value in kwargs.items():
             if without is not None and name in without:
                 if value != without[name]:
-                    raise NoCounterpart(f"has no argument {name!r}, which this case sets to {value!r}")
+                    raise NoCounterpart(f"has no argument {name!r}, which this case sets to {shown(value)}")
                 continue
             translated[(new_names or {}).get(name, name)] = value
         return translated

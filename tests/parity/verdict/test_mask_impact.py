@@ -154,13 +154,15 @@ def test_together() -> None:
 
 
 def test_a_run_tells_the_impact_of_whole_models_in_text_and_json() -> None:
-    from parity.reports import summary
+    from parity.reports import overview, summary
     from parity.run.judging import Row
     from parity.verdict.compare import Comparison, Verdict
 
     row = Row("SAM2Model/x", "meta", "float32", "masks", Comparison(Verdict.WITHIN, 1.0, 0.1, (0,)))
     told = Row("SAM2Model/x", "meta", "float32", "masks", row.comparison, Masks(400, 4, 0, 0.99, 1.0))
-    assert "4 of 400 pixels flip (0.01)" in "\n".join(summary.text([row, told]))
+    assert "4 of 400 pixels flip (0.01)" in "\n".join(
+        line.rest for line in overview.lines([row, told], overview.Ran(1, 1.0, {}, (), 0), every_row=True)
+    )
     fields = ["id", "reference", "dtype", "output", "verdict", "ratio", "max_abs", "index", "cause"]
     assert list(summary.record(row)) == fields
     assert list(summary.record(told)) == [*fields, "impact"]
