@@ -56,8 +56,7 @@ def started(upstream: Any, tmp_path: Path, scratch: Path) -> Iterator[Callable[[
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            # What a shell puts into the background ignores the signal, and so does all that it starts.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=_hear,
         )
         running.append(process)
         wait_for(lambda: pids.exists() and pids.read_text() != "", process)
@@ -68,6 +67,18 @@ def started(upstream: Any, tmp_path: Path, scratch: Path) -> Iterator[Callable[[
         if process.poll() is None:
             process.kill()
         process.communicate()
+
+
+def _hear() -> None:
+    """What a shell puts into the background, or nohup starts, ignores signals, and so does all that it starts."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def only_interrupted(err: str) -> bool:
+    """Whether nothing is said but that, beside notes that somebody is waited for on a busy machine."""
+    told = [line for line in err.splitlines() if not line.startswith("still waiting for upstream: ")]
+    return told == ["parity: interrupted"]
 
 
 def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[str] | None" = None) -> None:
@@ -88,8 +99,8 @@ def test_in_the_middle_of_a_case(started, upstream, tmp_path, scratch, alive: Al
     # Ctrl-C reaches the whole group of the terminal, the others the process that they are meant for.
     send = os.killpg if number == "SIGINT" else os.kill
     send(process.pid, getattr(signal, number))
-    _, err = process.communicate(timeout=30)
-    assert (process.returncode, err) == (status, "parity: interrupted\n")
+    _, err = process.communicate(timeout=120)
+    assert (process.returncode, only_interrupted(err)) == (status, True), err
     assert not alive(worker)
     assert not list(scratch.iterdir())
 
@@ -100,8 +111,8 @@ def test_while_a_worker_starts(started, upstream, tmp_path, scratch, alive: Aliv
     upstream.python.chmod(0o755)
     process, worker = started()
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=30)
-    assert (process.returncode, err) == (143, "parity: interrupted\n")
+    _, err = process.communicate(timeout=120)
+    assert (process.returncode, only_interrupted(err)) == (143, True), err
     assert not alive(worker)
     assert not list(scratch.iterdir())
 

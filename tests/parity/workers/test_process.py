@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Timer
 
 import pytest
 import torch
@@ -70,11 +71,11 @@ def test_an_interpreter_that_is_none(tmp_path, scratch):
 
 def test_the_step_of_the_start_that_hangs_is_named(far):
     (far["far"] / "side.py").write_text("import time\ntime.sleep(300)\n")
-    with pytest.raises(WorkerError, match="the far worker did not import our packages within 3 s"):
-        Process("far", OURS, SIDE, {}, packages=far, timeout=3)
+    with pytest.raises(WorkerError, match="the far worker did not import our packages within 8 s"):
+        Process("far", OURS, SIDE, {}, packages=far, timeout=8)
     (far["far"] / "side.py").write_text("import time\ndef serve(incoming, outgoing):\n    time.sleep(300)\n")
-    with pytest.raises(WorkerError, match="the far worker did not import its packages within 3 s"):
-        Process("far", OURS, SIDE, {}, packages=far, timeout=3)
+    with pytest.raises(WorkerError, match="the far worker did not import its packages within 8 s"):
+        Process("far", OURS, SIDE, {}, packages=far, timeout=8)
 
 
 @pytest.mark.parametrize(
@@ -104,22 +105,14 @@ def test_a_running_request_is_told_every_now_and_then(far, alive: Alive, scratch
     monkeypatch.setattr(process, "EVERY", 0.25)
     with Process("far", OURS, SIDE, {"how": "hang"}, packages=far) as worker:
         # It neither answers nor reads: what is sent is more than a pipe holds.
-        from threading import Timer
-
-        Timer(1.2, worker.close).start()
+        Timer(4.0, worker.close).start()
         with pytest.raises(WorkerError, match="died on Block/case"):
             worker.ask({}, {"x": torch.ones(200_000)}, about="Block/case")
     told = capfd.readouterr().err.splitlines()
-    assert told[-2:] == [
-        f"still waiting for far: Block/case ({waited} s)" for waited in told_times(told)[-2:]
-    ]
-    assert {"0.25", "0.5", "0.75", "1"} <= set(told_times(told))
+    for waited in ("0.25", "0.5", "0.75", "1"):
+        assert f"still waiting for far: Block/case ({waited} s)" in told
     assert not alive(worker._process.pid)
     assert not list(scratch.iterdir())
-
-
-def told_times(lines: list[str]) -> list[str]:
-    return [line.rpartition("(")[2].removesuffix(" s)") for line in lines if "Block/case" in line]
 
 
 def test_a_process_behind_a_process_is_ended_too(interpreter, far, tmp_path, alive: Alive):
