@@ -1,4 +1,4 @@
-"""The errors that samblocks raises beside `ValueError` and `TypeError` for wrong arguments.
+"""The errors that samblocks raises in addition to `ValueError` and `TypeError` for wrong arguments.
 
 Every message names what was found, what was expected and what to do next.
 """
@@ -18,3 +18,15 @@ class LayoutError(SamblocksError):
 
 class SwapError(SamblocksError):
     """A host model's module cannot be swapped, or a swap cannot be undone."""
+
+
+def printable(text: str, longest: int = 80) -> str:
+    r"""A file's text made fit for a message: what a terminal would act on is escaped, the rest cut to a length.
+
+    >>> print(printable("a\x1b[31m\nb"))
+    a\x1b[31m\nb
+    >>> printable("x" * 100, longest=5)
+    'xxxx…'
+    """
+    shown = text if len(text) <= longest else text[: longest - 1] + "…"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from samblocks.checkpoints.reading.printable import printable
 from samblocks.checkpoints.reading.read import Ignored
+from samblocks.errors import printable
 from samblocks.layouts.tensors import shape_text
 
 STATUSES: Final = ("used", "renamed", "packed", "converted", "dropped", "unexplained")
@@ -84,7 +84,7 @@ class LoadReport:
         envelope: key under which the state dict lies; empty where the file is flat.
         prefix: what stands in front of the layout's names.
         layout: one of `samblocks.layouts.LAYOUTS`.
-        model_class: the class of transformers that writes such files, where one can be told.
+        model_class: the class of transformers that writes such files, where that is known.
         candidates: the variants that the tensors fit.
         variant: the one that the report is about.
         component: the part of the model that the report is about; None for all of it.
@@ -94,11 +94,11 @@ class LoadReport:
         rows: every tensor of the state dict, in the file's order.
         missing: tensors of the model that nothing in the file becomes.
         misshapen: tensors whose shape is not the model's.
-        resized: tensors that were brought to another size, with the policy.
+        resized: tensors that are resized, with the policy.
         invented: tensors of the model that no file of this layout holds, with what is put there.
-        ignored: what lies beside the state dict.
+        ignored: what the file holds next to the state dict.
         stored_bytes: bytes of the file that the rows' tensors take; less than their sum if some are shared.
-        facts: settings that the weights cannot tell.
+        facts: settings that do not follow from the weights.
         metadata: a safetensors file's own texts.
         sha256: of the file, where it was asked for.
         locked_as: names in checkpoints.lock of the file that this is.
@@ -189,9 +189,9 @@ def _line(label: str, text: str) -> str:
 def _head(report: LoadReport) -> Iterator[str]:
     where = f'under "{printable(report.envelope)}"' if report.envelope else "flat"
     yield _line("file", f"{report.container}, {report.file_bytes:,} bytes, state dict {where}")
-    for beside in report.ignored:
-        held = f"{beside.tensors:,} tensors, {beside.nbytes:,} bytes" if beside.tensors else "no tensor"
-        yield _line("", f'beside it, not used: "{printable(beside.name, 60)}" ({held})')
+    for ignored in report.ignored:
+        held = f"{ignored.tensors:,} tensors, {ignored.nbytes:,} bytes" if ignored.tensors else "no tensor"
+        yield _line("", f'next to it, not used: "{printable(ignored.name, 60)}" ({held})')
     kind = f" ({report.model_class})" if report.model_class else ""
     yield _line(
         "layout", report.layout + kind + (f', names begin with "{report.prefix}"' if report.prefix else "")

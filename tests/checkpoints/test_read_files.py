@@ -113,9 +113,9 @@ def test_a_training_checkpoint_says_what_it_leaves_aside(tmp_path):
     torch.save(everything, tmp_path / "a.pt")
     file = read(tmp_path / "a.pt")
     assert_same(file, model.state_dict())
-    beside = {part.name: (part.tensors, part.nbytes) for part in file.ignored}
+    unused = {part.name: (part.tensors, part.nbytes) for part in file.ignored}
     moments = 2 * sum(p.numel() * 4 for p in model.parameters()) + 4 * len(list(model.parameters()))
-    assert beside == {"epoch": (0, 0), "optimizer": (12, moments), "scaler": (1, 8)}
+    assert unused == {"epoch": (0, 0), "optimizer": (12, moments), "scaler": (1, 8)}
 
 
 def test_what_is_no_tensor_in_a_state_dict_is_left_aside(tmp_path):

@@ -1,4 +1,4 @@
-"""Finding the state dict among what a file holds: flat, or under a name, beside what training needs."""
+"""Find the state dict in what a file holds: flat, or under a key, next to what training needs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from samblocks.checkpoints.reading.pickle_values import TensorRef
 
 ENVELOPES: Final = ("model", "state_dict", "model_state", "model_state_dict", "module", "weights", "params")
-"""Names under which trainers keep a state dict, in the order in which they are tried."""
+"""Keys under which trainers store a state dict, in the order in which they are tried."""
 
 DEEPEST: Final = 3
 _LONGEST_WALK: Final = 200_000
@@ -20,8 +20,8 @@ class NoStateDict(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
-    """Something that lies beside the state dict and is not used.
+class Unused:
+    """Something next to the state dict that is not loaded.
 
     Args:
         name: its key.
@@ -34,11 +34,11 @@ class Beside:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A state dict: its tensors, the names that lead to it, and what lies beside it on the way."""
+    """A state dict: its tensors, the names that lead to it, and what is unused on the way."""
 
     tensors: dict[str, TensorRef]
     path: tuple[str, ...]
-    beside: tuple[Beside, ...]
+    unused: tuple[Unused, ...]
 
 
 def find_state_dict(root: object) -> Found:
@@ -48,7 +48,7 @@ def find_state_dict(root: object) -> Found:
         NoStateDict: there is none.
     """
     path: list[str] = []
-    beside: list[Beside] = []
+    unused: list[Unused] = []
     table = root
     for _ in range(DEEPEST):
         if not isinstance(table, dict):
@@ -56,14 +56,14 @@ def find_state_dict(root: object) -> Found:
         inner = _inner(table)
         tensors = _tensors(table)
         if tensors and (inner is None or inner not in ENVELOPES):
-            beside += [_beside(str(key), value) for key, value in table.items() if key not in tensors]
-            return Found(tensors, tuple(path), tuple(beside))
+            unused += [_unused(str(key), value) for key, value in table.items() if key not in tensors]
+            return Found(tensors, tuple(path), tuple(unused))
         if inner is None:
             break
-        beside += [_beside(str(key), value) for key, value in table.items() if key != inner]
+        unused += [_unused(str(key), value) for key, value in table.items() if key != inner]
         path.append(inner)
         table = table[inner]
-    raise NoStateDict(_words(root))
+    raise NoStateDict(_description(root))
 
 
 def _tensors(table: Mapping[object, object]) -> dict[str, TensorRef]:
@@ -88,7 +88,7 @@ def _leads_to_tensors(value: object, depth: int = DEEPEST) -> bool:
     return any(_leads_to_tensors(value.get(name), depth - 1) for name in ENVELOPES)
 
 
-def _beside(name: str, value: object) -> Beside:
+def _unused(name: str, value: object) -> Unused:
     """Count the tensors under `value`, each table and list once."""
     found: list[TensorRef] = []
     waiting, seen = [value], set[int]()
@@ -99,10 +99,10 @@ def _beside(name: str, value: object) -> Beside:
         elif isinstance(item, dict | list | tuple) and id(item) not in seen:
             seen.add(id(item))
             waiting += item.values() if isinstance(item, dict) else item
-    return Beside(name, tuple(found))
+    return Unused(name, tuple(found))
 
 
-def _words(root: object) -> str:
+def _description(root: object) -> str:
     if isinstance(root, dict):
         keys = ", ".join(repr(str(key)[:40]) for key in list(root)[:6]) or "nothing"
         return f"it holds no table of named tensors, only {keys}"

@@ -1,6 +1,6 @@
 """Open a checkpoint file: the tensors in it by name, each read only when it is asked for.
 
-Nothing in the file is ever run, and what it is is told from its bytes, not from its name. The tensors are
+Nothing in the file is ever run, and its kind follows from its bytes, not from its name. The tensors are
 views of a private memory map, so opening a file of any size takes milliseconds and no memory.
 """
 
@@ -18,16 +18,15 @@ from torch import Tensor
 
 from samblocks.checkpoints.reading.envelope import NoStateDict, find_state_dict
 from samblocks.checkpoints.reading.mapped import MappedFile, StoredTensor
-from samblocks.checkpoints.reading.printable import printable
 from samblocks.checkpoints.reading.safetensors_files import read_safetensors
 from samblocks.checkpoints.reading.torch_files import TorchFile, read_old, read_zip
-from samblocks.errors import CheckpointError
+from samblocks.errors import CheckpointError, printable
 from samblocks.layouts import TensorInfo
 
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """What lies in a file beside its state dict, for example an optimizer's state.
+    """What a file holds next to its state dict, for example an optimizer's state.
 
     Args:
         name: its key.
@@ -49,7 +48,7 @@ class Checkpoint:
         container: `"safetensors"`, `"torch"` (a zip archive) or `"torch (before 1.6)"`.
         envelope: the key, or dotted keys, under which the state dict lies; empty where the file is flat.
         metadata: safetensors' free texts.
-        ignored: what lies beside the state dict.
+        ignored: what the file holds next to the state dict.
         mmap: whether tensors are views of the mapped file.
     """
 
@@ -141,15 +140,15 @@ def read(path: str | os.PathLike[str], *, mmap: bool = True) -> Checkpoint:
 def _from_torch(file: MappedFile, content: TorchFile, container: str, mmap: bool) -> Checkpoint:
     try:
         found = find_state_dict(content.root)
-    except NoStateDict as words:
-        raise CheckpointError(f"{file.path} is a file of torch.save, but {words}.") from None
+    except NoStateDict as error:
+        raise CheckpointError(f"{file.path} is a file of torch.save, but {error}.") from None
     _check_names(file.path, found.tensors)
     places = {name: content.locate(tensor) for name, tensor in found.tensors.items()}
     ignored = tuple(
         Ignored(
-            beside.name, len(beside.tensors), sum(content.locate(tensor).nbytes for tensor in beside.tensors)
+            unused.name, len(unused.tensors), sum(content.locate(tensor).nbytes for tensor in unused.tensors)
         )
-        for beside in found.beside
+        for unused in found.unused
     )
     envelope = ".".join(found.path)
     return Checkpoint(file.path, container, envelope, MappingProxyType({}), ignored, mmap, file, places)

@@ -26,9 +26,9 @@ def read_safetensors(file: MappedFile) -> tuple[dict[str, StoredTensor], dict[st
     if file.size < 8 + length:
         raise _damaged(file, "it ends inside its header: the download or copy did not finish")
     try:
-        header = json.loads(file.bytes(8, 8 + length).decode(), object_pairs_hook=_no_twins)
-    except _Twins as twins:
-        raise _damaged(file, f"its header has the key {str(twins)[:80]!r} twice") from None
+        header = json.loads(file.bytes(8, 8 + length).decode(), object_pairs_hook=_no_duplicates)
+    except _DuplicateKey as error:
+        raise _damaged(file, f"its header has the key {str(error)[:80]!r} twice") from None
     except (ValueError, RecursionError):
         raise _damaged(file, "its header is no JSON") from None
     if not isinstance(header, dict):
@@ -41,15 +41,15 @@ def read_safetensors(file: MappedFile) -> tuple[dict[str, StoredTensor], dict[st
     return places, metadata
 
 
-class _Twins(Exception):
+class _DuplicateKey(Exception):
     """A key that stands twice in one JSON object."""
 
 
-def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
         keys = [key for key, _ in pairs]
-        raise _Twins(next(key for key in keys if keys.count(key) > 1))
+        raise _DuplicateKey(next(key for key in keys if keys.count(key) > 1))
     return made
 
 

@@ -18,9 +18,8 @@ from samblocks.checkpoints.reading.pickle_values import (
     TensorRef,
 )
 from samblocks.checkpoints.reading.pickles import Unpickled, read_pickle
-from samblocks.checkpoints.reading.printable import printable
 from samblocks.checkpoints.reading.zips import Record, ZipRefused, read_records
-from samblocks.errors import CheckpointError
+from samblocks.errors import CheckpointError, printable
 from samblocks.layouts.tensors import item_size
 
 LARGEST_PICKLE = 32 * 2**20
