@@ -126,7 +126,7 @@ def compare(
 
 def _write(path: Path) -> Path:
     """A checkpoint with values that follow from the names."""
-    from samblocks.checkpoints.reading.content import Content
+    from samblocks.checkpoints.tensor_source import TensorSource
     from samblocks.checkpoints.writing.write import write
     from samblocks.layouts import meta_tensors
     from samblocks.variants import VARIANTS
@@ -137,7 +137,7 @@ def _write(path: Path) -> Path:
         count = torch.Size(tensors[name].shape).numel()
         return (torch.arange(count) % (len(name) + 90)).float().div_(1000).reshape(tensors[name].shape)
 
-    write(path, Content(tensors, get))
+    write(path, TensorSource(tensors, get))
     return path
 
 

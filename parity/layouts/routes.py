@@ -12,8 +12,8 @@ from parity.layouts.published import published_size
 from parity.layouts.row import Row
 from parity.verdict.compare import Verdict
 from samblocks.checkpoints import convert, convert_file, inspect
-from samblocks.checkpoints.reading.content import Content
 from samblocks.checkpoints.reading.read import read
+from samblocks.checkpoints.tensor_source import TensorSource
 from samblocks.checkpoints.writing.write import write
 from samblocks.layouts import LAYOUTS, TensorInfo, classes_of, meta_tensors, variants_of
 from samblocks.variants import VARIANTS
@@ -43,7 +43,9 @@ class Filled:
 
     def write(self, path: Path) -> None:
         """Write Meta's file with Meta's envelope."""
-        write(path, Content(self.tensors, self.get, "model" if "maskmem_tpos_enc" in self.tensors else ""))
+        write(
+            path, TensorSource(self.tensors, self.get, "model" if "maskmem_tpos_enc" in self.tensors else "")
+        )
 
 
 def prove(variant: str, folder: Path) -> Iterator[Row]:

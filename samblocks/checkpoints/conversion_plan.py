@@ -8,7 +8,7 @@ from math import prod
 
 from torch import Tensor
 
-from samblocks.checkpoints.reading.content import Content
+from samblocks.checkpoints.tensor_source import TensorSource
 from samblocks.errors import LayoutError
 from samblocks.layouts import Detection, Plan, Step, TensorInfo, detect, expected, plan, tied_keys
 from samblocks.layouts.tensors import WEIGHT_DTYPES, item_size
@@ -21,7 +21,7 @@ _NAMED = 12
 class Named:
     """Tensors and what messages call them."""
 
-    content: Content
+    source: TensorSource
     where: str
 
 
@@ -32,7 +32,7 @@ class Conversion:
     Args:
         source: the layout that the tensors have.
         target: the layout that they get.
-        variant: the variant, one of several where the tensors do not tell.
+        variant: the variant, one of several where the tensors fit more than one.
         model_class: the class of transformers that is written, if any.
         tensors: how many are written.
         nbytes: their bytes.
@@ -80,7 +80,7 @@ def prepare(
     base: Named | None,
     model_class: str | None,
     file: bool = False,
-) -> tuple[Content, Conversion]:
+) -> tuple[TensorSource, Conversion]:
     """Work a conversion out.
 
     Args:
@@ -94,12 +94,12 @@ def prepare(
     Raises:
         LayoutError: a tensor is not understood, would be dropped, or is missing.
     """
-    found = detect(given.content.tensors)
-    below = None if base is None else detect(base.content.tensors)
+    found = detect(given.source.tensors)
+    below = None if base is None else detect(base.source.tensors)
     row = _variant(found, below)
-    plans = [_plan(given.content, found, to, row, model_class)]
+    plans = [_plan(given.source, found, to, row, model_class)]
     if base is not None and below is not None:
-        plans.append(_plan(base.content, below, to, row, model_class))
+        plans.append(_plan(base.source, below, to, row, model_class))
     dropped = _dropped(given, plans[0])
     if dropped and not drop:
         names = [name for name, _ in dropped]
@@ -119,11 +119,11 @@ def prepare(
     tied = tied_keys(to, row) if file else ()
     order = [name for name in expected(to, row, plans[0].model_class) if name in chosen and name not in tied]
     infos = {name: plans[chosen[name]].infos[name] for name in order}
-    sources = [
-        StepTensors(one, named.content.get) for one, named in zip(plans, (given, base), strict=False) if named
+    getters = [
+        StepTensors(one, named.source.get) for one, named in zip(plans, (given, base), strict=False) if named
     ]
-    content = Content(infos, lambda name: sources[chosen[name]](name), envelope_of(to, row))
-    return content, _summary(found, plans, infos, chosen, dropped, row)
+    target = TensorSource(infos, lambda name: getters[chosen[name]](name), envelope_of(to, row))
+    return target, _summary(found, plans, infos, chosen, dropped, row)
 
 
 def envelope_of(layout: str, row: Variant) -> str:
@@ -143,9 +143,9 @@ def _variant(found: Detection, below: Detection | None) -> Variant:
     return common[0]
 
 
-def _plan(content: Content, found: Detection, to: str, row: Variant, model_class: str | None) -> Plan:
+def _plan(source: TensorSource, found: Detection, to: str, row: Variant, model_class: str | None) -> Plan:
     return plan(
-        content.tensors,
+        source.tensors,
         source=found.layout,
         target=to,
         row=row,
@@ -161,7 +161,7 @@ def _dropped(given: Named, first: Plan) -> list[tuple[str, str]]:
         raise LayoutError(
             f"{given.where} has {len(unknown)} tensors that are not understood ({_listed(unknown)})"
         )
-    tensors = given.content.tensors
+    tensors = given.source.tensors
     return [
         (name, step.why)
         for step in first.of_kind("dropped")

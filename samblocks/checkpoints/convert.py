@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from samblocks.checkpoints.conversion_plan import Conversion, Named, prepare
-from samblocks.checkpoints.reading.content import Content, check_dtype
 from samblocks.checkpoints.reading.read import read
+from samblocks.checkpoints.tensor_source import TensorSource, check_dtype
 from samblocks.checkpoints.writing.write import check_ending, write
 from samblocks.errors import CheckpointError, LayoutError
 from samblocks.layouts.tensors import describe
@@ -53,9 +53,9 @@ def convert(
     >>> convert(there, "meta").keys() == state.keys()
     True
     """
-    given = Named(Content(describe(state_dict), state_dict.__getitem__), "the state dict")
-    content, _ = prepare(given, to, drop=drop, base=_base(base), model_class=model_class)
-    return {name: content.get(name) for name in content.tensors}
+    given = Named(TensorSource(describe(state_dict), state_dict.__getitem__), "the state dict")
+    source, _ = prepare(given, to, drop=drop, base=_base(base), model_class=model_class)
+    return {name: source.get(name) for name in source.tensors}
 
 
 def convert_file(
@@ -74,7 +74,7 @@ def convert_file(
         src: the file, in any layout and format that is read here.
         dst: where to write; the format follows from its ending. It may be `src` itself.
         to: one of `samblocks.layouts.LAYOUTS`.
-        dtype: that weights are converted to; None keeps each as it is.
+        dtype: that weights are converted to; by default each stays as it is.
         model_class: as in `convert`.
         drop: as in `convert`.
         base: as in `convert`, a file.
@@ -90,12 +90,12 @@ def convert_file(
     check_ending(target)
     check_dtype(dtype)
     file = read(src)
-    given = Named(Content(file.tensors, file.get), "the file")
+    given = Named(TensorSource(file.tensors, file.get), "the file")
     try:
-        content, conversion = prepare(
+        source, conversion = prepare(
             given, to, drop=drop, base=_base(base), model_class=model_class, file=True
         )
-        write(target, content.cast(dtype))
+        write(target, source.cast(dtype))
     except LayoutError as error:
         raise CheckpointError(f"{file.path} is not converted: {error}.") from None
     return conversion
@@ -105,6 +105,6 @@ def _base(base: Mapping[str, Tensor] | str | os.PathLike[str] | None) -> Named |
     if base is None:
         return None
     if isinstance(base, Mapping):
-        return Named(Content(describe(base), base.__getitem__), "base")
+        return Named(TensorSource(describe(base), base.__getitem__), "base")
     file = read(base)
-    return Named(Content(file.tensors, file.get), "base")
+    return Named(TensorSource(file.tensors, file.get), "base")

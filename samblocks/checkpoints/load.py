@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, overload
+from typing import Literal, TypedDict, Unpack, overload
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +21,10 @@ from samblocks.checkpoints.component_selection import (
 )
 from samblocks.checkpoints.explain import Explanation, Request, explain, recognise
 from samblocks.checkpoints.mismatch_text import problems
-from samblocks.checkpoints.reading.content import cast, check_dtype
 from samblocks.checkpoints.reading.read import Checkpoint, read
 from samblocks.checkpoints.report import LoadReport
 from samblocks.checkpoints.resize import resize
+from samblocks.checkpoints.tensor_source import cast, check_dtype
 from samblocks.errors import CheckpointError, LayoutError
 from samblocks.layouts import Detection, apply
 from samblocks.layouts.tensors import describe
@@ -34,41 +34,38 @@ from samblocks.models.sam2.model import SAM2Model
 from samblocks.models.skeleton import skeleton
 from samblocks.variants import Variant
 
-Model = SAMModel | SAM2Model | nn.Module
+
+class _Options(TypedDict, total=False):
+    """What may be given to `load` and says nothing about the type of its result."""
+
+    variant: str | None
+    source: str | None
+    image_size: int | None
+    num_maskmem: int | None
+    device: torch.device | str | None
+    dtype: torch.dtype | Literal["file"] | None
+    mmap: bool
+
+
+_Path = str | os.PathLike[str]
 
 
 @overload
 def load(
-    path_or_name: str | os.PathLike[str],
-    *,
-    variant: str | None = ...,
-    component: str | None = ...,
-    source: str | None = ...,
-    image_size: int | None = ...,
-    num_maskmem: int | None = ...,
-    device: torch.device | str | None = ...,
-    dtype: torch.dtype | Literal["file"] | None = ...,
-    mmap: bool = ...,
-    strict: Literal[True] = ...,
-) -> Model: ...
-
-
+    path_or_name: _Path, *, component: None = ..., strict: Literal[True] = ..., **options: Unpack[_Options]
+) -> SAMModel | SAM2Model: ...
 @overload
 def load(
-    path_or_name: str | os.PathLike[str],
-    *,
-    variant: str | None = ...,
-    component: str | None = ...,
-    source: str | None = ...,
-    image_size: int | None = ...,
-    num_maskmem: int | None = ...,
-    device: torch.device | str | None = ...,
-    dtype: torch.dtype | Literal["file"] | None = ...,
-    mmap: bool = ...,
-    strict: Literal["explain"],
-) -> tuple[Model, LoadReport]: ...
-
-
+    path_or_name: _Path, *, component: None = ..., strict: Literal["explain"], **options: Unpack[_Options]
+) -> tuple[SAMModel | SAM2Model, LoadReport]: ...
+@overload
+def load(
+    path_or_name: _Path, *, component: str, strict: Literal[True] = ..., **options: Unpack[_Options]
+) -> nn.Module: ...
+@overload
+def load(
+    path_or_name: _Path, *, component: str, strict: Literal["explain"], **options: Unpack[_Options]
+) -> tuple[nn.Module, LoadReport]: ...
 def load(
     path_or_name: str | os.PathLike[str],
     *,
@@ -81,7 +78,7 @@ def load(
     dtype: torch.dtype | Literal["file"] | None = None,
     mmap: bool = True,
     strict: Literal[True, "explain"] = True,
-) -> Model | tuple[Model, LoadReport]:
+) -> nn.Module | tuple[nn.Module, LoadReport]:
     """Load a checkpoint of any layout and wrapping into the model that its tensors are of.
 
     What the file is follows from its tensors, never from its name. It is mapped into memory, so that loading
@@ -100,13 +97,13 @@ def load(
             policies of `samblocks.checkpoints.resize`, which the report names.
         num_maskmem: frames in memory, likewise (SAM 2 only).
         device: where the model is to be; None is the CPU.
-        dtype: of the weights. None gives float32, exact for half-precision files; `"file"` keeps the file's.
+        dtype: of the weights. None gives float32, exact for half-precision files; `"file"` means the file's.
         mmap: whether tensors stay views of the mapped file. If not, the file may be changed or removed later.
         strict: True makes anything unexplained, missing or misshapen an error. `"explain"` loads what fits,
             leaves the rest at initial values and returns the report too.
 
     Returns:
-        The model, or the part that `component` names; with `strict="explain"` a pair of it and its report.
+        The model, or the module of it that `component` names; with `strict="explain"` a pair of it and its report.
 
     Raises:
         CheckpointError: the file cannot be read, or does not fit; all that is missing, unexpected or

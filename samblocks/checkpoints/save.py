@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from samblocks.checkpoints.conversion_plan import Named, envelope_of, prepare
-from samblocks.checkpoints.reading.content import Content, check_dtype
+from samblocks.checkpoints.tensor_source import TensorSource, check_dtype
 from samblocks.checkpoints.writing.write import check_ending, write
 from samblocks.errors import CheckpointError, LayoutError
 from samblocks.layouts import LAYOUTS, detect
@@ -22,7 +22,7 @@ def save(
 ) -> None:
     """Write a model's weights, so that upstream's own loaders take them.
 
-    The file is written beside its place and moved there when it is whole, so an interrupted save leaves the old
+    The file takes its name only when it is whole, so an interrupted save leaves the old
     file as it was, and a model may be saved over the file that it is mapped from.
 
     Args:
@@ -30,7 +30,7 @@ def save(
         path: ends in `.pt` or `.pth` (torch.save's format, with the envelope of the layout's own files) or in
             `.safetensors`. An existing file is replaced.
         layout: one of `samblocks.layouts.LAYOUTS`.
-        dtype: that weights are converted to; None keeps each as it is.
+        dtype: that weights are converted to; by default each stays as it is.
 
     Raises:
         CheckpointError: the file cannot be written, or the layout has no place for some of the weights.
@@ -47,14 +47,14 @@ def save(
     check_ending(target)
     check_dtype(dtype)
     state = {name: value.detach() for name, value in model.state_dict().items()}
-    own = Content(describe(state), state.__getitem__)
+    own = TensorSource(describe(state), state.__getitem__)
     try:
         write(target, _in_layout(own, layout).cast(dtype))
     except LayoutError as error:
         raise CheckpointError(f"{target} is not written: {error}.") from None
 
 
-def _in_layout(own: Content, layout: str) -> Content:
+def _in_layout(own: TensorSource, layout: str) -> TensorSource:
     """The model's tensors as another layout wants them; Meta's and Ultralytics' want them as they are."""
     if layout not in LAYOUTS:
         raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, not {layout!r}")

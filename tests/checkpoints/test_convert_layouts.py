@@ -10,8 +10,8 @@ from synthetic import equal_states, filled, half, saved, sparse, values, weightl
 from samblocks.checkpoints import convert, convert_file, inspect
 from samblocks.checkpoints.conversion_plan import Named, prepare
 from samblocks.checkpoints.published import lock
-from samblocks.checkpoints.reading.content import Content
 from samblocks.checkpoints.reading.read import read
+from samblocks.checkpoints.tensor_source import TensorSource
 from samblocks.checkpoints.writing.write_safetensors import lay_out
 from samblocks.errors import CheckpointError, LayoutError
 from samblocks.layouts import LAYOUTS, classes_of, expected, meta_tensors, variants_of
@@ -173,10 +173,10 @@ def test_sam2_files_get_metas_envelope(tmp_path):
 def prepared(given, to, **options):
     """What a conversion would do, and its result's names, without carrying it out."""
     base = options.pop("base", None)
-    named = Named(Content(describe(given), given.__getitem__), "the file")
-    below = base and Named(Content(describe(base), base.__getitem__), "base")
-    content, done = prepare(named, to, drop=options.get("drop", False), base=below, model_class=None)
-    return {name: content.get(name) for name in content.tensors}, done
+    named = Named(TensorSource(describe(given), given.__getitem__), "the file")
+    below = base and Named(TensorSource(describe(base), base.__getitem__), "base")
+    source, done = prepare(named, to, drop=options.get("drop", False), base=below, model_class=None)
+    return {name: source.get(name) for name in source.tensors}, done
 
 
 def test_dropping_must_be_allowed_and_is_listed(tmp_path):

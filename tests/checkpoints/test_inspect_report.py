@@ -9,8 +9,8 @@ import torch
 from synthetic import half, saved, sparse, weightless
 
 from samblocks.checkpoints import inspect, published
-from samblocks.checkpoints.reading.content import Content
 from samblocks.checkpoints.report import STATUSES
+from samblocks.checkpoints.tensor_source import TensorSource
 from samblocks.checkpoints.writing.write import write
 from samblocks.errors import CheckpointError
 from samblocks.layouts import LAYOUTS, TensorInfo, classes_of, expected, meta_tensors, variants_of
@@ -188,7 +188,8 @@ def test_groups_make_a_long_report_short(tmp_path):
 def test_a_file_of_nothing_known(tmp_path):
     path = tmp_path / "a.pt"
     write(
-        path, Content({"a": TensorInfo((2,), "F32")}, weightless({"a": TensorInfo((2,), "F32")}).__getitem__)
+        path,
+        TensorSource({"a": TensorInfo((2,), "F32")}, weightless({"a": TensorInfo((2,), "F32")}).__getitem__),
     )
     with pytest.raises(CheckpointError, match="holds no model that is known here"):
         inspect(path)

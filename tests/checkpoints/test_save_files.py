@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from synthetic import equal_states, filled, values
 
 from samblocks.checkpoints import inspect, load, save
-from samblocks.checkpoints.reading.content import Content
+from samblocks.checkpoints.tensor_source import TensorSource
 from samblocks.checkpoints.writing.write import write
 from samblocks.errors import CheckpointError
 from samblocks.layouts.tensors import DTYPE_NAMES, describe
@@ -38,13 +38,13 @@ def state_of(dtypes):
     return state | {"scalar": torch.tensor(2.5), "empty": torch.empty(0, 3), "a.b": values("a.b", (5,))}
 
 
-def content(state, envelope=""):
-    return Content(describe(state), state.__getitem__, envelope)
+def source_of(state, envelope=""):
+    return TensorSource(describe(state), state.__getitem__, envelope)
 
 
 def test_safetensors_are_those_of_the_library_to_the_byte(tmp_path):
     state = state_of(DTYPES)
-    write(tmp_path / "ours.safetensors", content(state))
+    write(tmp_path / "ours.safetensors", source_of(state))
     save_file(state, tmp_path / "theirs.safetensors", metadata={"format": "pt"})
     assert (tmp_path / "ours.safetensors").read_bytes() == (tmp_path / "theirs.safetensors").read_bytes()
 
@@ -53,7 +53,7 @@ def test_safetensors_are_those_of_the_library_to_the_byte(tmp_path):
 @pytest.mark.parametrize("envelope", ["", "model"])
 def test_torch_reads_what_is_written(tmp_path, envelope, mmap):
     state = state_of(STORABLE)
-    write(tmp_path / "a.pt", content(state, envelope))
+    write(tmp_path / "a.pt", source_of(state, envelope))
     read = torch.load(tmp_path / "a.pt", weights_only=True, mmap=mmap)
     assert equal_states(read[envelope] if envelope else read, state)
     with zipfile.ZipFile(tmp_path / "a.pt") as archive:
@@ -61,7 +61,7 @@ def test_torch_reads_what_is_written(tmp_path, envelope, mmap):
 
 
 def test_tensors_of_a_pt_lie_where_they_can_be_used(tmp_path):
-    write(tmp_path / "a.pt", content(state_of(STORABLE)))
+    write(tmp_path / "a.pt", source_of(state_of(STORABLE)))
     with zipfile.ZipFile(tmp_path / "a.pt") as archive:
         for entry in archive.infolist():
             with archive.open(entry) as record:
@@ -70,14 +70,14 @@ def test_tensors_of_a_pt_lie_where_they_can_be_used(tmp_path):
 
 def test_a_dtype_without_a_storage_class(tmp_path):
     with pytest.raises(ValueError, match=r"F8_E4M3.*\.safetensors"):
-        write(tmp_path / "a.pt", content({"a": torch.ones(2).to(torch.float8_e4m3fn)}))
+        write(tmp_path / "a.pt", source_of({"a": torch.ones(2).to(torch.float8_e4m3fn)}))
     assert not list(tmp_path.iterdir())
 
 
 def test_the_bytes_must_be_what_was_announced(tmp_path):
     state = {"a": torch.ones(2)}
     with pytest.raises(ValueError, match="announced"):
-        write(tmp_path / "a.pt", Content(describe(state), lambda name: torch.ones(3)))
+        write(tmp_path / "a.pt", TensorSource(describe(state), lambda name: torch.ones(3)))
 
 
 @pytest.mark.parametrize("ending", [".pt", ".safetensors"])
@@ -92,14 +92,14 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, ending):
         return state[name]
 
     with pytest.raises(CheckpointError, match=r"a\..* cannot be written: No space left on device\."):
-        write(path, Content(describe(state), fails))
+        write(path, TensorSource(describe(state), fails))
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == [path.name]
 
 
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(CheckpointError, match=r"gone.a\.pt cannot be written: its folder does not exist"):
-        write(tmp_path / "gone" / "a.pt", content({"a": torch.ones(2)}))
+        write(tmp_path / "gone" / "a.pt", source_of({"a": torch.ones(2)}))
 
 
 @pytest.mark.parametrize("name", ["a.bin", "a", "a.pt.gz"])
@@ -112,14 +112,14 @@ def test_permissions_and_links_stay(tmp_path):
     (tmp_path / "real.pt").write_bytes(b"old")
     (tmp_path / "real.pt").chmod(0o640)
     (tmp_path / "link.pt").symlink_to("real.pt")
-    write(tmp_path / "link.pt", content({"a": torch.ones(2)}))
+    write(tmp_path / "link.pt", source_of({"a": torch.ones(2)}))
     assert (tmp_path / "link.pt").is_symlink()
     assert stat.S_IMODE((tmp_path / "real.pt").stat().st_mode) == 0o640
     assert torch.load(tmp_path / "real.pt", weights_only=True)["a"].tolist() == [1, 1]
 
 
 def test_a_new_file_has_the_permissions_of_any_new_file(tmp_path):
-    write(tmp_path / "a.pt", content({"a": torch.ones(2)}))
+    write(tmp_path / "a.pt", source_of({"a": torch.ones(2)}))
     (tmp_path / "b").touch()
     assert (tmp_path / "a.pt").stat().st_mode == (tmp_path / "b").stat().st_mode
 

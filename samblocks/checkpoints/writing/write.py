@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from samblocks.checkpoints.reading.content import Content
+from samblocks.checkpoints.tensor_source import TensorSource
 from samblocks.checkpoints.writing.write_safetensors import write_safetensors
 from samblocks.checkpoints.writing.write_torch import write_torch
 from samblocks.errors import CheckpointError
@@ -24,7 +24,7 @@ def check_ending(path: Path) -> None:
         raise ValueError(f"path must end in {', '.join(ENDINGS)}, not {path.name!r}")
 
 
-def write(path: Path, content: Content) -> None:
+def write(path: Path, source: TensorSource) -> None:
     """Write a checkpoint; its format follows from the ending of `path`.
 
     Raises:
@@ -35,6 +35,6 @@ def write(path: Path, content: Content) -> None:
     writer = write_safetensors if path.suffix == ".safetensors" else write_torch
     try:
         with write_atomically(path) as stream:
-            writer(stream, content)
+            writer(stream, source)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be written: {error.strerror or error}.") from error

@@ -7,19 +7,19 @@ from collections.abc import Mapping
 from math import prod
 from typing import IO, Any, Final
 
-from samblocks.checkpoints.reading.content import Content
+from samblocks.checkpoints.tensor_source import TensorSource
 from samblocks.layouts import TensorInfo
 from samblocks.layouts.tensors import TORCH_DTYPES, item_size
 
 _RANK: Final = {name: rank for rank, name in enumerate(TORCH_DTYPES)}
 
 
-def write_safetensors(stream: IO[bytes], content: Content) -> None:
+def write_safetensors(stream: IO[bytes], source: TensorSource) -> None:
     """Write the header, then the tensors: widest dtype first, then by name."""
-    head, order, _ = lay_out(content.tensors)
+    head, order, _ = lay_out(source.tensors)
     stream.write(head)
     for name in order:
-        stream.write(content.raw(name))
+        stream.write(source.raw(name))
 
 
 def lay_out(tensors: Mapping[str, TensorInfo]) -> tuple[bytes, list[str], int]:

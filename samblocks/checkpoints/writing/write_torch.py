@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from math import prod
 from typing import IO, Final
 
-from samblocks.checkpoints.reading.content import Content
 from samblocks.checkpoints.reading.pickle_values import STORAGE_DTYPES
+from samblocks.checkpoints.tensor_source import TensorSource
 from samblocks.layouts import TensorInfo
 
 _ALIGNMENT: Final = 64
@@ -21,17 +21,17 @@ _HEADER: Final = 30 + 4  # a zip entry's own header and that of its padding
 _STORAGES: Final = {dtype: name for name, dtype in reversed(STORAGE_DTYPES.items()) if "Untyped" not in name}
 
 
-def write_torch(stream: IO[bytes], content: Content) -> None:
+def write_torch(stream: IO[bytes], source: TensorSource) -> None:
     """Write the archive; `torch.load` reads it, mapped or not.
 
     Raises:
         ValueError: a tensor's dtype has no storage class in torch.save's format.
     """
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-        _record(archive, "data.pkl", memoryview(_pickled(content)))
+        _record(archive, "data.pkl", memoryview(_pickled(source)))
         _record(archive, "byteorder", memoryview(sys.byteorder.encode()))
-        for index, name in enumerate(content.tensors):
-            _record(archive, f"data/{index}", content.raw(name))
+        for index, name in enumerate(source.tensors):
+            _record(archive, f"data/{index}", source.raw(name))
         _record(archive, "version", memoryview(b"3\n"))
 
 
@@ -46,15 +46,15 @@ def _record(archive: zipfile.ZipFile, name: str, data: memoryview) -> None:
         record.write(data)
 
 
-def _pickled(content: Content) -> bytes:
+def _pickled(source: TensorSource) -> bytes:
     """The state dict as a pickle of protocol 2."""
     parts = [b"\x80\x02"]
-    if content.envelope:
-        parts += [b"}", _text(content.envelope)]
+    if source.envelope:
+        parts += [b"}", _text(source.envelope)]
     parts.append(b"}")
-    for index, (name, info) in enumerate(content.tensors.items()):
+    for index, (name, info) in enumerate(source.tensors.items()):
         parts += [_text(name), _tensor(str(index), info, name), b"s"]
-    parts.append(b"s." if content.envelope else b".")
+    parts.append(b"s." if source.envelope else b".")
     return b"".join(parts)
 
 

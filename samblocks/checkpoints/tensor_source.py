@@ -1,4 +1,4 @@
-"""What a writer is given: names and shapes at once, the tensors one by one."""
+"""Where a writer gets tensors from: names and shapes at once, the tensors one by one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from samblocks.layouts.tensors import DTYPE_NAMES, WEIGHT_DTYPES, TensorInfo
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class TensorSource:
     """Tensors that are to be written, each made only when its turn comes.
 
     Args:
@@ -35,18 +35,18 @@ class Content:
             return memoryview(b"")
         return tensor.reshape(-1).view(torch.uint8).numpy().data
 
-    def cast(self, dtype: torch.dtype | None) -> Content:
-        """The same with every weight in another dtype; integers stay what they are."""
+    def cast(self, dtype: torch.dtype | None) -> TensorSource:
+        """The same with every weight in another dtype; integers are unchanged."""
         if dtype is None:
             return self
         infos = {
             name: TensorInfo(info.shape, cast_name(info.dtype, dtype)) for name, info in self.tensors.items()
         }
-        return Content(infos, lambda name: cast(self.get(name), dtype), self.envelope)
+        return TensorSource(infos, lambda name: cast(self.get(name), dtype), self.envelope)
 
 
 def cast(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
-    """A weight in another dtype; None keeps it, and integers stay what they are."""
+    """A weight in another dtype; unchanged if that is None, as integers always are."""
     return tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
 
 
