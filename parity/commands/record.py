@@ -1,8 +1,9 @@
 """`parity record`: write goldens from upstream, or with --check derive them anew and report what drifted."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,12 +13,17 @@ from parity.cases import all_cases
 from parity.execution.case import Case
 from parity.execution.execute import flatten
 from parity.run import goldens
+from parity.run.draws import drawn
 from parity.run.goldens import FOLDER, Golden, GoldenError
+from parity.run.samblocks_library import library as own_library
+from parity.run.siblings import errors_of_siblings
 from parity.verdict.compare import Verdict, rms
 from parity.workers import options as worker_options
 from parity.workers.client import Client
-from parity.workers.registry import REFERENCES
+from parity.workers.registry import FOLLOWED, REFERENCES
 from parity.workers.start import start_clients
+from samblocks.numerics.draws import MANY
+from samblocks.numerics.verdict import error
 
 HELP = "record goldens from upstream"
 
@@ -46,15 +52,17 @@ def run(options: argparse.Namespace) -> int:
         for case in all_cases().values()
         if recordable(case) and (not options.block or case.block in options.block)
     ]
-    names = options.reference or list(REFERENCES)
+    wanted = options.reference or list(REFERENCES)
+    # Others that compute the same are asked too: their errors are as honest.
+    names = list(dict.fromkeys([*wanted, *FOLLOWED]))
     done, drifted, skipped = 0, 0, 0
     with ExitStack() as stack:
         clients, missing = start_clients(names, options.references, stack, timeout=options.worker_timeout)
-        for client in clients:
-            for case in cases:
-                golden = _derive(client, case)
-                file = goldens.path_of(case, client.reference.name, options.goldens)
-                if golden is None or _size(golden) > _LARGEST:
+        for case in cases:
+            derived = _derive(clients, case)
+            for name in wanted:
+                golden, file = derived.get(name), goldens.path_of(case, name, options.goldens)
+                if golden is None:
                     skipped += 1
                     if file.exists() and not options.check:
                         file.unlink()
@@ -65,26 +73,75 @@ def run(options: argparse.Namespace) -> int:
                     continue
                 for line in _drift(golden, file):
                     drifted += 1
-                    print(f"{client.reference.name} {case.id}: {line}")
+                    print(f"{name} {case.id}: {line}")
     for name, why in missing.items():
         print(f"{Verdict.NOT_RUN} {name}: {why}")
     what = f"checked, {drifted} remarks" if options.check else "recorded"
     print(f"{done} goldens {what}; {skipped} cases have none (no counterpart, or too large to keep)")
-    if missing or not done:
+    if any(name in missing for name in wanted) or not done:
         return 3
     return 1 if drifted else 0
 
 
-def _derive(client: Client, case: Case) -> Golden | None:
-    inputs = case.tensors()
-    upstream = client.execute(case, inputs)
-    if upstream.status != "ok":
-        return None
-    truth = client.execute(case, inputs, lift=True)
-    if truth.status != "ok":
-        return None
-    note = goldens.provenance(case, client.reference, client.versions, upstream.state)
-    return Golden(upstream.outputs, truth.outputs, note)
+def _derive(clients: Sequence[Client], case: Case) -> dict[str, Golden]:
+    """The golden of a case from each reference that has it, by name; none where it would be too large."""
+    answers = _answers(clients, case, case.tensors(), None)
+    first = {name: golden for name, golden in answers.items() if _size(golden) <= _LARGEST}
+    if not first:
+        return {}
+    draws: list[dict[str, Golden]] = []
+    for number in range(1, MANY + 1) if not case.exact else ():
+        with drawn(case, number, own_library()) as draw:
+            draws.append({} if draw is None else _answers(clients, case, draw.inputs, draw.file))
+    return {
+        name: replace(golden, errors=_errors(golden, name, draws), honest=_honest(golden, name, draws))
+        for name, golden in first.items()
+    }
+
+
+def _answers(
+    clients: Sequence[Client], case: Case, inputs: Mapping[str, Tensor], weights: Path | None
+) -> dict[str, Golden]:
+    """Outputs and truths of every reference that has the case, by name."""
+    found = {}
+    for client in clients:
+        upstream = client.execute(case, inputs, weights=weights)
+        if upstream.status != "ok":
+            continue
+        truth = client.execute(case, inputs, lift=True, weights=weights)
+        if truth.status == "ok":
+            note = goldens.provenance(case, client.reference, client.versions, upstream.state)
+            found[client.reference.name] = Golden(upstream.outputs, truth.outputs, note)
+    return found
+
+
+def _errors(first: Golden, name: str, draws: Sequence[Mapping[str, Golden]]) -> dict[str, list[float | None]]:
+    """The reference's rms error by output and draw."""
+    judged = [path for path, value in first.upstream.items() if value.is_floating_point()]
+    return {
+        path: [
+            _rounded(error(draw[name].upstream[path], draw[name].truth[path]).rms)
+            if name in draw and path in draw[name].truth
+            else None
+            for draw in draws
+        ]
+        for path in judged
+        if draws
+    }
+
+
+def _honest(first: Golden, name: str, draws: Sequence[Mapping[str, Golden]]) -> dict[str, list[float]]:
+    """The siblings' relative error by output and draw, of outputs where it is ever larger than the reference's."""
+    found = [errors_of_siblings(draw, name) if name in draw else {} for draw in draws]
+    return {
+        path: [_rounded(errors.get(path, 0.0)) for errors in found]
+        for path in first.upstream
+        if any(path in errors for errors in found)
+    }
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.3g}")
 
 
 def _size(golden: Golden) -> int:

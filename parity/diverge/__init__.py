@@ -25,7 +25,7 @@ from torch.utils._pytree import tree_map
 from parity.diverge.locate import Comparer, Report
 from parity.diverge.store import Store
 from parity.diverge.upstream import Upstream, recorded
-from parity.execution.float64 import lifted
+from samblocks.numerics.float64 import lifted
 
 __all__ = ["Report", "diverge"]
 

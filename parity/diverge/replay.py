@@ -11,7 +11,7 @@ from torch import nn
 from parity.diverge.store import Store
 from parity.diverge.taps import Argument, Call
 from parity.execution.execute import SEED
-from parity.execution.float64 import lifted
+from samblocks.numerics.float64 import lifted
 
 
 class UnbindableError(TypeError):

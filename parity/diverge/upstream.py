@@ -16,7 +16,7 @@ from parity.diverge.align import Canonical, attributes, canonical_paths
 from parity.diverge.replay import UnbindableError, replay
 from parity.diverge.store import OpaqueError, Store, Tree
 from parity.diverge.taps import Call, tapped
-from parity.execution.float64 import lifted
+from samblocks.numerics.float64 import lifted
 
 Run = Callable[[nn.Module, torch.dtype], object]
 """Runs a model on the inputs, which it converts to the given dtype."""

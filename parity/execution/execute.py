@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from parity.execution import fill
 from parity.execution.case import Case, Library, Make, Side, Torch, TorchModule
-from parity.execution.float64 import WAYS
+from samblocks.numerics.float64 import WAYS
 
 SEED = 20240729
 """Seed of the global generator before each call: drop path draws the same masks on both sides."""
@@ -49,7 +49,7 @@ def execute(
         dtype: precision of weights and inputs.
         autocast: run under `torch.autocast` of this dtype.
         lift: construct and run in float64 throughout, whatever the library's code asks for; a name of
-            `parity.execution.float64.WAYS` says in which way.
+            `samblocks.numerics.float64.WAYS` says in which way.
         weights: tensors by canonical name to load instead of filled ones.
     """
     if lift:

@@ -131,7 +131,8 @@ def _row(record: Mapping[str, Any]) -> Row:
         _number(record.get("max_abs")),
         tuple(index) if index is not None else None,
         str(record.get("cause") or ""),
-        Heat.from_record(heat) if heat else None,
+        draws=int(record.get("draws") or 1),
+        heat=Heat.from_record(heat) if heat else None,
     )
     reference, dtype = str(record.get("reference") or ""), str(record.get("dtype") or "")
     return Row(str(record["id"]), reference, dtype, str(record.get("output") or "-"), comparison)

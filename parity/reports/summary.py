@@ -161,6 +161,7 @@ def record(row: Row) -> dict[str, Any]:
             "index": list(row.comparison.index) if row.comparison.index is not None else None,
             "cause": row.comparison.cause,
         }
+        | ({"draws": row.comparison.draws} if row.comparison.draws > 1 else {})
         | _metrics(row)
         | ({"impact": as_json(row.impact)} if row.impact is not None else {})
     )

@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from typing import TextIO
 
 from parity.reports.overview import Text
+from parity.run.job import Job
 from parity.run.judging import Row
-from parity.run.runner import Job
 from parity.verdict.compare import Verdict
 
 Advance = Callable[[Job, Sequence[Row]], None]

@@ -4,12 +4,16 @@ One safetensors file for each case and reference, at `goldens/<reference>/<Block
 inputs are not in it: they follow from their names, and the file holds hashes that tell "the inputs changed" from
 "the block changed". A golden that was not recorded from upstream is refused: a harness whose goldens come from the
 code under test proves nothing.
+
+A golden is recorded on one machine and judged on another, whose float32 rounds otherwise. So it also holds the
+reference's error in further draws of weights and inputs, numbers and not tensors: a first alarm is decided by these,
+with our own float64 as the truth, once that was shown to be the golden's truth.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +30,7 @@ from parity.workers.reply import Reply
 from samblocks.files import write_atomically
 
 FOLDER = package.FOLDER / "goldens"
-SCHEMA = 1
+SCHEMA = 2
 
 _UPSTREAM, _TRUTH = "upstream/", "truth/"
 
@@ -46,11 +50,15 @@ class Golden:
         upstream: upstream's float32 outputs, by path.
         truth: the same outputs from the lifted float64 run.
         provenance: where they come from.
+        errors: by output, the rms error of upstream in each further draw; None where a draw could not be run.
+        honest: by output, the relative error in each draw of another upstream that computes the same, if it is larger.
     """
 
     upstream: dict[str, Tensor]
     truth: dict[str, Tensor]
     provenance: dict[str, Any]
+    errors: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
+    honest: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 def path_of(case: Case, reference: str, folder: Path = FOLDER) -> Path:
@@ -83,6 +91,8 @@ def write(golden: Golden, file: Path) -> None:
     note = {
         "provenance": json.dumps(golden.provenance, sort_keys=True),
         "order": json.dumps(list(golden.upstream)),
+        "errors": json.dumps(golden.errors),
+        "honest": json.dumps(golden.honest),
     }
     with write_atomically(file, make_folder=True) as stream:
         stream.write(safetensors.torch.save(tensors, note))
@@ -102,9 +112,10 @@ def read(file: Path) -> Golden:
             order = json.loads(note["order"])
             upstream = {name: stored.get_tensor(_UPSTREAM + name) for name in order}
             truth = {name: stored.get_tensor(_TRUTH + name) for name in order}
+            errors, honest = json.loads(note["errors"]), json.loads(note["honest"])
     except (SafetensorError, KeyError, json.JSONDecodeError) as damage:
         raise GoldenError(f"{file} is damaged ({damage}); record it anew: make goldens") from None
-    return Golden(upstream, truth, found)
+    return Golden(upstream, truth, found, errors, honest)
 
 
 def _refuse_unless_upstream(found: Mapping[str, Any], file: Path) -> None:
@@ -168,7 +179,7 @@ class GoldenClient:
         *,
         dtype: torch.dtype = torch.float32,
         autocast: torch.dtype | None = None,
-        lift: bool = False,
+        lift: bool | str = False,
         weights: Path | None = None,
     ) -> Reply:
         """See `parity.workers.client.Client.execute`; raises GoldenError where the golden has gone stale."""
@@ -182,3 +193,14 @@ class GoldenClient:
         self.versions = {**golden.provenance["packages"], "torch": golden.provenance["torch"]}
         state = tuple((name, tuple(shape)) for name, shape in golden.provenance["state"])
         return Reply("ok", "", dict(golden.truth if lift else golden.upstream), state)
+
+    def errors(self, case: Case, number: int, output: str) -> tuple[float, float] | None:
+        """The reference's rms error in one output in a further draw, and the relative one of its siblings.
+
+        Returns:
+            Both; None where the reference could not be run on that draw.
+        """
+        golden = read(path_of(case, self.reference.name, self._folder))
+        recorded = golden.errors[output][number - 1]
+        honest = golden.honest.get(output)
+        return None if recorded is None else (recorded, honest[number - 1] if honest else 0.0)

@@ -10,11 +10,13 @@ from torch import Tensor
 from parity.execution.case import Case
 from parity.execution.execute import Outcome
 from parity.verdict.compare import Comparison, Verdict, compare, compare_double
-from parity.verdict.envelopes import OF_INPUTS, envelope
 from parity.verdict.error_map import grid
 from parity.verdict.mask_impact import Impact, impact
 from parity.verdict.precision import SINGLE, Precision
 from parity.workers.reply import Reply
+
+OF_INPUTS = "input/"
+"""How the names of gradients of inputs begin."""
 
 # Gradients through a softmax are differences of nearly equal numbers, of which a low precision leaves little: over 36
 # runs with other weights our error there was 0.47 to 2.43 times upstream's, the median 0.93.
@@ -145,9 +147,9 @@ def _outputs(
                 ours[path],
                 theirs[path],
                 truth.get(path),
-                bound=_bound(case, used, path),
+                bound=bound_of(case, used, path),
                 exact=case.exact,
-                envelope=max(_floor(used, envelope(reference, case.id, path)), siblings.get(path, 0.0)),
+                honest=max(_half_a_unit(used), siblings.get(path, 0.0)),
             )
         effect = None
         if case.variant is not None and not double and path in ours and path in theirs:
@@ -164,17 +166,15 @@ def _chosen(case: Case, path: str) -> bool:
     return case.block == "SAM2Model" or (case.block == "SAM2MaskDecoder" and path.startswith("one/"))
 
 
-def _bound(case: Case, used: Precision, path: str) -> float:
+def bound_of(case: Case, used: Precision, path: str) -> float:
+    """The largest R of one draw that holds."""
     gradient = path == "parameters" or path.startswith(OF_INPUTS)
     return max(case.bound, _LOW_GRADIENTS) if used.low and gradient else case.bound
 
 
-def _floor(used: Precision, measured: float) -> float:
-    """An envelope that was measured in float32, in another precision: rounding grows with ε, and so does luck."""
-    coarser = torch.finfo(used.autocast or used.dtype).eps / torch.finfo(torch.float32).eps
-    # Under autocast an output may be float32, but it went through less.
-    half_a_unit = torch.finfo(used.autocast).eps / 2 if used.autocast else 0.0
-    return max(measured * coarser, half_a_unit)
+def _half_a_unit(used: Precision) -> float:
+    """Half a unit in the last place under autocast: an output may be float32, but it went through less."""
+    return torch.finfo(used.autocast).eps / 2 if used.autocast else 0.0
 
 
 def _heated(row: Row, ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> Row:

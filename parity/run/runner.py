@@ -4,48 +4,29 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from threading import Lock
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from parity.errors import WorkerError
-from parity.execution.case import Case
 from parity.execution.execute import Outcome, execute, execute_on
 from parity.execution.large_cases import room_for
-from parity.run.goldens import Golden
+from parity.run.alarms import decided
+from parity.run.goldens import Golden, GoldenClient
+from parity.run.job import Job
 from parity.run.judging import Row, judge
 from parity.run.samblocks_library import library as own_library
 from parity.run.siblings import errors_of_siblings
 from parity.run.truth_cache import TruthCache
 from parity.verdict import outlier, precision
 from parity.verdict.outlier import Outlier
-from parity.verdict.precision import DOUBLE, SINGLE, Precision
+from parity.verdict.precision import DOUBLE, PRECISIONS, SINGLE, Precision
 from parity.workers.reply import Answering, Reply
 
 # How many cases the workers may be ahead of the comparison: enough to keep them busy, few enough for memory.
 _AHEAD = 3
-
-
-@dataclass(frozen=True)
-class Job:
-    """A case with the tensors it runs on.
-
-    Attributes:
-        case: what to run.
-        inputs: input tensors by name.
-        weights: file with weights in Meta's names, instead of filled ones.
-        model: a loaded model of ours, run in float32 in place of one that is made for the case.
-        truth_of: the reference whose truth serves for all; by default each is judged by its own.
-    """
-
-    case: Case
-    inputs: Mapping[str, Tensor] = field(repr=False)
-    weights: Path | None = None
-    model: nn.Module | None = field(default=None, repr=False)
-    truth_of: str | None = None
 
 
 @dataclass(frozen=True)
@@ -54,12 +35,6 @@ class _Answers:
 
     replies: dict[Precision, Reply]
     truth: Reply | None
-
-
-def jobs(cases: Sequence[Case]) -> Iterator[Job]:
-    """Cases on the inputs and weights that follow from their names."""
-    for case in cases:
-        yield Job(case, case.tensors())
 
 
 def run(
@@ -97,6 +72,24 @@ def run(
         except WorkerError as error:  # what the others say still counts
             return _Answers({}, Reply("raised", f"{type(error).__name__}: {error}", {}, ()))
 
+    def again(job: Job, names: Sequence[str]) -> list[Row]:
+        used = [PRECISIONS[name] for name in names]
+        nothing = TruthCache(None)
+        with turn(job), room_for(job.case):
+            teller = _teller(job, clients)
+            asked = {
+                client: lane.submit(_ask, client, job, used, nothing, teller in (None, client))
+                for client, lane in lanes.items()
+                if client.reference.name not in by_files
+            }
+            ours = _ours(job, used)
+            answers = _shared(teller, {client: future.result() for client, future in asked.items()})
+        return _rows(job, ours, answers, heat=False)
+
+    def ours_alone(job: Job) -> dict[str, Outcome | str]:
+        return {used.name: outcome for used, outcome in _ours(job, (SINGLE, DOUBLE)).items()}
+
+    by_files = {client.reference.name: client for client in clients if isinstance(client, GoldenClient)}
     with ExitStack() as stack:
         lanes = {client: stack.enter_context(_lane()) for client in clients}
         waiting: deque[tuple[Job, dict[Answering, Future[_Answers]]]] = deque()
@@ -114,21 +107,8 @@ def run(
             answers = _shared(
                 _teller(job, clients), {client: future.result() for client, future in asked.items()}
             )
-            honest = _siblings(answers)
-            rows = [
-                row
-                for client, answer in answers.items()
-                for row in judge(
-                    job.case,
-                    client.reference.name,
-                    ours,
-                    answer.replies,
-                    answer.truth,
-                    siblings=honest.get(client.reference.name, {}),
-                    filled=job.weights is None and job.model is None,
-                    heat=heat,
-                )
-            ]
+            rows = _rows(job, ours, answers, heat)
+            rows = decided(job, rows, again, ours_alone, by_files, own_library())
             if apart is not None and (stranger := _stranger(job, ours, answers)) is not None:
                 apart(stranger)
             if finished is not None:
@@ -146,6 +126,27 @@ def _lane() -> Iterator[ThreadPoolExecutor]:
         lane.shutdown(wait=False, cancel_futures=True)
         raise
     lane.shutdown()
+
+
+def _rows(
+    job: Job, ours: Mapping[Precision, Outcome | str], answers: Mapping[Answering, _Answers], heat: bool
+) -> list[Row]:
+    """The rows of one draw of a job against every reference."""
+    honest = _siblings(answers)
+    return [
+        row
+        for client, answer in answers.items()
+        for row in judge(
+            job.case,
+            client.reference.name,
+            ours,
+            answer.replies,
+            answer.truth,
+            siblings=honest.get(client.reference.name, {}),
+            filled=job.filled,
+            heat=heat,
+        )
+    ]
 
 
 def _ours(job: Job, wanted: Sequence[Precision]) -> dict[Precision, Outcome | str]:

@@ -5,11 +5,15 @@ from typing import Any
 
 from torch import nn
 
+from parity import package
 from parity.execution.case import NoCounterpart
 from parity.workers.registry import Reference
 
 SELF = Reference("samblocks", "parity.run.samblocks_library", ())
 """Our blocks behind a worker, as if they were upstream's: how the harness's own tests run without references."""
+
+OURS = {"samblocks": package.ROOT / "samblocks"}
+"""What such a worker must be able to import."""
 
 
 class Own:
@@ -41,9 +45,9 @@ class Own:
         from parity.execution import processing
         from samblocks import blocks, models
 
-        for package in (blocks, models, processing):
-            if hasattr(package, name):
-                return getattr(package, name)
+        for home in (blocks, models, processing):
+            if hasattr(home, name):
+                return getattr(home, name)
         raise NoCounterpart(f"samblocks has no {name}")
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from parity.cases import checkpoint as cases
 from parity.errors import UsageError
 from parity.execution import pictures
-from parity.run.runner import Job
+from parity.run.job import Job
 from samblocks.checkpoints import LoadReport, load
 from samblocks.checkpoints.reading.read import read
 

@@ -18,9 +18,9 @@ from torch.utils._pytree import tree_map
 from parity.errors import UsageError
 from parity.execution import fill
 from parity.execution.execute import flatten
-from parity.execution.float64 import LeakError, lifted
 from parity.verdict.compare import Comparison, Verdict, compare
 from parity.verdict.error_map import grid
+from samblocks.numerics.float64 import LeakError, lifted
 
 Inputs = Tensor | Sequence[Any] | Mapping[str, Any]
 

@@ -112,6 +112,7 @@ class Parity:
                 "max_abs": comparison.max_abs,
                 "index": list(comparison.index) if comparison.index is not None else None,
                 "cause": comparison.cause,
+                "draws": comparison.draws,
             }
             if comparison.heat is not None:
                 record["heat"] = comparison.heat.record()

@@ -31,6 +31,7 @@ class Client:
         *,
         threads: int = 1,
         extra_packages: Mapping[str, Path] | None = None,
+        variables: Mapping[str, str] | None = None,
         timeout: float = TIMEOUT,
     ) -> None:
         """Start the worker.
@@ -40,6 +41,7 @@ class Client:
             python: the interpreter of the references' environment.
             threads: number of threads that the worker's torch may use.
             extra_packages: further packages, by folder, that the worker must be able to import.
+            variables: further environment variables, such as those of a personality.
             timeout: seconds that each step of its start may take.
 
         Raises:
@@ -53,6 +55,7 @@ class Client:
             "parity.workers.worker:serve",
             arguments,
             packages=extra_packages,
+            variables=variables,
             timeout=timeout,
         )
         hello = self._process.greeting

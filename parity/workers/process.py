@@ -61,6 +61,7 @@ class Process:
         arguments: Mapping[str, Any],
         *,
         packages: Mapping[str, Path] | None = None,
+        variables: Mapping[str, str] | None = None,
         timeout: float = TIMEOUT,
     ) -> None:
         """Start it, in a scratch folder of its own, and wait until it is ready.
@@ -71,6 +72,7 @@ class Process:
             entry: the function that it calls, as `module:function`, with the pipes of requests and answers and:
             arguments: by name; anything that JSON can hold. Paths in them must be absolute.
             packages: folders of packages beside `parity` that it can import.
+            variables: further environment variables, such as those of a personality.
             timeout: seconds that each step of its start may take.
 
         Raises:
@@ -90,7 +92,7 @@ class Process:
                     stdout=subprocess.PIPE,
                     stderr=log,
                     cwd=self._scratch.name,
-                    env=_environment(self._scratch.name),
+                    env=_environment(self._scratch.name) | dict(variables or {}),
                     # A session of its own: Ctrl-C is for us alone to hear, and all that it starts ends with it.
                     start_new_session=True,
                 )

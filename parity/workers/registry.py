@@ -56,3 +56,6 @@ REFERENCES: dict[str, Reference] = {
         ),
     )
 }
+
+FOLLOWED = ("meta", "ultralytics")
+"""The references whose numbers ours are meant to be."""

@@ -12,7 +12,8 @@ from parity.execution.execute import execute
 from parity.reports import overview, summary
 from parity.run import goldens
 from parity.run.goldens import FOLDER, GoldenClient
-from parity.run.runner import jobs, run
+from parity.run.job import jobs
+from parity.run.runner import run
 from parity.run.samblocks_library import library
 from parity.workers.registry import REFERENCES
 from samblocks.ops.chunking import SMALLEST, use_chunk_sizes

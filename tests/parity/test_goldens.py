@@ -9,7 +9,8 @@ import torch
 from parity.execution.case import Case, uniform
 from parity.run import goldens
 from parity.run.goldens import Golden, GoldenClient, GoldenError
-from parity.run.runner import jobs, run
+from parity.run.job import jobs
+from parity.run.runner import run
 from parity.verdict.compare import Verdict
 from parity.workers.registry import REFERENCES
 

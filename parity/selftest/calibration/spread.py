@@ -1,44 +1,35 @@
-"""How R is distributed over honest variations."""
+"""How R is distributed over honest variations: of one draw, and pooled over 8 and 16 others."""
 
 from collections.abc import Iterator, Sequence
 
-from parity.selftest.calibration.alarms import Sample
-from parity.selftest.calibration.variations import AS_IT_IS
-from parity.verdict.compare import Verdict
+from parity.selftest.calibration.alarms import FEW, MANY, Series
 
-_SHARES = (0.5, 0.95, 0.99)
+_SHARES = (0.5, 0.99)
 
 
-def table(samples: Sequence[Sample]) -> Iterator[str]:
-    """R by kind of variation, and over all: count, outputs bit-equal to upstream's, quantiles, largest."""
-    kinds = dict.fromkeys(sample.kind for sample in samples)
+def table(found: Sequence[Series]) -> Iterator[str]:
+    """By kind of variation, and over all: series, single R, pooled R, first alarms and alarms."""
     yield (
-        f"{'variation':26} {'runs':>5} {'moved':>6} {'outputs':>8} {'equal':>6} "
-        f"{'median':>7} {'95 %':>7} {'99 %':>7} {'max':>7}  largest in"
+        f"{'variation':26} {'series':>6} {'draws':>7} {'median':>7} {'99 %':>7} {'max':>7} {'> bound':>7} "
+        f"{f'max/{FEW}':>7} {f'max/{MANY}':>7} {'first':>6} {'alarms':>6}  largest of {FEW} in"
     )
-    for kind in kinds:
-        yield _line(kind, [sample for sample in samples if sample.kind == kind])
-    yield _line("all", samples)
+    for kind in dict.fromkeys(one.kind for one in found):
+        yield _line(kind, [one for one in found if one.kind == kind])
+    yield _line("all", found)
 
 
-def runs(samples: Sequence[Sample]) -> int:
-    """How many variations there were: pairs of a case and a kind. A case run as it is varies nothing."""
-    return _pairs([sample for sample in samples if sample.kind != AS_IT_IS.kind])
-
-
-def _pairs(samples: Sequence[Sample]) -> int:
-    return len({(sample.kind, sample.case) for sample in samples})
-
-
-def _line(kind: str, samples: Sequence[Sample]) -> str:
-    rated = sorted(
-        (sample for sample in samples if sample.comparison.ratio is not None),
-        key=lambda sample: sample.comparison.ratio or 0.0,
+def _line(kind: str, found: Sequence[Series]) -> str:
+    singles = sorted(ratio for one in found for ratio in one.ratios)
+    cuts = [
+        singles[min(len(singles) - 1, int(len(singles) * share))] if singles else 0.0 for share in _SHARES
+    ]
+    above = sum(ratio > one.bound for one in found for ratio in one.ratios)
+    pooled = {count: [(one.pooled(count) or 0.0, one) for one in found] for count in (FEW, MANY)}
+    largest = {count: max((mean for mean, _ in means), default=0.0) for count, means in pooled.items()}
+    where = max(pooled[FEW], key=lambda entry: entry[0], default=(0.0, None))[1]
+    named = "" if where is None else f"{where.case} {where.output} ({where.reference})"
+    return (
+        f"{kind:26} {len(found):6} {len(singles):7} {cuts[0]:7.3f} {cuts[1]:7.3f} "
+        f"{singles[-1] if singles else 0.0:7.3f} {above:7} {largest[FEW]:7.3f} {largest[MANY]:7.3f} "
+        f"{sum(one.first_alarm for one in found):6} {sum(one.verdict.verdict.failed for one in found):6}  {named}"
     )
-    ratios = [sample.comparison.ratio or 0.0 for sample in rated]
-    equal = sum(sample.comparison.verdict is Verdict.EXACT for sample in samples)
-    moved = len({(sample.kind, sample.case) for sample in samples if sample.moved})
-    cuts = [ratios[min(len(ratios) - 1, int(len(ratios) * share))] if ratios else 0.0 for share in _SHARES]
-    figures = " ".join(f"{value:7.3f}" for value in (*cuts, ratios[-1] if ratios else 0.0))
-    largest = f"{rated[-1].case} {rated[-1].output} ({rated[-1].reference})" if rated else ""
-    return f"{kind:26} {_pairs(samples):5} {moved:6} {len(samples):8} {equal:6} {figures}  {largest}"

@@ -1,9 +1,13 @@
 """Honest variations: the same numbers computed another way, which rounds otherwise."""
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import safetensors.torch
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -11,9 +15,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from parity.execution.case import Case, call_block
 from parity.execution.execute import Outcome, execute
 from parity.execution.paths import PATHS
-from parity.run.samblocks_library import library
+from parity.execution.personalities import PERSONALITIES
+from parity.run.samblocks_library import OURS, SELF, library
+from parity.workers.client import Client
 
 Inputs = Mapping[str, Tensor]
+Weights = Mapping[str, Tensor] | None
 
 
 @dataclass(frozen=True)
@@ -23,26 +30,28 @@ class Variation:
     Attributes:
         kind: what it is called.
         applies: whether it makes sense for a case.
-        run: our side of the case, so varied.
+        run: our side of the case, so varied, on inputs and on weights, which are the filled ones where None.
     """
 
     kind: str
     applies: Callable[[Case, Inputs], bool]
-    run: Callable[[Case, Inputs], Outcome]
+    run: Callable[[Case, Inputs, Weights], Outcome]
 
 
-def _under(context: Callable[[], AbstractContextManager[object]]) -> Callable[[Case, Inputs], Outcome]:
-    def run(case: Case, inputs: Inputs) -> Outcome:
+def _under(
+    context: Callable[[], AbstractContextManager[object]],
+) -> Callable[[Case, Inputs, Weights], Outcome]:
+    def run(case: Case, inputs: Inputs, weights: Weights) -> Outcome:
         with context():
-            return execute(case, library(), inputs)
+            return execute(case, library(), inputs, weights=weights)
 
     return run
 
 
-def _laid_out(change: Callable[[Tensor], Tensor]) -> Callable[[Case, Inputs], Outcome]:
-    def run(case: Case, inputs: Inputs) -> Outcome:
+def _laid_out(change: Callable[[Tensor], Tensor]) -> Callable[[Case, Inputs, Weights], Outcome]:
+    def run(case: Case, inputs: Inputs, weights: Weights) -> Outcome:
         changed = {name: change(x) if x.is_floating_point() else x for name, x in inputs.items()}
-        return execute(case, library(), changed)
+        return execute(case, library(), changed, weights=weights)
 
     return run
 
@@ -81,14 +90,14 @@ def _splits(case: Case, inputs: Inputs) -> bool:
     return case.call is call_block and not case.train and len(sizes) == 1 and max(sizes) > 1
 
 
-def _split(case: Case, inputs: Inputs) -> Outcome:
+def _split(case: Case, inputs: Inputs, weights: Weights) -> Outcome:
     """Each item by itself, put together again; the joint outcome where items turn out to see each other."""
-    joint = execute(case, library(), inputs)
+    joint = execute(case, library(), inputs, weights=weights)
     size = next(iter(inputs.values())).shape[0]
     if any(output.dim() == 0 or output.shape[0] != size for output in joint.outputs.values()):
         return joint
     items = [
-        execute(case, library(), {name: x[item : item + 1] for name, x in inputs.items()})
+        execute(case, library(), {name: x[item : item + 1] for name, x in inputs.items()}, weights=weights)
         for item in range(size)
     ]
     outputs = {path: torch.cat([item.outputs[path] for item in items]) for path in joint.outputs}
@@ -116,4 +125,33 @@ VARIATIONS = (
     Variation("inputs channels last", _has(4), _laid_out(channels_last)),
     Variation("items one by one", _splits, _split),
 )
-"""What can be varied without upstream; other weights and inputs need upstream to run again."""
+"""What can be varied in this process."""
+
+
+def as_other_processors(stack: ExitStack) -> list[Variation]:
+    """Our side in processes that compute as other processors would, as far as this build can.
+
+    Args:
+        stack: ends the processes.
+    """
+    found = []
+    for personality in PERSONALITIES:
+        if personality.library != "threads" and not personality.why_not():
+            client = stack.enter_context(
+                Client(SELF, Path(sys.executable), extra_packages=OURS, variables=personality.variables)
+            )
+            found.append(Variation(personality.name, lambda case, inputs: True, _in_worker(client)))
+    return found
+
+
+def _in_worker(client: Client) -> Callable[[Case, Inputs, Weights], Outcome]:
+    def run(case: Case, inputs: Inputs, weights: Weights) -> Outcome:
+        with TemporaryDirectory(prefix="parity-") as folder:
+            file = None
+            if weights is not None:
+                file = Path(folder) / "weights.safetensors"
+                safetensors.torch.save_file(dict(weights), file)
+            reply = client.execute(case, inputs, weights=file)
+        return Outcome(reply.outputs, reply.state)
+
+    return run

@@ -13,13 +13,10 @@ from parity.run import goldens, sources
 from parity.run.goldens import Golden, GoldenError
 from parity.workers.client import Client
 from parity.workers.process import TIMEOUT
-from parity.workers.registry import REFERENCES
+from parity.workers.registry import FOLLOWED, REFERENCES
 from parity.workers.start import start_clients
 
 FOLDER = Path(".parity/mutants")
-
-FOLLOWED = ("meta", "ultralytics")
-"""The references whose numbers ours are meant to be."""
 
 Kept = Mapping[str, Golden]
 """Upstream's outputs of one case, by the reference's name."""

@@ -12,8 +12,8 @@ import pytest
 from parity.cases import all_cases
 from parity.errors import UsageError
 from parity.reports import files, github, junit, overview, sarif, terminal
+from parity.run.job import Job
 from parity.run.judging import Row
-from parity.run.runner import Job
 from parity.verdict.compare import Comparison, Verdict
 from parity.verdict.error_map import Heat
 

@@ -7,7 +7,8 @@ import pytest
 from parity.cases import all_cases
 from parity.cases.tracking import OTHER_POINTER
 from parity.cases.two_way import EPS_DIFFERS
-from parity.run.runner import jobs, run
+from parity.run.job import jobs
+from parity.run.runner import run
 from parity.workers.client import Client, interpreter
 from parity.workers.registry import REFERENCES
 

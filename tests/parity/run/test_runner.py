@@ -8,14 +8,16 @@ from threading import Lock
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from parity.execution.case import Case, NoCounterpart, Side, uniform
 from parity.execution.execute import execute
 from parity.reports import summary
+from parity.run.job import jobs
 from parity.run.judging import Row
-from parity.run.runner import jobs, run
+from parity.run.runner import run
 from parity.run.truth_cache import TruthCache
 from parity.verdict.compare import Verdict
 from parity.verdict.precision import PRECISIONS
@@ -76,6 +78,8 @@ class FakeClient:
 
     def execute(self, case: Case, inputs: Mapping[str, Tensor], **how: Any) -> Reply:
         self.asked += 1
+        if how.get("weights") is not None:
+            how["weights"] = safetensors.torch.load_file(how["weights"])
         try:
             with _ONE_PROCESS:
                 outcome = execute(case, self.library, inputs, **how)

@@ -17,7 +17,8 @@ from parity.execution.case import Case, uniform
 from parity.execution.execute import execute
 from parity.execution.fill import fill_
 from parity.run import stages
-from parity.run.runner import Job, run
+from parity.run.job import Job
+from parity.run.runner import run
 from parity.run.samblocks_library import library
 from parity.verdict.compare import Verdict
 from parity.workers.registry import Reference

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from parity.execution import fill
-from parity.execution.float64 import WAYS
+from samblocks.numerics.float64 import WAYS
 
 pytestmark = pytest.mark.skipif(
     np.finfo(np.longdouble).eps >= np.finfo(np.float64).eps, reason="long double is float64 here"

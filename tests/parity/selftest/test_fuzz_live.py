@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from parity.cases import find, fuzz
 from parity.execution.case import Case
-from parity.run.runner import jobs, run
+from parity.run.job import jobs
+from parity.run.runner import run
 from parity.verdict.compare import Verdict
 from parity.workers.client import Client, interpreter
 from parity.workers.registry import REFERENCES

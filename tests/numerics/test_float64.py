@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from parity.execution.float64 import LeakError, lifted
+from samblocks.numerics.float64 import LeakError, lifted
 
 
 class HardCoded(nn.Module):

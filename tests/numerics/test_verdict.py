@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from parity.verdict.compare import Verdict, compare, compare_double, greatest_difference
+from samblocks.numerics.verdict import Verdict, compare, compare_double, greatest_difference
 
 TRUTH = torch.tensor([1.0, -2.0, 3.0, 4.0], dtype=torch.float64)
 
@@ -88,3 +88,72 @@ def test_greatest_difference_of_scalars_and_of_nan() -> None:
 
 def test_an_empty_output_is_equal_to_itself() -> None:
     assert compare(torch.empty(0, 4), torch.empty(0, 4), torch.empty(0, 4)).verdict is Verdict.EXACT
+
+
+INF, NAN = float("inf"), float("nan")
+
+
+def test_the_same_infinities_and_nans_are_equal() -> None:
+    both = torch.tensor([INF, -INF, NAN, 1.0])
+    assert compare(both, both.clone(), None).verdict is Verdict.EXACT
+    truth = torch.tensor([-INF, 1.0, 2.0], dtype=torch.float64)
+    found = compare(
+        truth.float() + torch.tensor([0, 1e-7, 0]), truth.float() + torch.tensor([0, 0, 2e-7]), truth
+    )
+    assert found.verdict is not Verdict.DIVERGED
+    assert found.ratio is not None
+    assert found.ratio < 2
+    assert found.index == (2,)
+
+
+def test_other_infinities_are_named() -> None:
+    truth = torch.tensor([-INF, 1.0], dtype=torch.float64)
+    found = compare(torch.tensor([INF, 1.0]), truth.float(), truth)
+    assert found.verdict is Verdict.DIVERGED
+    assert found.index == (0,)
+    assert "ours inf, -inf" in found.cause
+
+
+def test_infinity_is_not_the_largest_number() -> None:
+    largest = torch.full((2,), 65504.0, dtype=torch.float16)
+    infinite = torch.full((2,), INF, dtype=torch.float16)
+    assert compare(largest, infinite, infinite.double()).verdict is Verdict.DIVERGED
+
+
+def test_nothing_but_nan_is_no_agreement() -> None:
+    nothing = torch.full((3,), NAN)
+    assert compare(nothing, nothing.clone(), nothing.double()).verdict is Verdict.INCOMPARABLE
+    assert compare_double(nothing.double(), nothing.double(), bound=1e-12).verdict is Verdict.INCOMPARABLE
+
+
+def test_complex_outputs_are_judged() -> None:
+    truth = torch.complex(TRUTH, -TRUTH)
+    theirs = truth.to(torch.complex64) + 1e-7j
+    assert compare(truth.to(torch.complex64) + 2e-7j, theirs, truth).verdict is not Verdict.DIVERGED
+    found = compare(truth.to(torch.complex64) + 1e-5j, theirs, truth)
+    assert (found.verdict, found.ratio is not None and found.ratio > 20) == (Verdict.DIVERGED, True)
+    assert compare_double(truth + 1e-13j, truth, bound=1e-12).verdict is Verdict.WITHIN
+    assert compare_double(truth + 1e-10j, truth, bound=1e-12).cause.startswith("another function")
+
+
+def test_a_lost_pixel_counts_in_a_low_precision() -> None:
+    truth = torch.linspace(1, 2, 4096, dtype=torch.float64)
+    theirs = truth.bfloat16()
+    ours = theirs.clone()
+    ours[7] = 0.0
+    found = compare(ours, theirs, truth)
+    assert found.ratio is not None
+    assert found.worst is not None
+    assert found.worst > 4
+    assert found.verdict is Verdict.DIVERGED
+    assert compare(theirs.clone(), theirs, truth).verdict is Verdict.EXACT
+
+
+def test_the_error_of_another_implementation_is_honest() -> None:
+    truth = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    ours, lucky = truth.float() + 3e-6, truth.float() + torch.tensor([3e-7, 0.0, 0.0])
+    assert compare(ours, lucky, truth).verdict is Verdict.DIVERGED
+    assert compare(ours, lucky, truth, honest=1e-6).verdict is Verdict.NOISE
+    assert compare(ours + 1e-5, lucky, truth, honest=1e-6).verdict is Verdict.DIVERGED
+    rough = truth.float() + 1e-6
+    assert compare(ours, rough, truth) == compare(ours, rough, truth, honest=1e-8)

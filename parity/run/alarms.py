@@ -1,0 +1,164 @@
+"""First alarms of a job, decided by further draws, and what each failure means."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from torch import Tensor
+
+from parity.execution.case import Library
+from parity.execution.execute import Outcome
+from parity.run.goldens import GoldenClient
+from parity.run.job import Job, another_draw
+from parity.run.judging import Row, bound_of
+from parity.verdict.compare import Comparison, Verdict
+from parity.verdict.precision import PRECISIONS
+from samblocks.numerics.draws import by_float64, settle, undecided
+from samblocks.numerics.verdict import (
+    ANOTHER_FUNCTION,
+    LESS_PRECISE,
+    UNDECIDED,
+    Error,
+    above,
+    error,
+    ratio_of,
+)
+
+_DOUBLE = "float64"
+
+Key = tuple[str, str, str]
+"""Reference, precision and output."""
+
+
+def decided(
+    job: Job,
+    rows: Sequence[Row],
+    again: Callable[[Job, Sequence[str]], Sequence[Row]],
+    ours: Callable[[Job], Mapping[str, Outcome | str]],
+    goldens: Mapping[str, GoldenClient],
+    library: Library,
+) -> list[Row]:
+    """The rows of a job, with first alarms decided by more draws and the failed question named.
+
+    Args:
+        job: what was run.
+        rows: its rows by the first draw.
+        again: runs another draw of the job on both sides, in the named precisions, and gives its rows.
+        ours: runs another draw on our side alone, in float32 and float64: what goldens are judged by.
+        goldens: by the reference's name, those that answer from files: they hold the reference's errors alone.
+        library: ours.
+    """
+    double = {(row.reference, row.output): row.comparison for row in rows if row.dtype == _DOUBLE}
+    first = {
+        key: row.comparison
+        for key, row in _keyed(rows).items()
+        if undecided(row.comparison, _bound(job, row)) and _may_be_luck(row, double, goldens)
+    }
+    bounds = {_text(key): _bound(job, row) for key, row in _keyed(rows).items()}
+
+    def draw(number: int) -> dict[str, Comparison]:
+        with another_draw(job, number, library) as drawn:
+            if drawn is None:
+                return {}
+            found: dict[str, Comparison] = {}
+            live = [key for key in first if key[0] not in goldens]
+            if live:
+                compared = _keyed(again(drawn, sorted({dtype for _, dtype, _ in live})))
+                found |= {_text(key): one for key in live if (one := _of(key, compared)) is not None}
+            if len(live) < len(first):
+                outcomes = ours(drawn)
+                for key in first:
+                    if key[0] in goldens:
+                        one = _by_golden(goldens[key[0]], job, number, key[2], outcomes, bounds[_text(key)])
+                        found |= {} if one is None else {_text(key): one}
+            return found
+
+    settled = settle({_text(key): found for key, found in first.items()}, draw, bounds)
+    for key, found in first.items():
+        if _text(key) not in settled and (key[0], key[2]) in double:
+            settled[_text(key)] = by_float64(found)
+    return [
+        _named(replace(row, comparison=settled.get(_text(_key(row)), row.comparison)), double) for row in rows
+    ]
+
+
+def _of(key: Key, compared: Mapping[Key, Row]) -> Comparison | None:
+    """The comparison of an output in a draw; that of the whole run where ours raised, none where upstream did."""
+    reference, dtype, _ = key
+    row = compared.get(key) or compared.get((reference, dtype, "-"))
+    return row.comparison if row is not None and row.comparison.verdict is not Verdict.INCOMPARABLE else None
+
+
+def _by_golden(
+    golden: GoldenClient,
+    job: Job,
+    number: int,
+    output: str,
+    outcomes: Mapping[str, Outcome | str],
+    bound: float,
+) -> Comparison | None:
+    """One output in one draw, by our own float64 as the truth and the reference's recorded error."""
+    narrow, wide = (_output(outcomes[name], output) for name in ("float32", _DOUBLE))
+    for found in (narrow, wide):
+        if isinstance(found, str):
+            return Comparison(Verdict.DIVERGED, cause=found)
+    assert not isinstance(narrow, str)
+    assert not isinstance(wide, str)
+    own = error(narrow, wide)
+    if bool(wide.isfinite().all()) and not bool(narrow.isfinite().all()):
+        return Comparison(Verdict.DIVERGED, cause="ours has values that are not finite")
+    recorded = golden.errors(job.case, number, output)
+    if recorded is None:
+        return None
+    rms, honest = recorded
+    ratio, _, _ = ratio_of(narrow, wide, Error(rms, rms), honest=honest)
+    compared = Comparison(Verdict.WITHIN, ratio, own.worst)
+    return (
+        compared
+        if ratio <= bound
+        else replace(compared, verdict=Verdict.DIVERGED, cause=above(compared, bound))
+    )
+
+
+def _output(outcome: Outcome | str, path: str) -> Tensor | str:
+    if isinstance(outcome, str):
+        return outcome
+    return outcome.outputs.get(path, f"ours has no output {path!r}")
+
+
+def _may_be_luck(
+    row: Row, double: Mapping[tuple[str, str], Comparison], goldens: Mapping[str, GoldenClient]
+) -> bool:
+    """Float64 decides first; and where a golden judges, it must have shown that our float64 is the truth."""
+    if row.dtype == _DOUBLE:
+        return False
+    found = double.get((row.reference, row.output))
+    return not found.verdict.failed if found is not None else row.reference not in goldens
+
+
+def _named(row: Row, double: Mapping[tuple[str, str], Comparison]) -> Row:
+    """A failure in a working precision, with the question that it answers."""
+    found = row.comparison
+    if row.dtype == _DOUBLE or found.verdict is not Verdict.DIVERGED or found.ratio is None:
+        return row
+    if found.cause.startswith((ANOTHER_FUNCTION, LESS_PRECISE)):
+        return row
+    wide = double.get((row.reference, row.output))
+    word = UNDECIDED if wide is None else ANOTHER_FUNCTION if wide.verdict.failed else LESS_PRECISE
+    return replace(row, comparison=replace(found, cause=f"{word}: {found.cause}"))
+
+
+def _bound(job: Job, row: Row) -> float:
+    used = PRECISIONS.get(row.dtype)
+    return job.case.bound if used is None else bound_of(job.case, used, row.output)
+
+
+def _keyed(rows: Sequence[Row]) -> dict[Key, Row]:
+    return {_key(row): row for row in rows}
+
+
+def _key(row: Row) -> Key:
+    return row.reference, row.dtype, row.output
+
+
+def _text(key: Key) -> str:
+    return "\n".join(key)

@@ -1,0 +1,109 @@
+"""Where one R is luck: the verdict over several draws of weights and inputs.
+
+R of one draw is luck where few numbers decide: an honest implementation is above 2 in two of a thousand, and above 4
+now and then. Its geometric mean over draws is not: over 8 it stays below 1.6, over 16 below 1.3, while a bug stays
+where it was. So an R above the bound is a first alarm, upon which more is drawn:
+
+    R ≤ 2 in the first draw                 holds
+    R > 50                                  fails: no honest run comes near it
+    else the first draw, which was selected by its R, is not counted, and over 8 others the geometric mean
+        ≤ 1.7                               holds
+        > 2.0                               fails
+        between                             holds if it is ≤ 1.7 over 16
+
+An R below 0.5 counts as 0.5, so that a few lucky draws cannot hide a bad one. A draw that is not finite on our side
+alone fails at once. A bound other than 2 scales 1.7 and 2.0 with it.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import TypeVar
+
+from samblocks.numerics.verdict import BOUND, LESS_PRECISE, Comparison, Verdict
+
+FEW, MANY = 8, 16
+"""How many further draws decide, and how many where these leave it open."""
+
+REDRAWN = 50.0
+"""The largest R of a first draw after which more is drawn."""
+
+_HOLDS, _FAILS, _LEAST = 1.7, 2.0, 0.5
+
+Found = TypeVar("Found", bound=Comparison)
+
+
+def undecided(first: Comparison, bound: float = BOUND) -> bool:
+    """Whether a comparison in a working precision is a first alarm, which further draws decide."""
+    return first.verdict is Verdict.DIVERGED and first.excess is not None and bound < first.excess <= REDRAWN
+
+
+def settle(
+    first: Mapping[str, Found],
+    draw: Callable[[int], Mapping[str, Comparison]],
+    bounds: Mapping[str, float] | None = None,
+) -> dict[str, Found]:
+    """Judge first alarms by further draws.
+
+    Args:
+        first: by any key, the comparisons of the first draw that are `undecided`.
+        draw: gives the comparisons of draw 1, 2, … by the same keys; one that it leaves out cannot be varied.
+        bounds: by key, the largest R that holds; 2 where it is missing.
+
+    Returns:
+        The settled comparisons by key. Their `ratio` is the geometric mean, `draws` how many it is of. Keys that
+        cannot be varied are left out: see `by_float64`.
+    """
+    bounds = bounds or {}
+    settled: dict[str, Found] = {}
+    fixed: set[str] = set()
+    seen: dict[str, list[float]] = {key: [] for key in first}
+    for number in range(1, MANY + 1):
+        waiting = [key for key in first if key not in settled and key not in fixed]
+        if not waiting:
+            break
+        found = draw(number)
+        for key in waiting:
+            bound = bounds.get(key, BOUND)
+            one = found.get(key)
+            if one is None:
+                fixed.add(key)
+                continue
+            if one.verdict.failed and one.excess is None:
+                settled[key] = replace(first[key], draws=number, cause=f"in draw {number}: {one.cause}")
+                continue
+            seen[key].append(one.excess or 0.0)
+            decided = _decide(seen[key], bound)
+            if decided is not None:
+                settled[key] = _settled(first[key], seen[key], bound, decided)
+    return settled
+
+
+def geometric_mean(ratios: Iterable[float]) -> float:
+    """The geometric mean of R over draws, each counted as at least 0.5."""
+    logs = [math.log(max(ratio, _LEAST)) for ratio in ratios]
+    return math.exp(math.fsum(logs) / len(logs))
+
+
+def _decide(ratios: list[float], bound: float) -> bool | None:
+    """Whether so many draws hold; None where more must be drawn."""
+    scale = bound / BOUND
+    if len(ratios) not in (FEW, MANY):
+        return None
+    mean = geometric_mean(ratios)
+    if mean <= _HOLDS * scale:
+        return True
+    return False if len(ratios) == MANY or mean > _FAILS * scale else None
+
+
+def _settled(first: Found, ratios: list[float], bound: float, holds: bool) -> Found:
+    mean, limit = geometric_mean(ratios), (_HOLDS if holds or len(ratios) == MANY else _FAILS) * bound / BOUND
+    told = f"R {first.excess:.3g} in the first draw, {mean:.3g} over {len(ratios)} others"
+    cause = told if holds else f"{LESS_PRECISE}: {told}, above {limit:g}"
+    verdict = Verdict.WITHIN if holds else Verdict.DIVERGED
+    return replace(first, verdict=verdict, ratio=mean, draws=len(ratios), cause=cause)
+
+
+def by_float64(first: Found) -> Found:
+    """A first alarm that cannot be varied, and that float64 has shown to be the same function: that decides."""
+    return replace(first, verdict=Verdict.WITHIN, cause=f"one draw, R {first.excess:.3g}: decided by float64")
