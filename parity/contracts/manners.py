@@ -8,13 +8,13 @@ import copy
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from parity.cases.drive import unwatched
+from parity.contracts.bits import bits_may_differ, operations_of, same_numbers, start_thread
 from parity.contracts.docstring_shapes import Shapes
 from parity.execution.case import Case, Library, call_block
 from parity.execution.execute import SEED, call, flatten, prepare
@@ -65,6 +65,30 @@ def _same(a: Tensor, b: Tensor) -> bool:
     return torch.equal(a.nan_to_num(), b.nan_to_num()) if a.is_floating_point() else torch.equal(a, b)
 
 
+def _told_apart(
+    case: Case, first: Outputs, second: Outputs, again: Callable[[torch.dtype], Outputs]
+) -> list[str]:
+    """Outputs of two runs that differ, and not only in bits that torch's own operations do not keep either.
+
+    Args:
+        case: what was run.
+        first: what a fresh module gives.
+        second: what is held against it.
+        again: runs the second way once more, in another precision.
+    """
+    differing = _differences(first, second)
+    if not differing or list(first) != list(second) or not case.double:
+        return differing
+    operations = operations_of(lambda: _run(case, _prepared(case), case.tensors(), torch.float32))
+    if not bits_may_differ(operations):
+        return differing
+    exact = _run(case, _prepared(case, torch.float64), case.tensors(), torch.float64)
+    wide = again(torch.float64)
+    return [
+        path for path in differing if not same_numbers(second[path], first[path], wide[path], exact[path])
+    ]
+
+
 def repeats(cases: Sequence[Case]) -> Iterator[str]:
     """Calling again gives the same bits, and leaves inputs and tensors of the module as they are."""
     for case in cases:
@@ -81,7 +105,13 @@ def repeats(cases: Sequence[Case]) -> Iterator[str]:
             if module is not None and not _same(module.state_dict()[name], value):
                 yield f"{case.id}: the call changed {name}"
         second = _run(case, module, inputs, torch.float32)
-        for path in _differences(first, second):
+
+        def again(dtype: torch.dtype, case: Case = case) -> Outputs:
+            module = _prepared(case, dtype)
+            _run(case, module, case.tensors(), dtype)
+            return _run(case, module, case.tensors(), dtype)
+
+        for path in _told_apart(case, first, second, again):
             yield f"{case.id}: a second call gives another {path}"
 
 
@@ -114,7 +144,15 @@ def turns(cases: Sequence[Case]) -> Iterator[str]:
     places = [*range(len(cases)), *reversed(range(len(cases)))]
     for place in places:
         case = cases[place]
-        for path in _differences(fresh[place], _run(case, module, case.tensors(), torch.float32)):
+
+        def again(dtype: torch.dtype, case: Case = case) -> Outputs:
+            module = _prepared(cases[0], dtype)
+            for other in cases:
+                _run(other, module, other.tensors(), dtype)
+            return _run(case, module, case.tensors(), dtype)
+
+        found = _run(case, module, case.tensors(), torch.float32)
+        for path in _told_apart(case, fresh[place], found, again):
             yield f"{case.id}: after other sizes the module gives another {path}"
 
 
@@ -128,7 +166,12 @@ def dtypes(cases: Sequence[Case]) -> Iterator[str]:
         module = _prepared(case)
         assert module is not None
         for dtype in (*wanted, *wanted):
-            for path in _differences(fresh[dtype], _run(case, module.to(dtype), inputs, dtype)):
+            found = _run(case, module.to(dtype), inputs, dtype)
+
+            def again(dtype: torch.dtype, case: Case = case, module: nn.Module = module) -> Outputs:
+                return _run(case, copy.deepcopy(module).to(dtype), case.tensors(), dtype)
+
+            for path in _told_apart(case, fresh[dtype], found, again):
                 yield f"{case.id}: after another dtype the module gives another {path} in {dtype}"
 
 
@@ -146,13 +189,21 @@ def threads(cases: Sequence[Case]) -> Iterator[str]:
                 alone[case.id] = outputs
         _needs(bool(alone))
         work = [case for case in cases if case.id in alone for _ in range(4 if len(alone) == 1 else 2)]
-        workers = min(4, len(work))
-        # All begin at once: on a busy machine the first would be done before the last is there.
-        with ThreadPoolExecutor(workers, initializer=Barrier(workers).wait) as pool:
-            results = list(pool.map(lambda case: _run(case, shared, case.tensors(), torch.float32), work))
-    for case, result in zip(work, results, strict=True):
-        for path in _differences(alone[case.id], result):
-            yield f"{case.id}: among threads {path} differs"
+        results = _among_threads(work, shared, torch.float32)
+        for case, result in zip(work, results, strict=True):
+
+            def again(dtype: torch.dtype, case: Case = case) -> Outputs:
+                return _among_threads([case] * 4, _prepared(cases[0], dtype), dtype)[-1]
+
+            for path in _told_apart(case, alone[case.id], result, again):
+                yield f"{case.id}: among threads {path} differs"
+
+
+def _among_threads(work: Sequence[Case], shared: nn.Module | None, dtype: torch.dtype) -> list[Outputs]:
+    """What a shared module gives several threads at once."""
+    workers = min(4, len(work))
+    with ThreadPoolExecutor(workers, initializer=start_thread(workers)) as pool:
+        return list(pool.map(lambda case: _run(case, shared, case.tensors(), dtype), work))
 
 
 def copies(cases: Sequence[Case]) -> Iterator[str]:
@@ -166,7 +217,11 @@ def copies(cases: Sequence[Case]) -> Iterator[str]:
     if not case.train:
         made |= {"a later copy": copy.deepcopy(module), "a later pickle": pickle.loads(pickle.dumps(module))}
     for what, other in made.items():
-        for path in _differences(first, _run(case, other, inputs, torch.float32)):
+
+        def again(dtype: torch.dtype) -> Outputs:
+            return _run(case, copy.deepcopy(_prepared(case, dtype)), inputs, dtype)
+
+        for path in _told_apart(case, first, _run(case, other, inputs, torch.float32), again):
             yield f"{case.id}: {what} gives another {path}"
 
 

@@ -111,13 +111,13 @@ def test_pickles_do_not_grow_with_use() -> None:
 
 
 def test_threads_do_not_disturb_one_another() -> None:
-    attention = fill.fill_(blocks.RoPEAttention(32, 2, rope_k_repeat=True)).eval()
+    attention = fill.fill_(blocks.RoPEAttention(32, 2, rope_k_repeat=True).double()).eval()
     encoding = blocks.PositionEmbeddingSine(16)
     sides = [2, 3, 4, 5, 6, 7] * 4
 
     def work(side: int) -> tuple[Tensor, Tensor]:
-        q = fill.tensor(f"q{side}", (1, side * side, 32))
-        k = fill.tensor(f"k{side}", (1, 2 * side * side + 1, 32))
+        q = fill.tensor(f"q{side}", (1, side * side, 32), torch.float64)
+        k = fill.tensor(f"k{side}", (1, 2 * side * side + 1, 32), torch.float64)
         with torch.no_grad():
             return attention(q, k, k, num_k_exclude_rope=1), encoding(torch.zeros(1, 1, side, 2 * side))
 
@@ -127,7 +127,8 @@ def test_threads_do_not_disturb_one_another() -> None:
     with ThreadPoolExecutor(max_workers=8) as pool:
         together = list(pool.map(work, sides))
     for one, other in zip(alone, together, strict=True):
-        assert torch.equal(one[0], other[0])
+        # A table of another size would show in the first digit; the last bit of a product is a thread's own affair.
+        torch.testing.assert_close(one[0], other[0], rtol=1e-12, atol=1e-12)
         assert torch.equal(one[1], other[1])
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from parity.errors import WorkerError
-from parity.run.runner import jobs, run
+from parity.run.job import jobs
+from parity.run.runner import run
 from parity.verdict.compare import Verdict
 from parity.workers.client import Client
 from parity.workers.interruption import Interrupted, unwinding
