@@ -13,8 +13,8 @@ from parity.execution.case import Case
 from parity.execution.paths import PATHS
 from parity.reports import files, overview, summary, terminal
 from parity.run import reference_files
-from parity.run.judging import Row
 from parity.run.job import Job, jobs
+from parity.run.judging import Row
 from parity.run.runner import run as judge_jobs
 from parity.run.truth_cache import TruthCache
 from parity.verdict import outlier

@@ -15,7 +15,8 @@ from torch import Tensor
 from parity import package
 from parity.cases import find
 from parity.run import reference_files, sources
-from parity.run.runner import jobs, run
+from parity.run.job import jobs
+from parity.run.runner import run
 from parity.run.truth_cache import TruthCache
 from parity.verdict.compare import Verdict
 from parity.verdict.precision import DOUBLE, SINGLE
