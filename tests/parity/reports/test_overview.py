@@ -9,8 +9,8 @@ from torch import nn
 from parity.execution.case import Case, shown
 from parity.reports import overview, summary, terminal
 from parity.reports.overview import Ran
+from parity.run.job import Job
 from parity.run.judging import Row
-from parity.run.runner import Job
 from parity.verdict.compare import Comparison, Verdict
 from parity.verdict.outlier import Outlier
 
