@@ -60,7 +60,7 @@ def rules_of(member: type[nn.Module]) -> Iterator[KeyRule]:
                     groups.setdefault(key, []).append(rule)
             for (meta, other), rules in groups.items():
                 first = rules[0]
-                text = first.why or first.operation.text
+                text = first.why or str(first.operation)
                 # Numbers say something where one rule alone has them; a run of blocks is written as `#`.
                 names = (first.meta, first.other) if len(rules) == 1 else (meta, other)
                 yield KeyRule(layout, variant, *names, text)

@@ -96,7 +96,7 @@ def _known_names() -> Mapping[str, tuple[tuple[str, str, str], ...]]:
 
 
 def key_prefixes(keys: Iterable[str]) -> list[KeyPrefix]:
-    """The ways to read the names of a file, one per layout and family, those that fit most names first.
+    """The prefixes that the names of a file may have, one per layout and family, those of most names first.
 
     Args:
         keys: the names in the file.

@@ -19,15 +19,14 @@ class Operation(ABC):
 
     kind: ClassVar[str]
 
-    @property
-    def text(self) -> str:
+    def __str__(self) -> str:
         """How it is written in a plan; empty where values are untouched."""
         return ""
 
     @property
     @abstractmethod
     def inverse(self) -> Operation | None:
-        """The way back, where there is one."""
+        """The operation in the other direction, where there is one."""
 
     @abstractmethod
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[TensorInfo, ...]:
@@ -89,14 +88,12 @@ class Axes(Operation):
         if sorted(named[0]) != sorted(named[1]) or len(set(named[0])) != len(named[0]):
             raise LayoutError(f"axes {self.before!r} and {self.after!r} must name the same axes, each once")
 
-    @property
-    def text(self) -> str:
-        """Both sides."""
+    def __str__(self) -> str:
         return f"{self.before} -> {self.after}"
 
     @property
     def inverse(self) -> Axes:
-        """The sides in turn."""
+        """The same with the sides exchanged."""
         return Axes(self.after, self.before)
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[TensorInfo, ...]:
@@ -136,14 +133,12 @@ class Pack(Operation):
 
     kind = "packed"
 
-    @property
-    def text(self) -> str:
-        """The number and the axis."""
+    def __str__(self) -> str:
         return f"concatenate {self.count} along axis 0"
 
     @property
     def inverse(self) -> Unpack:
-        """One becomes as many."""
+        """The split into as many."""
         return Unpack(self.count)
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[TensorInfo, ...]:
@@ -170,14 +165,12 @@ class Unpack(Operation):
 
     kind = "unpacked"
 
-    @property
-    def text(self) -> str:
-        """The number and the axis."""
+    def __str__(self) -> str:
         return f"split into {self.count} along axis 0"
 
     @property
     def inverse(self) -> Pack:
-        """As many become one."""
+        """The concatenation of as many."""
         return Pack(self.count)
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[TensorInfo, ...]:
@@ -206,14 +199,12 @@ class Duplicate(Operation):
 
     kind = "duplicated"
 
-    @property
-    def text(self) -> str:
-        """The number."""
+    def __str__(self) -> str:
         return f"write {self.count} copies"
 
     @property
     def inverse(self) -> Deduplicate:
-        """As many must be equal and become one."""
+        """The check that as many are equal."""
         return Deduplicate(self.count)
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[TensorInfo, ...]:
@@ -237,14 +228,12 @@ class Deduplicate(Operation):
 
     kind = "deduplicated"
 
-    @property
-    def text(self) -> str:
-        """The number."""
+    def __str__(self) -> str:
         return f"check that {self.count} copies are equal, keep one"
 
     @property
     def inverse(self) -> Duplicate:
-        """One is written as many times."""
+        """As many copies again."""
         return Duplicate(self.count)
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[TensorInfo, ...]:
@@ -272,21 +261,19 @@ class Drop(Operation):
     """The tensor has no place on the other side.
 
     Args:
-        create: what is written in its place on the way back; nothing if None.
+        create: what the inverse writes in its place; nothing if None.
     """
 
     create: Create | None = None
 
     kind = "dropped"
 
-    @property
-    def text(self) -> str:
-        """The word."""
+    def __str__(self) -> str:
         return "drop"
 
     @property
     def inverse(self) -> Create | None:
-        """What is written on the way back."""
+        """What is written in its place."""
         return self.create
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[TensorInfo, ...]:
@@ -314,14 +301,12 @@ class Create(Operation):
 
     kind = "invented"
 
-    @property
-    def text(self) -> str:
-        """The values, shape and dtype."""
+    def __str__(self) -> str:
         return f"{self.fill} {shape_text(self.info.shape)} {self.info.dtype}"
 
     @property
     def inverse(self) -> Drop:
-        """It is left out again."""
+        """The tensor is left out again."""
         return Drop(self)
 
     def infer(self, inputs: Sequence[TensorInfo]) -> tuple[TensorInfo, ...]:

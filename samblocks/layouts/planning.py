@@ -1,4 +1,4 @@
-"""What happens to every tensor of a file on the way from one layout to another, before anything is read."""
+"""What happens to every tensor of a file from one layout to another, worked out before anything is read."""
 
 from __future__ import annotations
 
@@ -172,8 +172,8 @@ def _step(before: list[TensorMapping], after: list[TensorMapping], dtype: str) -
     kind = next(kind for kind in KINDS if kind in kinds)
     if kinds == {IDENTITY.kind} and sources == targets:
         kind = "used"
-    text = ", then ".join(mapping.operation.text for mapping in mappings if mapping.operation.text)
-    return Step(kind, sources, targets, text, why, mappings)
+    texts = [str(mapping.operation) for mapping in mappings]
+    return Step(kind, sources, targets, ", then ".join(filter(None, texts)), why, mappings)
 
 
 def _typed(mapping: TensorMapping, dtype: str) -> TensorMapping:

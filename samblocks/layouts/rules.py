@@ -30,7 +30,7 @@ class Rule:
     Args:
         meta: templates on Meta's side.
         other: templates on the other side.
-        operation: what happens from Meta's side to the other; its inverse is the way back.
+        operation: what happens from Meta's side to the other; its inverse happens from there to Meta's.
         optional: whether a file in the other layout may lack it (of several copies: all but one).
         why: the reason of a dropped or invented tensor.
         only_with: for a created tensor, a key of the side it is created from that must be there too.
@@ -74,12 +74,12 @@ def duplicated(meta: str, other: Sequence[str]) -> Rule:
 
 
 def only_meta(meta: str, why: str, create: Create | None = None, only_with: str = "") -> Rule:
-    """A tensor that only Meta's side has, and what is created for it on the way to Meta's side."""
+    """A tensor that only Meta's side has, and what is created for it when a file is brought there."""
     return Rule((meta,), (), Drop(create), why=why, only_with=only_with)
 
 
 def only_other(other: str, why: str, create: Create | None = None, only_with: str = "") -> Rule:
-    """A tensor that only the other side has, and what is created for it on the way there."""
+    """A tensor that only the other side has, and what is created for it when a file is brought there."""
     return Rule((), (other,), create or Drop(), optional=True, why=why, only_with=only_with)
 
 

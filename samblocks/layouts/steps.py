@@ -1,4 +1,4 @@
-"""A plan: what happens to every tensor of a file on the way into another layout, to shapes and to values."""
+"""A plan: what happens to every tensor of a file that is brought into another layout, to shapes and values."""
 
 from __future__ import annotations
 

@@ -1,6 +1,10 @@
-"""The operations between layouts: shapes, inverses, and what they refuse."""
+"""The operations between layouts: shapes, values, inverses, and what they refuse."""
+
+import math
 
 import pytest
+import torch
+from torch import Tensor
 
 from samblocks.errors import LayoutError
 from samblocks.layouts import TensorInfo
@@ -15,13 +19,20 @@ from samblocks.layouts.operations import (
     Pack,
     Unpack,
 )
+from samblocks.layouts.tensors import TORCH_DTYPES, describe
 
 
 def info(*shape: int, dtype: str = "F32") -> TensorInfo:
     return TensorInfo(shape, dtype)
 
 
-@pytest.mark.parametrize(
+def numbered(info: TensorInfo, start: int) -> Tensor:
+    """A tensor whose elements count up from a number."""
+    values = torch.arange(start, start + math.prod(info.shape))
+    return values.reshape(info.shape).to(TORCH_DTYPES[info.dtype])
+
+
+BOTH_DIRECTIONS = pytest.mark.parametrize(
     ("operation", "before", "after"),
     [
         (IDENTITY, [info(3, 5)], [info(3, 5)]),
@@ -35,6 +46,9 @@ def info(*shape: int, dtype: str = "F32") -> TensorInfo:
         (Deduplicate(2), [info(2, 8)] * 2, [info(2, 8)]),
     ],
 )
+
+
+@BOTH_DIRECTIONS
 def test_shapes_follow_and_come_back(
     operation: Operation, before: list[TensorInfo], after: list[TensorInfo]
 ) -> None:
@@ -43,6 +57,25 @@ def test_shapes_follow_and_come_back(
     assert inverse is not None
     assert list(inverse.infer(after)) == before
     assert inverse.inverse == operation
+
+
+@BOTH_DIRECTIONS
+def test_values_get_the_shapes_that_were_inferred_and_come_back(
+    operation: Operation, before: list[TensorInfo], after: list[TensorInfo]
+) -> None:
+    inputs = [numbered(info, 10 * place) for place, info in enumerate(before)]
+    if isinstance(operation, Deduplicate):
+        inputs = inputs[:1] * len(inputs)
+    outputs = operation.apply(inputs, "abcd"[: len(inputs)])
+    assert list(describe(dict(zip("abcd", outputs, strict=False))).values()) == after
+    assert operation.inverse is not None
+    back = operation.inverse.apply(outputs, "abcd"[: len(outputs)])
+    assert all(torch.equal(value, again) for value, again in zip(inputs, back, strict=True))
+
+
+def test_a_difference_of_copies_is_refused_with_their_names() -> None:
+    with pytest.raises(LayoutError, match=r"left and right must be copies"):
+        Deduplicate(2).apply([torch.zeros(3), -torch.zeros(3)], ["left", "right"])
 
 
 @pytest.mark.parametrize(
