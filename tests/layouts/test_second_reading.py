@@ -152,8 +152,8 @@ def test_substitutions_give_the_same_names(
 def test_adapters_of_transformers_read_the_same_names(
     variant: str, parts: tuple[Part, ...], count: int
 ) -> None:
-    rules, compared = table("transformers", variant), 0
-    for key in meta_tensors(variant):
+    rules, compared = table("transformers", VARIANTS[variant]), 0
+    for key in meta_tensors(VARIANTS[variant]):
         for name in rules.to_other(key):
             found, _ = translate(parts, name)
             packed = (
