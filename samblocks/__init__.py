@@ -13,7 +13,7 @@
 
 The floors, lowest first; imports only go down:
 
-    files        whole or not there
+    files        written whole or not at all, locked, hashed
     variants     the released models as data
     ops          pure functions on tensors
     blocks       the blocks, under upstream's names

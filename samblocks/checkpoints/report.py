@@ -278,7 +278,7 @@ def _facts(report: LoadReport) -> Iterator[str]:
     if not report.facts:
         return
     yield ""
-    yield _line("settings", "that the weights do not tell")
+    yield _line("settings", "that do not follow from the weights")
     by_origin: dict[str, list[Fact]] = {}
     for fact in report.facts:
         by_origin.setdefault(fact.origin, []).append(fact)

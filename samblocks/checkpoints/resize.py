@@ -4,7 +4,7 @@
 |---|---|---|
 | `image_encoder.pos_embed` (SAM 1) | image size | `bicubic` interpolation of the grid |
 | `rel_pos_h`, `rel_pos_w` (SAM 1) | image size | `linear` interpolation, as upstream does while it runs |
-| `maskmem_tpos_enc` (SAM 2) | number of memories | `by-age`: every age keeps its code, older ages repeat the oldest |
+| `maskmem_tpos_enc` (SAM 2) | number of memories | `by-age`: every age has its encoding, older ages repeat the oldest |
 
 No tensor of SAM 2's image encoder depends on the image size: its position table is interpolated as it runs.
 """
@@ -23,7 +23,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How a tensor is brought to another size.
+    """How a tensor is resized.
 
     Args:
         name: what reports call it.
@@ -64,10 +64,10 @@ def resize_distances(table: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def resize_ages(table: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Give codes to more memories, or to fewer.
+    """Give temporal encodings to more memories, or to fewer.
 
     The last row belongs to frames with prompts, the row before it to the last frame, and so on back to the
-    oldest, which is the first row. Each age keeps its row; ages that are new get the oldest one's.
+    oldest, which is the first row. Each age has its row as before; ages that are new get the oldest one's.
 
     Args:
         table: [M, 1, 1, C].
@@ -94,7 +94,7 @@ _POLICIES: Final = (
 
 
 def policy_for(name: str, shape: tuple[int, ...], wanted: tuple[int, ...]) -> Policy | None:
-    """The policy that brings a tensor of Meta's layout from one shape to another, if there is one.
+    """The policy that resizes a tensor of Meta's layout from one shape to another, if there is one.
 
     Args:
         name: its name in Meta's layout.
@@ -114,7 +114,7 @@ def policy_for(name: str, shape: tuple[int, ...], wanted: tuple[int, ...]) -> Po
 
 
 def resize(name: str, tensor: Tensor, wanted: tuple[int, ...]) -> Tensor:
-    """Bring a tensor to another size by its policy, computed in at least float32.
+    """Resize a tensor by its policy, computed in at least float32.
 
     Raises:
         ValueError: there is no policy for it.

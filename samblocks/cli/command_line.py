@@ -84,7 +84,8 @@ def run_command(
         if (error.name or "").partition(".")[0] in (samblocks.__name__, commands.__name__.partition(".")[0]):
             raise
         return _fail(
-            program, f"{error.name} is not installed, which samblocks needs: pip install samblocks brings it"
+            program,
+            f"{error.name} is not installed, which samblocks needs: pip install samblocks installs it",
         )
     except MemoryError:
         return _fail(program, "out of memory")

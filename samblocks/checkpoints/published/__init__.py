@@ -1,4 +1,4 @@
-"""The public checkpoints: which there are, what their bytes must be, and `fetch`, which brings one here.
+"""The public checkpoints: which there are, what their bytes must be, and `fetch`, which downloads one.
 
 This is the one door to them; the modules behind it are nobody else's business.
 

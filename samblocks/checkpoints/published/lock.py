@@ -1,6 +1,6 @@
 """The list of public checkpoints: where each lies, how long it is, and its sha256.
 
-The list is `checkpoints.lock`, a TOML file at the top of a checkout; the wheel carries it beside this module.
+The list is `checkpoints.lock`, a TOML file at the top of a checkout; the wheel carries it next to this module.
 It has two kinds of tables: `[[checkpoint]]` is locked, that is, place, size and hash are confirmed, and
 `[[unlocked]]` says what is not yet known of a file. Only locked files are ever downloaded.
 """
@@ -23,7 +23,7 @@ class UnknownName(CheckpointError):
 
 
 def default_path() -> Path:
-    """Where the list is: what `SAMBLOCKS_LOCK` names, else beside this module, else atop the checkout."""
+    """Where the list is: what `SAMBLOCKS_LOCK` names, else next to this module, else at the top of the checkout."""
     if chosen := os.environ.get("SAMBLOCKS_LOCK"):
         return Path(chosen)
     packaged = _HERE.with_name("checkpoints.lock")

@@ -1,4 +1,4 @@
-"""`samblocks swap-plan PACKAGE:FACTORY`: what would be swapped in a model, and what would be kept."""
+"""`samblocks swap-plan PACKAGE:FACTORY`: what would be swapped in a model, and what would not."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from importlib import import_module
 from typing import Any
 
-HELP = "show which modules of another library's model would be swapped, and why others are kept"
+HELP = "show which modules of another library's model would be swapped, and why others would not"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
