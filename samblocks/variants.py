@@ -5,7 +5,7 @@ data: `samblocks.models.build` makes modules from it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from types import MappingProxyType
 
 
@@ -100,6 +100,20 @@ class PromptConfig:
     iou_head_depth: int = 3
     iou_head_hidden_dim: int = 256
 
+    def __post_init__(self) -> None:
+        """Refuse widths that cannot be divided as they have to be.
+
+        Raises:
+            ValueError: `embed_dim` is no multiple of 8, or its half none of `transformer_num_heads`.
+        """
+        if self.embed_dim < 8 or self.embed_dim % 8:
+            raise ValueError(f"embed_dim={self.embed_dim} must be a positive multiple of 8")
+        if self.transformer_num_heads < 1 or self.embed_dim // 2 % self.transformer_num_heads:
+            raise ValueError(
+                f"transformer_num_heads={self.transformer_num_heads} must divide {self.embed_dim // 2}, the half "
+                "of embed_dim that the decoder's attention to the image works with"
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DynamicMultimaskConfig:
@@ -112,7 +126,39 @@ class DynamicMultimaskConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SAM2Config:
-    """Arguments of `SAM2Model` as SAM 2.0 was released with them; SAM 2.1 changes the last four."""
+    """Arguments of `SAM2Model` as SAM 2.0 was released with them; SAM 2.1 changes the last four.
+
+    Args:
+        num_maskmem: frames remembered, one place among them for all frames with prompts; 0 turns memory off.
+        backbone_stride: image pixels per token of the coarsest level.
+        sigmoid_scale_for_mem_enc: factor on mask probabilities before they are encoded.
+        sigmoid_bias_for_mem_enc: term added after it.
+        binarize_mask_from_pts_for_mem_enc: encode masks that answer to points as zeros and ones (eval only).
+        use_mask_input_as_output_without_sam: give masks that come as prompts back unchanged.
+        max_cond_frames_in_attn: most frames with prompts that are attended to; -1 for all, else at least 2.
+        directly_add_no_mem_embed: on frames without memory add `no_mem_embed` in place of attention.
+        use_high_res_features_in_sam: give the two levels finer than the coarsest to the mask decoder.
+        multimask_output_in_sam: predict several masks for ambiguous prompts and keep the best.
+        multimask_min_pt_num: fewest points that count as ambiguous.
+        multimask_max_pt_num: most points that count as ambiguous.
+        multimask_output_for_tracking: also on frames that were tracked before.
+        use_multimask_token_for_obj_ptr: make the pointer from the best mask's token.
+        iou_prediction_use_sigmoid: predicted qualities go through a sigmoid.
+        memory_temporal_stride_for_eval: remember every n-th frame beside the last one (eval only).
+        non_overlap_masks_for_mem_enc: encode each pixel for one object only (eval only).
+        use_obj_ptrs_in_encoder: remember object pointers beside memory maps.
+        max_obj_ptrs_in_encoder: reach of the pointers of frames without prompts, in frames.
+        only_obj_ptrs_in_the_past_for_eval: no pointers of prompts still to be reached (eval only).
+        pred_obj_scores: predict whether the object is in the frame.
+        pred_obj_scores_mlp: with three layers, not one.
+        fixed_no_obj_ptr: absent objects lose their pointer before `no_obj_ptr` is added.
+        soft_no_obj_ptr: blend pointers by the probability of presence, not by its verdict.
+        use_mlp_for_obj_ptr_proj: project pointers with three layers, not one.
+        add_tpos_enc_to_obj_ptrs: encode the distance in time of pointers.
+        proj_tpos_enc_in_obj_ptrs: encode it with all channels and a learned projection.
+        use_signed_tpos_enc_to_obj_ptrs: tell past from future in that encoding.
+        no_obj_embed_spatial: mark the memory of absent objects.
+    """
 
     num_maskmem: int = 7
     backbone_stride: int = 16
@@ -150,39 +196,29 @@ Trunk = ImageEncoderViTConfig | TinyViTConfig | HieraConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One released model.
+    """One released model: SAM 1 or MobileSAM; `SAM2Variant` has more.
 
     Args:
         name: stem of the checkpoint's name at Meta.
         family: "sam", "mobile_sam", "sam2" or "sam2.1".
         trunk: the image encoder, of SAM 2 its trunk.
         prompt: prompt encoder and mask decoder.
-        neck: SAM 2 only.
-        memory: SAM 2 only.
-        tracking: SAM 2 only.
-        multimask: SAM 2 only.
         image_size: side, in pixels, of the image that it was trained for.
-        pixel_mean: mean of the channels in the pictures it was trained on.
+        pixel_mean: mean of the channels in the pictures it was trained on. SAM 1's models normalise pictures
+            themselves; for SAM 2 this, `pixel_std` and `pixel_range` say how they come in.
         pixel_std: their deviation.
         pixel_range: value of a white pixel before normalisation: 255, or 1.
         mask_threshold: logits above it belong to the object.
 
     Examples:
-        >>> tiny = VARIANTS["sam2.1_hiera_tiny"]
-        >>> tiny.trunk.stages
-        (1, 2, 7, 2)
-        >>> tiny.facts()["tracking.sigmoid_scale_for_mem_enc"]
-        20.0
+        >>> VARIANTS["sam_vit_b"].facts()["trunk.num_heads"]
+        12
     """
 
     name: str
     family: str
     trunk: Trunk
     prompt: PromptConfig = field(default_factory=PromptConfig)
-    neck: FpnNeckConfig | None = None
-    memory: MemoryConfig | None = None
-    tracking: SAM2Config | None = None
-    multimask: DynamicMultimaskConfig | None = None
     image_size: int = 1024
     pixel_mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     pixel_std: tuple[float, float, float] = (58.395, 57.12, 57.375)
@@ -196,20 +232,41 @@ class Variant:
         have the same tensor names and, most of them, the same shapes.
 
         Returns:
-            Each fact by a dotted name, `part.argument`, in the order of the parts.
+            Each fact by a dotted name, `part.argument`, in the order of the parts, then what has no part.
         """
-        found: dict[str, object] = {}
-        for part in fields(self):
-            value = getattr(self, part.name)
-            if part.name in ("name", "family") or value is None:
-                continue
-            if isinstance(value, (int, float, tuple)):
-                found[part.name] = value
-                continue
-            for setting in fields(value):
-                if setting.name not in _SEEN_IN_WEIGHTS:
-                    found[f"{part.name}.{setting.name}"] = getattr(value, setting.name)
-        return found
+        values = {part.name: getattr(self, part.name) for part in fields(self)}
+        found = {
+            f"{part}.{setting.name}": getattr(config, setting.name)
+            for part, config in values.items()
+            if is_dataclass(config)
+            for setting in fields(config)
+            if setting.name not in _SEEN_IN_WEIGHTS
+        }
+        plain = {name: value for name, value in values.items() if isinstance(value, (int, float, tuple))}
+        return found | plain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SAM2Variant(Variant):
+    """One released model of SAM 2.0 or 2.1.
+
+    Args:
+        trunk: of the image encoder.
+        neck: the rest of the image encoder.
+        memory: memory attention and memory encoder.
+        tracking: arguments of `SAM2Model`.
+        multimask: arguments of the mask decoder.
+
+    Examples:
+        >>> VARIANTS["sam2.1_hiera_tiny"].facts()["tracking.sigmoid_scale_for_mem_enc"]
+        20.0
+    """
+
+    trunk: HieraConfig
+    neck: FpnNeckConfig = field(default_factory=FpnNeckConfig)
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
+    tracking: SAM2Config = field(default_factory=SAM2Config)
+    multimask: DynamicMultimaskConfig = field(default_factory=DynamicMultimaskConfig)
 
 
 # Settings that the names and shapes of a checkpoint's tensors give away.
@@ -255,14 +312,10 @@ _SAM = Variant(
     trunk=ImageEncoderViTConfig(embed_dim=768, depth=12, num_heads=12, global_attn_indexes=(2, 5, 8, 11)),
     prompt=PromptConfig(embed_corner_labels=False),
 )
-_SAM2 = Variant(
+_SAM2 = SAM2Variant(
     name="",
     family="sam2",
     trunk=HieraConfig(embed_dim=96, num_heads=1, stages=(1, 2, 7, 2), global_att_blocks=(5, 7, 9)),
-    neck=FpnNeckConfig(),
-    memory=MemoryConfig(),
-    tracking=SAM2Config(),
-    multimask=DynamicMultimaskConfig(),
     pixel_mean=(0.485, 0.456, 0.406),
     pixel_std=(0.229, 0.224, 0.225),
     pixel_range=1.0,

@@ -94,4 +94,5 @@ def choose_variant(path: Path, rows: Sequence[Variant], component: str | None) -
 
 def _built(row: Variant, component: str) -> list[object]:
     own = {field.name for field in fields(row)}
-    return [getattr(row if part in own else row.tracking, part, None) for part in _DEPENDS_ON[component]]
+    rest = getattr(row, "tracking", None)
+    return [getattr(row if part in own else rest, part, None) for part in _DEPENDS_ON[component]]

@@ -12,7 +12,7 @@ from samblocks.checkpoints.tensor_source import TensorSource
 from samblocks.errors import LayoutError
 from samblocks.layouts import Detection, Plan, Step, TensorInfo, detect, expected, plan, tied_keys
 from samblocks.layouts.tensors import WEIGHT_DTYPES, item_size
-from samblocks.variants import Variant
+from samblocks.variants import SAM2Variant, Variant
 
 _NAMED = 12
 
@@ -128,7 +128,7 @@ def prepare(
 
 def envelope_of(layout: str, row: Variant) -> str:
     """The key under which a layout's own `.pt` files keep the state dict."""
-    return "model" if layout in ("meta", "ultralytics") and row.tracking is not None else ""
+    return "model" if layout in ("meta", "ultralytics") and isinstance(row, SAM2Variant) else ""
 
 
 def _variant(found: Detection, below: Detection | None) -> Variant:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from samblocks.layouts.tensors import TensorInfo, describe
 from samblocks.models.skeleton import skeleton
-from samblocks.variants import Variant
+from samblocks.variants import SAM2Variant, Variant
 
 
 def meta_tensors(
@@ -37,7 +37,7 @@ def meta_tensors(
     >>> len(tensors), tensors["no_obj_embed_spatial"].shape
     (471, (1, 64))
     """
-    frames = None if row.tracking is None else num_maskmem or row.tracking.num_maskmem
+    frames = (num_maskmem or row.tracking.num_maskmem) if isinstance(row, SAM2Variant) else None
     return _tensors(row, image_size or row.image_size, frames)
 
 

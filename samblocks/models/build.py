@@ -1,15 +1,22 @@
 """From a row of `VARIANTS` to modules: the one file that knows how the parts fit together."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from difflib import get_close_matches
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
 
-from samblocks.blocks import MemoryAttentionLayer, RoPEAttention, TwoWayTransformer
+from samblocks.blocks import (
+    MaskDownSampler,
+    MemoryAttentionLayer,
+    PositionEmbeddingSine,
+    RoPEAttention,
+    TwoWayTransformer,
+)
 from samblocks.models.prompt_encoder import PromptEncoder
 from samblocks.models.sam1.image_encoder import ImageEncoderViT
 from samblocks.models.sam1.mask_decoder import MaskDecoder
@@ -18,19 +25,20 @@ from samblocks.models.sam2.hiera import Hiera
 from samblocks.models.sam2.image_encoder import FpnNeck, ImageEncoder
 from samblocks.models.sam2.memory import MemoryAttention, MemoryEncoder
 from samblocks.models.sam2.model import SAM2Model
+from samblocks.models.tiny_vit.convs import merging_stride
 from samblocks.models.tiny_vit.tiny_vit import TinyViT
 from samblocks.variants import (
     VARIANTS,
-    FpnNeckConfig,
     HieraConfig,
+    ImageEncoderViTConfig,
     MemoryConfig,
     PromptConfig,
+    SAM2Variant,
     TinyViTConfig,
-    Trunk,
     Variant,
 )
 
-_HIERA_STRIDES = (8, 4, 2, 1)  # channels of the stages over those of the first, coarsest first
+Row = TypeVar("Row", bound=Variant)
 
 
 def build(
@@ -61,11 +69,12 @@ def build(
         raise ValueError(
             f"dtype={dtype} must be a floating-point dtype, such as torch.float32 or torch.bfloat16"
         )
+    row = _row(variant)
     if device is None:
-        model = assemble(variant)
+        model = assemble(row)
     else:
         with torch.device(device):
-            model = assemble(variant)
+            model = assemble(row)
     if dtype is not None:
         model.to(dtype)
         materialize(model)
@@ -107,16 +116,13 @@ def assemble(
         options["num_maskmem"] = num_maskmem
     row = _with_options(row, options)
     if drop_path_rate is not None:
-        if not hasattr(row.trunk, "drop_path_rate"):
+        if isinstance(row.trunk, ImageEncoderViTConfig):
             raise ValueError(f"drop_path_rate={drop_path_rate}: {row.name} has no drop path")
-        row = replace(row, trunk=replace(cast(HieraConfig, row.trunk), drop_path_rate=drop_path_rate))
+        row = replace(row, trunk=replace(row.trunk, drop_path_rate=drop_path_rate))
     if image_size is not None:
-        # Hiera's first windows are 8 patches of 4 pixels wide and its position table repeats with them.
-        unit = 32 if isinstance(row.trunk, HieraConfig) else 16
-        if image_size < unit or image_size % unit:
-            raise ValueError(f"image_size={image_size} must be a positive multiple of {unit} for {row.name}")
         row = replace(row, image_size=image_size)
-    model = _sam(row) if row.tracking is None else _sam2(row)
+    model = _sam2(row) if isinstance(row, SAM2Variant) else _sam(row)
+    model.mask_threshold = row.mask_threshold
     return model.eval()
 
 
@@ -154,11 +160,11 @@ def _row(name: str) -> Variant:
     return VARIANTS[name]
 
 
-def _with_options(row: Variant, options: Mapping[str, object]) -> Variant:
+def _with_options(row: Row, options: Mapping[str, object]) -> Row:
     """Put each option into the part of the row that has a field of this name."""
     rest = dict(options)
     for part in ("prompt", "memory", "tracking", "multimask"):
-        config = getattr(row, part)
+        config = getattr(row, part, None)
         if config is not None:
             own = {f.name: rest.pop(f.name) for f in fields(config) if f.name in rest}
             row = replace(row, **{part: replace(config, **own)})
@@ -169,11 +175,19 @@ def _with_options(row: Variant, options: Mapping[str, object]) -> Variant:
 
 def _sam(row: Variant) -> SAMModel:
     prompt, size = row.prompt, row.image_size
+    image_encoder, stride = _image_encoder(row)
+    if row.pixel_range != 255:
+        raise ValueError(f"pixel_range={row.pixel_range}: the model normalises pictures from 0 to 255 itself")
+    channels = cast(nn.Conv2d, image_encoder.neck[0]).out_channels
+    if channels != prompt.embed_dim:
+        raise ValueError(
+            f"embed_dim={prompt.embed_dim}: must be the channels of the image encoder (out_chans), {channels}"
+        )
     return SAMModel(
-        image_encoder=_image_encoder(row.trunk, size),
+        image_encoder=image_encoder,
         prompt_encoder=PromptEncoder(
             embed_dim=prompt.embed_dim,
-            image_embedding_size=(size // 16, size // 16),
+            image_embedding_size=(size // stride, size // stride),
             input_image_size=(size, size),
             mask_in_chans=prompt.mask_in_chans,
             embed_corner_labels=prompt.embed_corner_labels,
@@ -184,12 +198,33 @@ def _sam(row: Variant) -> SAMModel:
     )
 
 
-def _image_encoder(trunk: Trunk, image_size: int) -> ImageEncoderViT | TinyViT:
+def _image_encoder(row: Variant) -> tuple[ImageEncoderViT | TinyViT, int]:
+    """Make the image encoder of SAM 1, and say how many pixels one place of its map is wide."""
+    trunk = row.trunk
     settings = asdict(trunk)
     if isinstance(trunk, TinyViTConfig):
-        return TinyViT(img_size=image_size, **settings)
+        stride = 4 * math.prod(merging_stride(channels) for channels in trunk.embed_dims[1:])
+        _check_size(row, stride, "embed_dims")
+        return TinyViT(img_size=row.image_size, **settings), stride
+    if isinstance(trunk, HieraConfig):
+        raise ValueError(f"{row.name}: its trunk is SAM 2's; make its row a SAM2Variant")
+    _check_size(row, trunk.patch_size, "patch_size")
+    _check_blocks("global_attn_indexes", trunk.global_attn_indexes, "depth", trunk.depth)
     norm = partial(nn.LayerNorm, eps=settings.pop("norm_eps"))
-    return ImageEncoderViT(img_size=image_size, norm_layer=norm, **settings)
+    return ImageEncoderViT(img_size=row.image_size, norm_layer=norm, **settings), trunk.patch_size
+
+
+def _check_size(row: Variant, unit: int, by: str) -> None:
+    if row.image_size < unit or row.image_size % unit:
+        raise ValueError(
+            f"image_size={row.image_size} must be a positive multiple of {unit} for {row.name}, by its {by}"
+        )
+
+
+def _check_blocks(name: str, blocks: tuple[int, ...], total_name: str, total: int) -> None:
+    """Refuse numbers of blocks that are not there; they would be ignored."""
+    if any(not 0 <= block < total for block in blocks):
+        raise ValueError(f"{name}={blocks}: must be numbers of the {total} blocks that {total_name} gives")
 
 
 def _mask_decoder(prompt: PromptConfig) -> MaskDecoder:
@@ -208,39 +243,75 @@ def _mask_decoder(prompt: PromptConfig) -> MaskDecoder:
     )
 
 
-def _sam2(row: Variant) -> SAM2Model:
-    trunk, neck, memory = (
-        cast(HieraConfig, row.trunk),
-        cast(FpnNeckConfig, row.neck),
-        cast(MemoryConfig, row.memory),
-    )
-    tracking, multimask = cast(Any, row.tracking), cast(Any, row.multimask)
-    dim = row.prompt.embed_dim
+def _sam2(row: SAM2Variant) -> SAM2Model:
+    stride, dim, memory = row.tracking.backbone_stride, row.prompt.embed_dim, row.memory
+    if memory.mem_dim < 4 or memory.mem_dim % 4:
+        raise ValueError(
+            f"mem_dim={memory.mem_dim} must be a positive multiple of 4: half sines, half cosines"
+        )
+    if row.tracking.use_signed_tpos_enc_to_obj_ptrs and not row.tracking.add_tpos_enc_to_obj_ptrs:
+        raise ValueError("use_signed_tpos_enc_to_obj_ptrs=True: needs add_tpos_enc_to_obj_ptrs=True")
+    # The position table of Hiera's first stage, in patches of 4 pixels, repeats with its windows.
+    _check_size(row, math.lcm(4 * row.trunk.window_spec[0], stride), "window_spec and backbone_stride")
+    _check_blocks("global_att_blocks", row.trunk.global_att_blocks, "stages", sum(row.trunk.stages))
+    _check_levels(row)
+    trunk = Hiera(**asdict(row.trunk))
     image_encoder = ImageEncoder(
-        trunk=Hiera(**asdict(trunk)),
+        trunk=trunk,
         neck=FpnNeck(
             d_model=dim,
-            backbone_channel_list=[trunk.embed_dim * factor for factor in _HIERA_STRIDES],
-            fpn_interp_model=neck.fpn_interp_model,
-            fuse_type=neck.fuse_type,
-            fpn_top_down_levels=list(neck.fpn_top_down_levels),
+            backbone_channel_list=trunk.channel_list,
+            fpn_interp_model=row.neck.fpn_interp_model,
+            fuse_type=row.neck.fuse_type,
+            fpn_top_down_levels=list(row.neck.fpn_top_down_levels),
+            position_encoding=PositionEmbeddingSine(dim),
         ),
-        scalp=neck.scalp,
+        scalp=row.neck.scalp,
     )
     attention = MemoryAttention(
         d_model=dim,
         pos_enc_at_input=memory.pos_enc_at_input,
-        layer=_memory_attention_layer(memory, dim, row.image_size // tracking.backbone_stride),
+        layer=_memory_attention_layer(memory, dim, row.image_size // stride),
         num_layers=memory.num_layers,
+    )
+    memory_encoder = MemoryEncoder(
+        out_dim=memory.mem_dim,
+        in_dim=dim,
+        mask_downsampler=MaskDownSampler(dim, kernel_size=3, stride=2, padding=1, total_stride=stride),
+        position_encoding=PositionEmbeddingSine(memory.mem_dim),
     )
     return SAM2Model(
         image_encoder=image_encoder,
         memory_attention=attention,
-        memory_encoder=MemoryEncoder(out_dim=memory.mem_dim),
+        memory_encoder=memory_encoder,
         image_size=row.image_size,
-        sam_mask_decoder_extra_args=asdict(multimask),
-        **asdict(tracking),
+        prompt=row.prompt,
+        sam_mask_decoder_extra_args=asdict(row.multimask),
+        **asdict(row.tracking),
     )
+
+
+def _check_levels(row: SAM2Variant) -> None:
+    """Refuse a trunk and a neck whose levels are not those that the heads are made for."""
+    trunk, neck, stride = row.trunk, row.neck, row.tracking.backbone_stride
+    strides = [
+        tuple(4 * side ** min(stage, trunk.q_pool) for side in trunk.q_stride)
+        for stage in range(len(trunk.stages))
+    ]
+    used = (stride // 4, stride // 2, stride) if row.tracking.use_high_res_features_in_sam else (stride,)
+    kept = strides[: len(strides) - neck.scalp]
+    if kept[-len(used) :] != [(side, side) for side in used]:
+        raise ValueError(
+            f"stages={trunk.stages}, q_pool={trunk.q_pool}, q_stride={trunk.q_stride} and scalp={neck.scalp} "
+            f"leave levels of strides {kept}; backbone_stride={stride} needs {used} at the end"
+        )
+    for level in neck.fpn_top_down_levels:
+        coarser = [2 * side for side in strides[level]] if 0 <= level < len(strides) else None
+        if coarser is None or strides[level + 1 :][:1] not in ([], [tuple(coarser)]):
+            raise ValueError(
+                f"fpn_top_down_levels={neck.fpn_top_down_levels}: level {level} has no level of twice its stride "
+                f"among {strides}"
+            )
 
 
 def _memory_attention_layer(memory: MemoryConfig, dim: int, side: int) -> MemoryAttentionLayer:

@@ -69,10 +69,7 @@ class PromptEncoder(nn.Module):
             raise ValueError(f"embed_dim={embed_dim} must be even: half of it are sines, half cosines")
         if mask_in_chans < 4 or mask_in_chans % 4:
             raise ValueError(f"mask_in_chans={mask_in_chans} must be a positive multiple of 4")
-        height, width = image_embedding_size
-        self.image_embedding_size = image_embedding_size
-        self.mask_input_size = (4 * height, 4 * width)
-        self.input_image_size = input_image_size
+        self.set_sizes(image_embedding_size, input_image_size)
         self.embed_dim = embed_dim
         self.num_point_embeddings = 4  # background, object, top left, bottom right
         self.embed_corner_labels = embed_corner_labels
@@ -85,6 +82,13 @@ class PromptEncoder(nn.Module):
         self.not_a_point_embed = token()
         self.mask_downscaling = _make_downscaling(mask_in_chans, embed_dim, activation)
         self.no_mask_embed = token()
+
+    def set_sizes(self, image_embedding_size: tuple[int, int], input_image_size: tuple[int, int]) -> None:
+        """Set the sizes of the images to come, as for the constructor; masks have four pixels per cell and side."""
+        height, width = image_embedding_size
+        self.image_embedding_size = image_embedding_size
+        self.mask_input_size = (4 * height, 4 * width)
+        self.input_image_size = input_image_size
 
     def get_dense_pe(self) -> Tensor:
         """Encode the place of every cell of the image encoder's map.

@@ -167,7 +167,7 @@ def sam2() -> Callable[..., SAM2Model]:
     return copied_sam2
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def video() -> type[Video]:
     return Video
 

@@ -14,6 +14,7 @@ from samblocks import VARIANTS, build
 from samblocks.models import SAMModel
 from samblocks.models.build import assemble, materialize
 from samblocks.models.sam2.model import SAM2Model
+from samblocks.variants import SAM2Variant
 
 ROOT = Path(__file__).parents[2]
 
@@ -114,7 +115,9 @@ def test_assemble_with_other_settings() -> None:
     last = model.image_encoder.trunk.blocks[-1]  # type: ignore[union-attr, index]
     assert last.drop_path.drop_prob == pytest.approx(0.2)
     assert plain.prompt_encoder.embed_corner_labels is True
-    assert VARIANTS["sam2_hiera_tiny"].tracking.num_maskmem == 7  # type: ignore[union-attr]
+    row = VARIANTS["sam2_hiera_tiny"]
+    assert isinstance(row, SAM2Variant)
+    assert row.tracking.num_maskmem == 7
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from samblocks.models import SAM2Model
 from samblocks.models.sam2.frames import memory_frames, pointer_frames
+from samblocks.models.sam2.memory_bank import pointers_as_tokens
 
 
 def listed_memory(current: int, size: int, stride: int, reverse: bool) -> list[int]:
@@ -264,10 +265,9 @@ def test_places_of_pointers_are_projected_or_left_out(sam2: Callable[..., SAM2Mo
     assert torch.equal(recorder.given["memory_pos"][-4:], torch.zeros(4, 2, 8))
 
 
-def test_pointers_are_cut_into_tokens_in_order(sam2: Callable[..., SAM2Model]) -> None:
-    model = sam2()
+def test_pointers_are_cut_into_tokens_in_order() -> None:
     pointers = torch.arange(2 * 3 * 32.0).reshape(2, 3, 32)
-    tokens, places = model._pointers_as_tokens(pointers, torch.tensor([[1.0] * 8, [2.0] * 8]))
+    tokens, places = pointers_as_tokens(pointers, torch.tensor([[1.0] * 8, [2.0] * 8]))
     assert tokens.shape == places.shape == (8, 3, 8)
     for pointer in range(2):
         for piece in range(4):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from samblocks import VARIANTS, build
-from samblocks.variants import FpnNeckConfig, HieraConfig, SAM2Config
+from samblocks.variants import FpnNeckConfig, HieraConfig, SAM2Config, SAM2Variant
 
 MANIFESTS = Path(__file__).parents[1] / "data" / "manifests"
 
@@ -78,8 +78,8 @@ def test_sam_2_1_differs_from_2_0_in_four_flags() -> None:
     for size in ("tiny", "small", "base_plus", "large"):
         old, new = VARIANTS[f"sam2_hiera_{size}"], VARIANTS[f"sam2.1_hiera_{size}"]
         assert old.trunk == new.trunk
-        assert old.tracking is not None
-        assert new.tracking is not None
+        assert isinstance(old, SAM2Variant)
+        assert isinstance(new, SAM2Variant)
         flags = {
             f.name: getattr(new.tracking, f.name)
             for f in dataclasses.fields(SAM2Config)

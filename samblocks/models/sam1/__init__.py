@@ -1,1 +1,10 @@
-"""SAM 1: image encoder, mask decoder, the whole model."""
+"""SAM 1, and the whole of MobileSAM but for its image encoder.
+
+| file | what is in it |
+|---|---|
+| `model` | `SAMModel`: from pictures and prompts to masks |
+| `image_encoder` | the vision transformer |
+| `mask_decoder` | the mask decoder |
+
+The prompt encoder, which SAM 2 has too, is `samblocks.models.prompt_encoder`.
+"""

@@ -166,18 +166,18 @@ class SAMModel(nn.Module):
         Prompt encoder and image encoder are told; positions of the image encoder are resized in each call.
 
         Args:
-            imgsz: height and width in pixels, multiples of 16.
+            imgsz: height and width in pixels, multiples of the image encoder's stride (16 as released).
 
         Raises:
-            ValueError: `imgsz` is not two positive multiples of 16.
+            ValueError: `imgsz` is not two positive multiples of it.
         """
-        if len(imgsz) != 2 or min(imgsz) < 16 or any(side % 16 for side in imgsz):
-            raise ValueError(f"imgsz={imgsz} must be a height and a width that are positive multiples of 16")
+        stride = self.prompt_encoder.input_image_size[0] // self.prompt_encoder.image_embedding_size[0]
+        if len(imgsz) != 2 or min(imgsz) < stride or any(side % stride for side in imgsz):
+            raise ValueError(
+                f"imgsz={imgsz} must be a height and a width that are positive multiples of {stride}"
+            )
         height, width = imgsz
-        encoder = self.prompt_encoder
-        encoder.input_image_size = (height, width)
-        encoder.image_embedding_size = (height // 16, width // 16)
-        encoder.mask_input_size = (height // 4, width // 4)
+        self.prompt_encoder.set_sizes((height // stride, width // stride), (height, width))
         image_encoder = cast(Any, self.image_encoder)
         if hasattr(image_encoder, "set_imgsz"):
             image_encoder.set_imgsz(imgsz)

@@ -1,17 +1,31 @@
-"""SAM 2: one model for clicks, boxes and masks on images, and for tracking what they show through a video."""
+"""SAM 2: one model for clicks, boxes and masks on images, and for tracking what they show through a video.
+
+Read `SAM2Model.track_step` first: it says what happens to a frame, in the order in which it happens.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from samblocks.blocks import RoPEAttention
-from samblocks.models.sam2.memory_bank import to_tokens
-from samblocks.models.sam2.tracking import SAM2Tracking
+from samblocks.models.sam2.heads import (
+    SamOutputs,
+    answer,
+    mask_as_logits,
+    mix_no_object_pointer,
+)
+from samblocks.models.sam2.levels import levels_as_tokens, to_map
+from samblocks.models.sam2.memory_bank import (
+    FrameOutputs,
+    mark_absent,
+    mask_to_remember,
+    read_memory,
+    without_overlaps,
+)
+from samblocks.models.sam2.parts import SAM2Parts
 
 
-class SAM2Model(SAM2Tracking):
+class SAM2Model(SAM2Parts):
     """Image encoder, memory and heads of SAM 2 and 2.1, and one step of tracking.
 
     There is no `forward`: drivers call `forward_image`, `_prepare_backbone_features` and `track_step`, whose
@@ -22,38 +36,12 @@ class SAM2Model(SAM2Tracking):
         image_encoder: module from images to "backbone_fpn" and "vision_pos_enc", finest level first.
         memory_attention: module that lets a frame read memories.
         memory_encoder: module that makes the memory of a frame.
-        num_maskmem: frames remembered, one place among them for all frames with prompts; 0 turns memory off.
         image_size: side of the square images, in pixels.
-        backbone_stride: image pixels per token of the coarsest level.
-        sigmoid_scale_for_mem_enc: factor on mask probabilities before they are encoded.
-        sigmoid_bias_for_mem_enc: term added after it.
-        binarize_mask_from_pts_for_mem_enc: encode masks that answer to points as zeros and ones (eval only).
-        use_mask_input_as_output_without_sam: give masks that come as prompts back unchanged.
-        max_cond_frames_in_attn: most frames with prompts that are attended to; -1 for all, else at least 2.
-        directly_add_no_mem_embed: on frames without memory add `no_mem_embed` in place of attention.
-        use_high_res_features_in_sam: give the levels of strides 4 and 8 to the mask decoder.
-        multimask_output_in_sam: predict three masks for ambiguous prompts and keep the best.
-        multimask_min_pt_num: fewest points that count as ambiguous.
-        multimask_max_pt_num: most points that count as ambiguous.
-        multimask_output_for_tracking: also on frames that were tracked before.
-        use_multimask_token_for_obj_ptr: make the pointer from the best mask's token.
-        iou_prediction_use_sigmoid: predicted qualities go through a sigmoid.
-        memory_temporal_stride_for_eval: remember every n-th frame beside the last one (eval only).
-        non_overlap_masks_for_mem_enc: encode each pixel for one object only (eval only).
-        use_obj_ptrs_in_encoder: remember object pointers beside memory maps.
-        max_obj_ptrs_in_encoder: reach of the pointers of frames without prompts, in frames.
-        add_tpos_enc_to_obj_ptrs: encode the distance in time of pointers.
-        proj_tpos_enc_in_obj_ptrs: encode it with all channels and a learned projection.
-        use_signed_tpos_enc_to_obj_ptrs: tell past from future in that encoding.
-        only_obj_ptrs_in_the_past_for_eval: no pointers of prompts still to be reached (eval only).
-        pred_obj_scores: predict whether the object is in the frame.
-        pred_obj_scores_mlp: with three layers, not one.
-        fixed_no_obj_ptr: absent objects lose their pointer before `no_obj_ptr` is added.
-        soft_no_obj_ptr: blend pointers by the probability of presence, not by its verdict.
-        use_mlp_for_obj_ptr_proj: project pointers with three layers, not one.
-        no_obj_embed_spatial: mark the memory of absent objects.
-        sam_mask_decoder_extra_args: further arguments of the mask decoder.
+        sam_mask_decoder_extra_args: further arguments of the mask decoder; they go before those of `prompt`.
         compile_image_encoder: compile the image encoder when it is first called.
+        prompt: prompt encoder and mask decoder. Its `embed_dim` is left alone or `memory_attention.d_model`.
+
+    The other arguments, which `SAM2Parts` takes, are described in `samblocks.variants.SAM2Config`.
 
     Raises:
         ValueError: for settings that exclude each other.
@@ -86,121 +74,6 @@ class SAM2Model(SAM2Tracking):
     Upstream: facebookresearch/sam2 sam2/modeling/sam2_base.py
     """
 
-    mask_threshold: float = 0.0
-    add_all_frames_to_correct_as_cond: bool = True
-    """For drivers: a frame that gets a correction click counts as a frame with prompts from then on."""
-
-    def __init__(
-        self,
-        image_encoder: nn.Module,
-        memory_attention: nn.Module,
-        memory_encoder: nn.Module,
-        num_maskmem: int = 7,
-        image_size: int = 512,
-        backbone_stride: int = 16,
-        sigmoid_scale_for_mem_enc: float = 1.0,
-        sigmoid_bias_for_mem_enc: float = 0.0,
-        binarize_mask_from_pts_for_mem_enc: bool = False,
-        use_mask_input_as_output_without_sam: bool = False,
-        max_cond_frames_in_attn: int = -1,
-        directly_add_no_mem_embed: bool = False,
-        use_high_res_features_in_sam: bool = False,
-        multimask_output_in_sam: bool = False,
-        multimask_min_pt_num: int = 1,
-        multimask_max_pt_num: int = 1,
-        multimask_output_for_tracking: bool = False,
-        use_multimask_token_for_obj_ptr: bool = False,
-        iou_prediction_use_sigmoid: bool = False,
-        memory_temporal_stride_for_eval: int = 1,
-        non_overlap_masks_for_mem_enc: bool = False,
-        use_obj_ptrs_in_encoder: bool = False,
-        max_obj_ptrs_in_encoder: int = 16,
-        add_tpos_enc_to_obj_ptrs: bool = True,
-        proj_tpos_enc_in_obj_ptrs: bool = False,
-        use_signed_tpos_enc_to_obj_ptrs: bool = False,
-        only_obj_ptrs_in_the_past_for_eval: bool = False,
-        pred_obj_scores: bool = False,
-        pred_obj_scores_mlp: bool = False,
-        fixed_no_obj_ptr: bool = False,
-        soft_no_obj_ptr: bool = False,
-        use_mlp_for_obj_ptr_proj: bool = False,
-        no_obj_embed_spatial: bool = False,
-        sam_mask_decoder_extra_args: Mapping[str, Any] | None = None,
-        compile_image_encoder: bool = False,
-    ) -> None:
-        super().__init__()
-        if proj_tpos_enc_in_obj_ptrs and not add_tpos_enc_to_obj_ptrs:
-            raise ValueError("proj_tpos_enc_in_obj_ptrs=True: needs add_tpos_enc_to_obj_ptrs=True")
-        if fixed_no_obj_ptr and not (pred_obj_scores and use_obj_ptrs_in_encoder):
-            raise ValueError(
-                "fixed_no_obj_ptr=True: needs pred_obj_scores=True and use_obj_ptrs_in_encoder=True"
-            )
-        # Images and features.
-        self.image_size = image_size
-        self.backbone_stride = backbone_stride
-        self.use_high_res_features_in_sam = use_high_res_features_in_sam
-        self.num_feature_levels = 3 if use_high_res_features_in_sam else 1
-        # Masks.
-        self.multimask_output_in_sam = multimask_output_in_sam
-        self.multimask_output_for_tracking = multimask_output_for_tracking
-        self.multimask_min_pt_num = multimask_min_pt_num
-        self.multimask_max_pt_num = multimask_max_pt_num
-        self.use_mask_input_as_output_without_sam = use_mask_input_as_output_without_sam
-        self.iou_prediction_use_sigmoid = iou_prediction_use_sigmoid
-        self.sam_mask_decoder_extra_args = sam_mask_decoder_extra_args
-        # Presence of objects.
-        self.pred_obj_scores = pred_obj_scores
-        self.pred_obj_scores_mlp = pred_obj_scores_mlp
-        self.soft_no_obj_ptr = soft_no_obj_ptr
-        self.fixed_no_obj_ptr = fixed_no_obj_ptr
-        # What is remembered, and how masks are written down.
-        self.num_maskmem = num_maskmem
-        self.memory_temporal_stride_for_eval = memory_temporal_stride_for_eval
-        self.max_cond_frames_in_attn = max_cond_frames_in_attn
-        self.directly_add_no_mem_embed = directly_add_no_mem_embed
-        self.non_overlap_masks_for_mem_enc = non_overlap_masks_for_mem_enc
-        self.binarize_mask_from_pts_for_mem_enc = binarize_mask_from_pts_for_mem_enc
-        self.sigmoid_bias_for_mem_enc = sigmoid_bias_for_mem_enc
-        self.sigmoid_scale_for_mem_enc = sigmoid_scale_for_mem_enc
-        # Object pointers.
-        self.use_obj_ptrs_in_encoder = use_obj_ptrs_in_encoder
-        self.use_mlp_for_obj_ptr_proj = use_mlp_for_obj_ptr_proj
-        self.use_multimask_token_for_obj_ptr = use_multimask_token_for_obj_ptr
-        self.max_obj_ptrs_in_encoder = max_obj_ptrs_in_encoder
-        self.only_obj_ptrs_in_the_past_for_eval = only_obj_ptrs_in_the_past_for_eval
-        self.add_tpos_enc_to_obj_ptrs = add_tpos_enc_to_obj_ptrs
-        self.use_signed_tpos_enc_to_obj_ptrs = use_signed_tpos_enc_to_obj_ptrs
-        self.proj_tpos_enc_in_obj_ptrs = proj_tpos_enc_in_obj_ptrs
-
-        # Modules in the order of upstream's state dict.
-        self.image_encoder = image_encoder
-        if use_obj_ptrs_in_encoder:
-            # Makes a mask as small as the decoder's own masks, to get a pointer for a mask that came as prompt.
-            self.mask_downsample = nn.Conv2d(1, 1, kernel_size=4, stride=4)
-        self.memory_attention = memory_attention
-        self.memory_encoder = memory_encoder
-        self.hidden_dim = int(memory_attention.d_model)  # type: ignore[arg-type]
-        self.mem_dim = _memory_channels(memory_encoder, self.hidden_dim)
-        if use_obj_ptrs_in_encoder and self.hidden_dim % self.mem_dim:
-            raise ValueError(
-                f"memory_encoder: pointers of {self.hidden_dim} channels cannot be cut into tokens of "
-                f"{self.mem_dim}, the channels of its memories"
-            )
-        self.maskmem_tpos_enc = _free_parameter(num_maskmem, 1, 1, self.mem_dim)
-        self.no_mem_embed = _free_parameter(1, 1, self.hidden_dim)
-        self.no_mem_pos_enc = _free_parameter(1, 1, self.hidden_dim)
-        uses_no_obj_ptr = pred_obj_scores and use_obj_ptrs_in_encoder
-        self.no_obj_ptr = _free_parameter(1, self.hidden_dim) if uses_no_obj_ptr else None
-        self.no_obj_embed_spatial = _free_parameter(1, self.mem_dim) if no_obj_embed_spatial else None
-        self._build_sam_heads()
-        if compile_image_encoder:
-            self.image_encoder.compile()
-
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters lie."""
-        return self.no_mem_embed.device
-
     def forward(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Not there: SAM 2 is run by a driver.
 
@@ -212,31 +85,6 @@ class SAM2Model(SAM2Tracking):
             "the model to a predictor"
         )
 
-    def set_binarize(self, binarize: bool = False) -> None:
-        """Choose whether masks that answer to points are encoded as zeros and ones; video drivers want that."""
-        self.binarize_mask_from_pts_for_mem_enc = binarize
-
-    def set_imgsz(self, imgsz: Sequence[int]) -> None:
-        """Take images of another size, [height, width] in pixels, from now on; no weight depends on it.
-
-        The sides may differ. Upstream's drivers take square images only.
-
-        Raises:
-            ValueError: when a side is no multiple of `backbone_stride`.
-        """
-        height, width = imgsz
-        if min(imgsz) < self.backbone_stride or height % self.backbone_stride or width % self.backbone_stride:
-            raise ValueError(f"imgsz={list(imgsz)}: both sides must be multiples of {self.backbone_stride}")
-        grid = (height // self.backbone_stride, width // self.backbone_stride)
-        self.image_size = height
-        self.sam_image_embedding_size = grid[0]
-        self.sam_prompt_encoder.input_image_size = (height, width)
-        self.sam_prompt_encoder.image_embedding_size = grid
-        self.sam_prompt_encoder.mask_input_size = (4 * grid[0], 4 * grid[1])
-        for module in self.memory_attention.modules():
-            if isinstance(module, RoPEAttention):
-                module.feat_sizes = (grid[1], grid[0])
-
     def forward_image(self, img_batch: Tensor) -> dict[str, Any]:
         """Encode normalised images, ready for tracking.
 
@@ -244,52 +92,306 @@ class SAM2Model(SAM2Tracking):
             img_batch: [B, 3, H, W]
 
         Returns:
-            What the image encoder gives; with high-resolution features the two finest maps are already
-            projected for the mask decoder, once for all prompts.
+            What the image encoder gives; with high-resolution features the two maps finer than the coarsest
+            are already projected for the mask decoder, once for all prompts.
         """
         backbone_out: dict[str, Any] = dict(self.image_encoder(img_batch))
-        if self.use_high_res_features_in_sam:
-            finest, fine, *rest = backbone_out["backbone_fpn"]
-            decoder = self.sam_mask_decoder
-            backbone_out["backbone_fpn"] = [decoder.conv_s0(finest), decoder.conv_s1(fine), *rest]
+        if self.config.use_high_res_features_in_sam:
+            *unused, finest, fine, coarsest = backbone_out["backbone_fpn"]
+            finest, fine = self.sam_mask_decoder.conv_s0(finest), self.sam_mask_decoder.conv_s1(fine)
+            backbone_out["backbone_fpn"] = [*unused, finest, fine, coarsest]
         return backbone_out
 
     def _prepare_backbone_features(
         self, backbone_out: Mapping[str, Any], batch: int = 1
     ) -> tuple[dict[str, Any], list[Tensor], list[Tensor], list[tuple[int, int]]]:
-        """Flatten the levels that tracking uses into tokens.
+        """Flatten the levels that tracking uses into tokens, for `batch` objects; see `levels_as_tokens`."""
+        return levels_as_tokens(backbone_out, self.num_feature_levels, batch)
+
+    def track_step(
+        self,
+        frame_idx: int,
+        is_init_cond_frame: bool,
+        current_vision_feats: Sequence[Tensor],
+        current_vision_pos_embeds: Sequence[Tensor],
+        feat_sizes: Sequence[tuple[int, int]],
+        point_inputs: Mapping[str, Tensor] | None,
+        mask_inputs: Tensor | None,
+        output_dict: Mapping[str, FrameOutputs],
+        num_frames: int,
+        track_in_reverse: bool = False,
+        run_mem_encoder: bool = True,
+        prev_sam_mask_logits: Tensor | None = None,
+    ) -> dict[str, Any]:
+        """Segment the objects of one frame, from prompts, from memory or from both.
 
         Args:
-            backbone_out: result of `forward_image`; left as it is.
-            batch: number of objects; maps of one image are repeated for them.
+            frame_idx: number of the frame.
+            is_init_cond_frame: the frame has prompts and was not tracked before: it reads no memory.
+            current_vision_feats: levels of the frame, [N, B, C] each, coarsest last, one batch item per
+                object; as `_prepare_backbone_features` gives them.
+            current_vision_pos_embeds: their position encodings.
+            feat_sizes: (height, width) of the levels.
+            point_inputs: "point_coords" [B, N, 2], as (x, y) in pixels, and "point_labels" [B, N]; a box is
+                two points labelled 2 and 3.
+            mask_inputs: [B, 1, H, W] zeros and ones at image size; not together with points.
+            output_dict: earlier results by frame number, under "cond_frame_outputs" (frames with prompts) and
+                "non_cond_frame_outputs". The caller puts this step's result there.
+            num_frames: length of the video.
+            track_in_reverse: the video is tracked backwards.
+            run_mem_encoder: make the memory of this frame.
+            prev_sam_mask_logits: "pred_masks" [B, 1, H', W'] of an earlier answer that points correct.
 
         Returns:
-            A copy of `backbone_out` with the repeated maps, and for each used level, coarsest last, tokens
-            [N, B, C], their position encodings [N, B, C] and (height, width).
+            "pred_masks" [B, 1, H', W'] and "pred_masks_high_res" [B, 1, H, W] logits, "obj_ptr" [B, C],
+            "object_score_logits" [B, 1] (eval only), and "maskmem_features" [B, C', H', W'] with
+            "maskmem_pos_enc", or None for both.
 
         Raises:
-            ValueError: when levels are missing.
+            ValueError: for prompts that exclude each other, or without anything to track from.
         """
-        maps, encodings = list(backbone_out["backbone_fpn"]), list(backbone_out["vision_pos_enc"])
-        if len(maps) != len(encodings) or len(maps) < self.num_feature_levels:
-            raise ValueError(
-                f"backbone_out: {len(maps)} maps and {len(encodings)} position encodings, must be as many, "
-                f"at least {self.num_feature_levels}"
+        sam_outputs, _, _ = self._track_step(
+            frame_idx,
+            is_init_cond_frame,
+            current_vision_feats,
+            current_vision_pos_embeds,
+            feat_sizes,
+            point_inputs,
+            mask_inputs,
+            output_dict,
+            num_frames,
+            track_in_reverse,
+            prev_sam_mask_logits,
+        )
+        _, _, _, low_res_masks, high_res_masks, pointer, object_score_logits = sam_outputs
+        current_out = {"pred_masks": low_res_masks, "pred_masks_high_res": high_res_masks, "obj_ptr": pointer}
+        if not self.training:
+            current_out["object_score_logits"] = object_score_logits
+        self._encode_memory_in_output(
+            current_vision_feats=current_vision_feats,
+            feat_sizes=feat_sizes,
+            point_inputs=point_inputs,
+            run_mem_encoder=run_mem_encoder,
+            high_res_masks=high_res_masks,
+            object_score_logits=object_score_logits,
+            current_out=current_out,
+        )
+        return current_out
+
+    def _track_step(
+        self,
+        frame_idx: int,
+        is_init_cond_frame: bool,
+        current_vision_feats: Sequence[Tensor],
+        current_vision_pos_embeds: Sequence[Tensor],
+        feat_sizes: Sequence[tuple[int, int]],
+        point_inputs: Mapping[str, Tensor] | None,
+        mask_inputs: Tensor | None,
+        output_dict: Mapping[str, FrameOutputs],
+        num_frames: int,
+        track_in_reverse: bool,
+        prev_sam_mask_logits: Tensor | None,
+    ) -> tuple[SamOutputs, list[Tensor] | None, Tensor]:
+        """What the heads make of a frame, with the projected fine maps and the features they worked on."""
+        if point_inputs is not None and mask_inputs is not None:
+            raise ValueError("mask_inputs: must be None when point_inputs are given")
+        high_res_features = None
+        if len(current_vision_feats) > 1:
+            finer = zip(current_vision_feats[:-1], feat_sizes[:-1], strict=True)
+            high_res_features = [to_map(x, *size) for x, size in finer]
+        if mask_inputs is not None and self.config.use_mask_input_as_output_without_sam:
+            features = to_map(current_vision_feats[-1], *feat_sizes[-1])
+            outputs = self._use_mask_as_output(
+                mask_inputs=mask_inputs, backbone_features=features, high_res_features=high_res_features
             )
-        if batch > 1:
-            maps = [x.expand(batch, -1, -1, -1) for x in maps]
-            encodings = [x.expand(batch, -1, -1, -1) for x in encodings]
-        prepared = {**backbone_out, "backbone_fpn": maps, "vision_pos_enc": encodings}
-        maps, encodings = maps[-self.num_feature_levels :], encodings[-self.num_feature_levels :]
-        sizes = [(x.shape[-2], x.shape[-1]) for x in encodings]
-        return prepared, [to_tokens(x) for x in maps], [to_tokens(x) for x in encodings], sizes
+            return outputs, high_res_features, features
+        if prev_sam_mask_logits is not None:
+            if point_inputs is None or mask_inputs is not None:
+                raise ValueError("prev_sam_mask_logits: needs point_inputs that correct them")
+            mask_inputs = prev_sam_mask_logits
+        features = self._prepare_memory_conditioned_features(
+            frame_idx=frame_idx,
+            num_frames=num_frames,
+            track_in_reverse=track_in_reverse,
+            is_init_cond_frame=is_init_cond_frame,
+            output_dict=output_dict,
+            current_vision_feats=current_vision_feats[-1:],
+            current_vision_pos_embeds=current_vision_pos_embeds[-1:],
+            feat_sizes=feat_sizes[-1:],
+        )
+        outputs = self._forward_sam_heads(
+            backbone_features=features,
+            point_inputs=point_inputs,
+            mask_inputs=mask_inputs,
+            high_res_features=high_res_features,
+            multimask_output=self._use_multimask(is_init_cond_frame, point_inputs),
+        )
+        return outputs, high_res_features, features
 
+    def _prepare_memory_conditioned_features(
+        self,
+        frame_idx: int,
+        is_init_cond_frame: bool,
+        current_vision_feats: Sequence[Tensor],
+        current_vision_pos_embeds: Sequence[Tensor],
+        feat_sizes: Sequence[tuple[int, int]],
+        output_dict: Mapping[str, FrameOutputs],
+        num_frames: int,
+        track_in_reverse: bool = False,
+    ) -> Tensor:
+        """Let the coarsest level read what is remembered of other frames, [B, C, H, W]; see `track_step`."""
+        config, features, size = self.config, current_vision_feats[-1], feat_sizes[-1]
+        if config.num_maskmem == 0:
+            return to_map(features, *size)
+        if not is_init_cond_frame:
+            memory, memory_pos, pointer_tokens = read_memory(
+                frame_idx,
+                features,
+                output_dict,
+                num_frames,
+                track_in_reverse,
+                config=config,
+                training=self.training,
+                maskmem_tpos_enc=self.maskmem_tpos_enc,
+                obj_ptr_tpos_proj=self.obj_ptr_tpos_proj,
+            )
+        elif config.directly_add_no_mem_embed:
+            return to_map(features + self.no_mem_embed, *size)
+        else:
+            if self.mem_dim != self.hidden_dim:
+                raise ValueError(
+                    f"is_init_cond_frame: the stand-in for an empty memory has {self.hidden_dim} channels, "
+                    f"memories have {self.mem_dim}; build the model with directly_add_no_mem_embed=True"
+                )
+            pointer_tokens = 0
+            memory = self.no_mem_embed.expand(1, features.shape[1], self.mem_dim)
+            memory_pos = self.no_mem_pos_enc.expand(1, features.shape[1], self.mem_dim)
+        conditioned: Tensor = self.memory_attention(
+            curr=features,
+            curr_pos=current_vision_pos_embeds[-1],
+            memory=memory,
+            memory_pos=memory_pos,
+            num_obj_ptr_tokens=pointer_tokens,
+        )
+        return to_map(conditioned, *size)
 
-def _memory_channels(memory_encoder: nn.Module, hidden_dim: int) -> int:
-    """Channels of a memory; an encoder without an output projection keeps the width of the model."""
-    weight = getattr(memory_encoder.out_proj, "weight", None)
-    return hidden_dim if weight is None else int(weight.shape[0])
+    def _use_multimask(self, is_init_cond_frame: bool, point_inputs: Mapping[str, Tensor] | None) -> bool:
+        """Whether several masks are predicted for these prompts; a box counts as two points."""
+        config = self.config
+        num_points = 0 if point_inputs is None else point_inputs["point_labels"].shape[1]
+        return (
+            config.multimask_output_in_sam
+            and (is_init_cond_frame or config.multimask_output_for_tracking)
+            and config.multimask_min_pt_num <= num_points <= config.multimask_max_pt_num
+        )
 
+    def _forward_sam_heads(
+        self,
+        backbone_features: Tensor,
+        point_inputs: Mapping[str, Tensor] | None = None,
+        mask_inputs: Tensor | None = None,
+        high_res_features: Sequence[Tensor] | None = None,
+        multimask_output: bool = False,
+    ) -> SamOutputs:
+        """Predict masks, scores and an object pointer; see `heads.answer`."""
+        config = self.config
+        *found, token, scores = answer(
+            self.sam_prompt_encoder,
+            self.sam_mask_decoder,
+            backbone_features,
+            point_inputs,
+            mask_inputs,
+            high_res_features,
+            multimask_output=multimask_output,
+            empty_absent=config.pred_obj_scores,
+        )
+        pointer = self.obj_ptr_proj(token)
+        if config.pred_obj_scores:
+            presence = scores.sigmoid() if config.soft_no_obj_ptr else scores > 0
+            pointer = mix_no_object_pointer(pointer, presence, self.no_obj_ptr, fixed=config.fixed_no_obj_ptr)
+        return *found, pointer, scores
 
-def _free_parameter(*shape: int) -> nn.Parameter:
-    return nn.Parameter(nn.init.trunc_normal_(torch.empty(shape), std=0.02))
+    def _use_mask_as_output(
+        self,
+        mask_inputs: Tensor,
+        backbone_features: Tensor | None = None,
+        high_res_features: Sequence[Tensor] | None = None,
+    ) -> SamOutputs:
+        """Give a mask [B, 1, H, W] of zeros and ones, at image size, back as if the heads had predicted it.
+
+        The heads only make the object pointer; without features, or finer ones where they are used, it is
+        zero. Logits are +10 and -10, so are scores: whether the mask holds any pixel. The quality is 1.
+        """
+        config, mask = self.config, mask_inputs.to(self.no_mem_embed.dtype)
+        low_res_masks, high_res_masks = mask_as_logits(mask)
+        lacks_levels = config.use_high_res_features_in_sam and high_res_features is None
+        if backbone_features is None or lacks_levels or not config.use_obj_ptrs_in_encoder:
+            pointer = mask.new_zeros(len(mask), self.hidden_dim)
+        else:
+            pointer = self._forward_sam_heads(
+                backbone_features=backbone_features,
+                mask_inputs=self.mask_downsample(mask),
+                high_res_features=high_res_features,
+            )[5]
+        appears = (mask > 0).flatten(1).any(dim=1, keepdim=True)
+        if config.pred_obj_scores:
+            # The heads did this once, by their own score; the mask's verdict comes on top.
+            pointer = mix_no_object_pointer(pointer, appears, self.no_obj_ptr, fixed=config.fixed_no_obj_ptr)
+        ious, scores = mask.new_ones(len(mask), 1), appears.to(mask.dtype) * 20.0 - 10.0
+        return low_res_masks, high_res_masks, ious, low_res_masks, high_res_masks, pointer, scores
+
+    def _encode_memory_in_output(
+        self,
+        current_vision_feats: Sequence[Tensor],
+        feat_sizes: Sequence[tuple[int, int]],
+        point_inputs: Mapping[str, Tensor] | None,
+        run_mem_encoder: bool,
+        high_res_masks: Tensor,
+        object_score_logits: Tensor,
+        current_out: dict[str, Any],
+    ) -> None:
+        """Put the frame's memory under "maskmem_features" and "maskmem_pos_enc" of `current_out`, or None."""
+        memory, memory_pos = None, None
+        if run_mem_encoder and self.config.num_maskmem > 0:
+            memory, memory_pos = self._encode_new_memory(
+                current_vision_feats=current_vision_feats,
+                feat_sizes=feat_sizes,
+                pred_masks_high_res=high_res_masks,
+                object_score_logits=object_score_logits,
+                is_mask_from_pts=point_inputs is not None,
+            )
+        current_out["maskmem_features"], current_out["maskmem_pos_enc"] = memory, memory_pos
+
+    def _encode_new_memory(
+        self,
+        current_vision_feats: Sequence[Tensor],
+        feat_sizes: Sequence[tuple[int, int]],
+        pred_masks_high_res: Tensor,
+        object_score_logits: Tensor,
+        is_mask_from_pts: bool,
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Make the memory [B, C', H, W] of a frame, and a list of its one position encoding; see `track_step`.
+
+        Masks are [B, 1, H, W] logits at image size. Only those that answer to points are made binary.
+        """
+        config, masks = self.config, pred_masks_high_res
+        features = to_map(current_vision_feats[-1], *feat_sizes[-1])
+        if config.non_overlap_masks_for_mem_enc and not self.training:
+            masks = self._apply_non_overlapping_constraints(masks)
+        masks = mask_to_remember(
+            masks,
+            features.dtype,
+            binary=config.binarize_mask_from_pts_for_mem_enc and is_mask_from_pts and not self.training,
+            scale=config.sigmoid_scale_for_mem_enc,
+            bias=config.sigmoid_bias_for_mem_enc,
+        )
+        encoded = self.memory_encoder(features, masks, skip_mask_sigmoid=True)
+        memory: Tensor = encoded["vision_features"]
+        if self.no_obj_embed_spatial is not None:
+            memory = mark_absent(memory, object_score_logits, self.no_obj_embed_spatial)
+        return memory, encoded["vision_pos_enc"]
+
+    @staticmethod
+    def _apply_non_overlapping_constraints(pred_masks: Tensor) -> Tensor:
+        """Leave each pixel of masks [B, 1, H, W] to one object; see `without_overlaps`."""
+        return without_overlaps(pred_masks)

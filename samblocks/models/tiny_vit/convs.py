@@ -164,7 +164,7 @@ class PatchMerging(nn.Module):
         self.dim = dim
         self.out_dim = out_dim
         self.act = activation()
-        self.stride = 1 if out_dim in NO_STRIDE_DIMS else 2
+        self.stride = merging_stride(out_dim)
         self.conv1 = Conv2d_BN(dim, out_dim, 1, 1, 0)
         self.conv2 = Conv2d_BN(out_dim, out_dim, 3, self.stride, 1, groups=out_dim)
         self.conv3 = Conv2d_BN(out_dim, out_dim, 1, 1, 0)
@@ -182,6 +182,11 @@ class PatchMerging(nn.Module):
             x = as_map(x, self.input_resolution).permute(0, 3, 1, 2)
         x = self.conv3(self.act(self.conv2(self.act(self.conv1(x)))))
         return x.flatten(2).transpose(1, 2)
+
+
+def merging_stride(out_dim: int) -> int:
+    """By how much `PatchMerging` shrinks a map that it makes `out_dim` channels wide."""
+    return 1 if out_dim in NO_STRIDE_DIMS else 2
 
 
 def as_map(x: Tensor, resolution: tuple[int, int]) -> Tensor:

@@ -40,6 +40,9 @@ class TinyViT(nn.Module):
         local_conv_size: side of the depthwise kernels.
         layer_lr_decay: factor between the learning rates of a block and the next.
 
+    Raises:
+        ValueError: `local_conv_size` is even.
+
     Examples:
         >>> encoder = TinyViT(64, embed_dims=(8, 16, 32, 320), depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 10))
         >>> encoder(torch.zeros(1, 3, 64, 64)).shape
@@ -69,6 +72,8 @@ class TinyViT(nn.Module):
         layer_lr_decay: float = 1.0,
     ) -> None:
         super().__init__()
+        if local_conv_size % 2 == 0:
+            raise ValueError(f"local_conv_size={local_conv_size} must be odd: else maps would grow")
         self.img_size = img_size
         self.num_classes = num_classes
         self.depths = depths

@@ -167,7 +167,7 @@ def sam2_model(host: Any) -> nn.Module:
     """
     settings: dict[str, Any] = {}
     for name in inspect.signature(models.SAM2Model).parameters:
-        if name in ("image_encoder", "memory_attention", "memory_encoder", "compile_image_encoder"):
+        if name in ("image_encoder", "memory_attention", "memory_encoder", "compile_image_encoder", "prompt"):
             continue
         if not hasattr(host, name):
             raise SwapError(f"it does not tell its {name}")

@@ -69,7 +69,7 @@ TinyViT in samblocks/models/tiny_vit/convs.py
   activation_before_sum | activation order | the activation follows the sum, unlike everywhere else
     MBConv.forward: self.act3(x + self.drop_path(branch)) => x + self.drop_path(self.act3(branch))
   last_stage_halves | stride | the classifier that it was made from halves in every stage
-    PatchMerging.__init__: 1 if out_dim in NO_STRIDE_DIMS else 2 => 2
+    merging_stride: 1 if out_dim in NO_STRIDE_DIMS else 2 => 2
   batch_norm_eps | eps of convolutional norms | the default of other frameworks
     Conv2d_BN.__init__: nn.BatchNorm2d(b) => nn.BatchNorm2d(b, eps=1e-3)
 

@@ -70,7 +70,7 @@ PromptEncoder in samblocks/models/prompt_encoder.py
     PromptEncoder._embed_points: len(self.point_embeddings) if self.embed_corner_labels else TOP_LEFT
       => len(self.point_embeddings) if True else TOP_LEFT
   mask_size_swapped | height and width | square images hide which is which
-    PromptEncoder.__init__: (4 * height, 4 * width) => (4 * width, 4 * height)
+    PromptEncoder.set_sizes: (4 * height, 4 * width) => (4 * width, 4 * height)
   masks_resized_to_nearest | resize mode | interpolate's default, good enough for masks of zeros and ones
     PromptEncoder._embed_masks: mode="bilinear" => mode="nearest"
   dense_grid_swapped | height and width | square maps hide which is which

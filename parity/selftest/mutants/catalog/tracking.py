@@ -3,39 +3,52 @@
 from parity.selftest.mutants.table import table
 
 MUTANTS = table("""
-SAM2Model in samblocks/models/sam2/memory_bank.py
-  no_bias_of_masks | sigmoid scale | 20 and -10 belong together | cases: mask_of_one
-    SAM2Memory._encode_new_memory: masks * self.sigmoid_scale_for_mem_enc + self.sigmoid_bias_for_mem_enc
-      => masks * self.sigmoid_scale_for_mem_enc
-  logits_for_probabilities | sigmoid scale | scale and bias are for probabilities | cases: mask_of_one
-    SAM2Memory._encode_new_memory: masks = torch.sigmoid(masks) =>
+SAM2Model in samblocks/models/sam2/model.py
   binary_whatever_the_prompt | sigmoid scale | only masks that answer to points are made binary | cases:
       one_object_a_pixel
-    SAM2Memory._encode_new_memory: self.binarize_mask_from_pts_for_mem_enc and is_mask_from_pts and not
+    SAM2Model._encode_new_memory: config.binarize_mask_from_pts_for_mem_enc and is_mask_from_pts and not
       self.training
-      => self.binarize_mask_from_pts_for_mem_enc and not self.training
+      => config.binarize_mask_from_pts_for_mem_enc and not self.training
   overlaps_stay | sigmoid scale | the flag is for evaluation, not for training | cases: one_object_a_pixel
-    SAM2Memory._encode_new_memory: self.non_overlap_masks_for_mem_enc and not self.training
-      => self.non_overlap_masks_for_mem_enc and self.training
-  prompted_frames_by_distance | memory temporal index | frames with prompts share the last row, however near
-      they are | cases: released_2.1
-    SAM2Memory._collect_memory: self.num_maskmem - 1 => min(abs(frame_idx - frame), self.num_maskmem - 1)
-  distance_over_limit | reach of pointers | n frames are n - 1 steps apart | cases: released_2.1
-    SAM2Memory._pointer_encodings: max(limit - 1, 1) => limit
-  codes_in_blocks | repetition | each code is for the chunks of one pointer, which follow each other | cases:
-      released_2.1
-    SAM2Memory._pointers_as_tokens: encodings[:, None].expand(-1, batch, -1).repeat_interleave(chunks, dim=0)
-      => encodings[:, None].expand(-1, batch, -1).repeat(chunks, 1, 1)
-  mark_on_present_objects | absent objects | which of the two is marked | cases: released_2.1
-    SAM2Memory._encode_new_memory: 1 - (object_score_logits > 0).to(memory.dtype)
-      => (object_score_logits > 0).to(memory.dtype)
+    SAM2Model._encode_new_memory: config.non_overlap_masks_for_mem_enc and not self.training
+      => config.non_overlap_masks_for_mem_enc and self.training
   empty_memory_not_marked | embedding left out | frames without memory are told so by an embedding | cases:
       mask_of_one
-    SAM2Memory._prepare_memory_conditioned_features: features + self.no_mem_embed => features
+    SAM2Model._prepare_memory_conditioned_features: features + self.no_mem_embed => features
+  absence_mixed_once | absent objects | for a mask prompt it is mixed twice: by the heads' score, and by the
+      mask's own verdict | cases: mask_of_one_twice
+    SAM2Model._use_mask_as_output: pointer = mix_no_object_pointer(pointer, appears, self.no_obj_ptr,
+      fixed=config.fixed_no_obj_ptr) =>
+  soft_presence_is_hard | absent objects | the option that no released model uses | cases: soft_pointers
+    SAM2Model._forward_sam_heads: scores.sigmoid() => scores > 0
+  one_point_is_clear | number of points | off by one: a single click is what is ambiguous | cases:
+      released_2.1
+    SAM2Model._use_multimask: config.multimask_min_pt_num <= num_points <= config.multimask_max_pt_num
+      => config.multimask_min_pt_num <= num_points < config.multimask_max_pt_num
+  labels_not_counted | number of points | the released models' minimum is zero | cases: masks_through_decoder
+    SAM2Model._use_multimask: config.multimask_min_pt_num <= num_points <= config.multimask_max_pt_num
+      => 0 <= num_points <= config.multimask_max_pt_num
+
+SAM2Model in samblocks/models/sam2/memory_bank.py
+  no_bias_of_masks | sigmoid scale | 20 and -10 belong together | cases: mask_of_one
+    mask_to_remember: masks * scale + bias => masks * scale
+  logits_for_probabilities | sigmoid scale | scale and bias are for probabilities | cases: mask_of_one
+    mask_to_remember: torch.sigmoid(masks) => masks
+  prompted_frames_by_distance | memory temporal index | frames with prompts share the last row, however near
+      they are | cases: released_2.1
+    read_memory: config.num_maskmem - 1 => min(abs(frame_idx - frame), config.num_maskmem - 1)
+  distance_over_limit | reach of pointers | n frames are n - 1 steps apart | cases: released_2.1
+    distance_encodings: max(limit - 1, 1) => limit
+  codes_in_blocks | repetition | each code is for the chunks of one pointer, which follow each other | cases:
+      released_2.1
+    pointers_as_tokens: encodings[:, None].expand(-1, batch, -1).repeat_interleave(chunks, dim=0)
+      => encodings[:, None].expand(-1, batch, -1).repeat(chunks, 1, 1)
+  mark_on_present_objects | absent objects | which of the two is marked | cases: released_2.1
+    mark_absent: 1 - (object_score_logits > 0).to(memory.dtype)
+      => (object_score_logits > 0).to(memory.dtype)
   memory_places_left_out | embedding left out | a remembered pixel has a place in the image and one in time |
       cases: released_2.1
-    SAM2Memory._collect_memory: place + self.maskmem_tpos_enc[row]
-      => self.maskmem_tpos_enc[row].expand_as(place)
+    read_memory: place + maskmem_tpos_enc[row] => maskmem_tpos_enc[row].expand_as(place)
 
 SAM2Model in samblocks/models/sam2/frames.py
   row_of_the_next_frame | memory temporal index | off by one: row 0 belongs to the direct neighbour | cases:
@@ -65,31 +78,18 @@ SAM2Model in samblocks/models/sam2/frames.py
     pointer_frames: elapsed < 0 => elapsed < -limit
 
 SAM2Model in samblocks/models/sam2/heads.py
-  absence_mixed_once | absent objects | for a mask prompt it is mixed twice: by the heads' score, and by the
-      mask's own verdict | cases: mask_of_one_twice
-    SAM2Heads._use_mask_as_output: pointer = self._mix_no_object_pointer(pointer, appears) =>
   pointer_kept_in_absence | absent objects | whether the pointer of an absent object is replaced or added to |
       cases: released_2.1
-    SAM2Heads._mix_no_object_pointer: pointer = presence * pointer =>
+    mix_no_object_pointer: pointer = presence * pointer =>
   absent_masks_kept | absent objects | masks of absent objects are emptied before they are remembered | cases:
       released_2.1
-    SAM2Heads._forward_sam_heads: low_res_multimasks = torch.where(appears, low_res_multimasks,
-      NO_OBJECT_LOGIT) =>
-  soft_presence_is_hard | absent objects | the option that no released model uses | cases: soft_pointers
-    SAM2Heads._forward_sam_heads: object_score_logits.sigmoid() => object_score_logits > 0
+    answer: low_res_multimasks = torch.where(appears, low_res_multimasks, NO_OBJECT_LOGIT) =>
   pointer_of_first_token | pointer tokens | the pointer belongs to the mask that was chosen | cases:
       released_2.1
-    SAM2Heads._forward_sam_heads: token = tokens[rows, best] =>
-  one_point_is_clear | number of points | off by one: a single click is what is ambiguous | cases:
-      released_2.1
-    SAM2Heads._use_multimask: self.multimask_min_pt_num <= num_points <= self.multimask_max_pt_num
-      => self.multimask_min_pt_num <= num_points < self.multimask_max_pt_num
-  labels_not_counted | number of points | the released models' minimum is zero | cases: masks_through_decoder
-    SAM2Heads._use_multimask: self.multimask_min_pt_num <= num_points <= self.multimask_max_pt_num
-      => 0 <= num_points <= self.multimask_max_pt_num
+    answer: token = tokens[rows, best] =>
   mask_prompt_half_as_sure | constants | numbers out of nowhere | cases: mask_of_one
-    SAM2Heads._use_mask_as_output: mask * 20.0 - 10.0 => mask * 10.0 - 5.0
+    mask_as_logits: mask * 20.0 - 10.0 => mask * 10.0 - 5.0
   mask_prompt_without_smoothing | smoothing | interpolate's default; edges of a mask prompt show it | cases:
       mask_of_one
-    SAM2Heads._use_mask_as_output: antialias=True =>
+    mask_as_logits: antialias=True =>
 """)
