@@ -24,6 +24,16 @@ INSIDE: dict[str, tuple[str, str]] = {
 }
 """The page's blocks → a case of a whole model in which each runs, and one of the places where it runs."""
 
+FUNCTIONS = {"do_pool": "MultiScaleBlock"}
+"""The page's functions → the block that calls each, which is in `INSIDE`."""
+
+
+def refusal(name: str, block: str) -> NoCounterpart:
+    """Why `name`, which is `block` or called by it, is not run by itself."""
+    case, path = INSIDE[block]
+    where = f"parity diverge --reference transformers --case {case} judges {block} at {path}"
+    return NoCounterpart(f"{name} is compared inside whole models: {where}")
+
 
 class Inside(nn.Module):
     """A block that is compared inside whole models alone; the arguments say how it is configured there.
@@ -38,11 +48,7 @@ class Inside(nn.Module):
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """Refuse: whoever wants its tensors wants to run it by itself."""
-        case, path = INSIDE[self.block]
-        raise NoCounterpart(
-            f"{self.block} is compared inside whole models: "
-            f"parity diverge --reference transformers --case {case} judges it at {path}"
-        )
+        raise refusal(self.block, self.block)
 
 
 BUILDERS: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {

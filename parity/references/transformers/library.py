@@ -34,6 +34,8 @@ class Transformers:
 
     def function(self, name: str) -> Callable[..., Any]:
         """See `parity.execution.case.Library`."""
+        if name in inside.FUNCTIONS:
+            raise inside.refusal(name, inside.FUNCTIONS[name])
         if name not in _FUNCTIONS:
             raise NoCounterpart(f"transformers has no function {name}")
         return _FUNCTIONS[name]()

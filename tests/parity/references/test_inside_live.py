@@ -9,7 +9,8 @@ from parity.cases import all_cases
 from parity.commands.diverge import traced
 from parity.execution.case import NoCounterpart
 from parity.execution.execute import prepare
-from parity.references.transformers.inside import BUILDERS, INSIDE
+from parity.references.transformers.inside import BUILDERS, FUNCTIONS, INSIDE
+from parity.references.transformers.library import Transformers
 from parity.run.samblocks_library import library
 from parity.workers.client import Client, interpreter
 from parity.workers.registry import REFERENCES
@@ -62,3 +63,9 @@ def test_by_itself_a_block_says_where_it_is_judged(block: str) -> None:
     described = BUILDERS[block]({"dim": 16})
     with pytest.raises(NoCounterpart, match=f"{block} is compared inside whole models: .*{INSIDE[block][0]}"):
         described.state_dict()
+
+
+def test_so_does_a_function_that_such_a_block_calls() -> None:
+    for name, block in FUNCTIONS.items():
+        with pytest.raises(NoCounterpart, match=f"{name} is compared .*judges {block} at {INSIDE[block][1]}"):
+            Transformers().function(name)
