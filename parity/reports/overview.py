@@ -149,15 +149,18 @@ def _blocks(rows: Sequence[Row], found: Sequence[Line]) -> Iterator[Text]:
         blocks.setdefault(_block(row.id), [])
     for line in found:
         blocks[_block(line.id)].append(line)
-    width = max((len(block) for block in blocks), default=5)
+    width = max(map(len, (*blocks, "block")))
     names = list(dict.fromkeys(row.reference for row in rows))
     if blocks:
-        yield Text("", f"{'verdict':14} {'block':{width}} cases {'worst R':>8} {'float64':>8}  references")
+        yield Text(
+            "",
+            f"{'verdict':14} {'block':{width}} cases {'worst R':>8} {'float64':>8}  references (=: every bit)",
+        )
     for block, those in blocks.items():
         # What is known to differ says nothing about how well the rest agrees.
-        judged = [line for line in those if line.verdict is not Verdict.KNOWN] or those
-        compared = [line for line in judged if line.verdict not in _NOTHING] or judged
-        verdict = compared[0].verdict
+        judged = [line for line in those if line.verdict is not Verdict.KNOWN]
+        compared = [line for line in judged if line.verdict not in _NOTHING]
+        verdict = (compared or those)[0].verdict
         ran = {line.reference for line in those if line.verdict not in _NOTHING}
         figures = f"{_worst(compared, 'ratio'):>8} {_worst(compared, 'double'):>8}"
         count = len({line.id for line in those})

@@ -47,13 +47,19 @@ def test_a_run_that_holds() -> None:
         "known to differ, and seen to differ still:",
         "KNOWN timm, 1 case of Attention: another epsilon",
         "",
-        "verdict        block     cases  worst R  float64  references",
+        "verdict        block     cases  worst R  float64  references (=: every bit)",
         "EXACT          MLP           1        =        =  meta",
         "WITHIN         Attention     2     1.25  3.0e-16  meta, timm",
         "",
         "PASSED: 3 cases against meta, timm in 12 s: 1 KNOWN, 2 WITHIN, 1 EXACT, 1 NO COUNTERPART; "
         "worst R 1.25 (Attention/b against meta); float64 within 3.0e-16",
     ]
+
+
+def test_a_block_that_is_known_to_differ_has_no_figures() -> None:
+    """They would say how far upstreams are from each other."""
+    rows = [row("MLP/a", Verdict.KNOWN, 4e6, max_abs=0.5, cause="another epsilon"), HELD[2]]
+    assert "KNOWN          MLP       1                    meta" in text(rows).splitlines()
 
 
 def test_what_failed_comes_first_with_its_figures() -> None:
