@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from parity.execution import fill
 from parity.execution.case import Case, Library, Make, Side, Torch, TorchModule
 from samblocks.numerics.float64 import WAYS
+from samblocks.numerics.nested import leaves, slashed
 
 SEED = 20240729
 """Seed of the global generator before each call: drop path draws the same masks on both sides."""
@@ -100,20 +101,15 @@ def call(
     return case.call(Side(library, module, given, dtype))
 
 
-def flatten(result: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
+def flatten(result: Any) -> Iterator[tuple[str, Tensor]]:
     """Yield (path, tensor) for each leaf of a nested result; numbers become 0-d tensors, None is left out."""
-    if isinstance(result, Tensor):
-        yield path or "out", result
-    elif isinstance(result, Mapping):
-        for key, value in result.items():
-            yield from flatten(value, f"{path}/{key}" if path else str(key))
-    elif isinstance(result, list | tuple):
-        for position, value in enumerate(result):
-            yield from flatten(value, f"{path}/{position}" if path else str(position))
-    elif isinstance(result, bool | int | float):
-        yield path or "out", torch.tensor(result)
-    elif result is not None:
-        raise TypeError(f"output {path or 'out'!r} is a {type(result).__name__}, not a tensor or a number")
+    for path, leaf in leaves(result):
+        if isinstance(leaf, Tensor):
+            yield slashed(path), leaf
+        elif isinstance(leaf, bool | int | float):
+            yield slashed(path), torch.tensor(leaf)
+        elif leaf is not None:
+            raise TypeError(f"output {slashed(path)!r} is a {type(leaf).__name__}, not a tensor or a number")
 
 
 def resolve(value: Any, library: Library) -> Any:

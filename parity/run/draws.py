@@ -17,6 +17,7 @@ from torch import Tensor
 from parity.execution import fill
 from parity.execution.case import Case, Library
 from parity.execution.execute import prepare
+from samblocks.numerics.draws import vary
 
 
 @dataclass(frozen=True)
@@ -86,18 +87,4 @@ def varied(inputs: Mapping[str, Tensor], number: int) -> dict[str, Tensor]:
         inputs: tensors by name.
         number: of the draw, from 1.
     """
-    return {
-        name: vary(value, f"draw{number}:{name}")
-        if value.is_floating_point() or value.is_complex()
-        else value
-        for name, value in inputs.items()
-    }
-
-
-def vary(value: Tensor, name: str) -> Tensor:
-    """X · (1 + u / 8), u uniform in [−1, 1] from the stream `name`, rounded to the dtype of x, where it lies as x."""
-    factor = torch.from_numpy(1.0 + fill.uniform(name, value.shape, -1.0, 1.0) / 8.0)
-    wide = value.detach().cpu().to(torch.complex128 if value.is_complex() else torch.float64)
-    changed = torch.empty_like(value)
-    changed.copy_((wide * factor).to(value.dtype))
-    return changed
+    return {name: vary(value, f"draw{number}:{name}") for name, value in inputs.items()}

@@ -19,6 +19,11 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TypeVar
+from zlib import crc32
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from samblocks.numerics.verdict import BOUND, LESS_PRECISE, Comparison, Verdict
 
@@ -107,3 +112,22 @@ def _settled(first: Found, ratios: list[float], bound: float, holds: bool) -> Fo
 def by_float64(first: Found) -> Found:
     """A first alarm that cannot be varied, and that float64 has shown to be the same function: that decides."""
     return replace(first, verdict=Verdict.WITHIN, cause=f"one draw, R {first.excess:.3g}: decided by float64")
+
+
+def vary(value: Tensor, name: str) -> Tensor:
+    """X · (1 + u / 8), u uniform in [−1, 1) from the stream called `name`, rounded to the dtype of x, laid out as x.
+
+    The stream is one that NumPy has frozen, so that every platform draws the same.
+
+    Args:
+        value: floating-point or complex, of any shape; integers and booleans come back as they are.
+        name: of the stream.
+    """
+    if not (value.is_floating_point() or value.is_complex()):
+        return value
+    uniform = -1.0 + 2.0 * np.random.RandomState(crc32(name.encode())).random_sample(tuple(value.shape))
+    factor = torch.from_numpy(np.asarray(1.0 + uniform / 8.0))
+    wide = value.detach().cpu().to(torch.complex128 if value.is_complex() else torch.float64)
+    changed = torch.empty_like(value)
+    changed.copy_((wide * factor).to(value.dtype))
+    return changed

@@ -48,6 +48,10 @@ class Verdict(StrEnum):
         return self in (Verdict.DIVERGED, Verdict.INCOMPARABLE)
 
 
+SEVERITY = (Verdict.EXACT, Verdict.NOISE, Verdict.WITHIN, Verdict.INCOMPARABLE, Verdict.DIVERGED)
+"""The words for an output that was compared, from best to worst."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Verdict and figures for one output tensor.
@@ -122,7 +126,7 @@ def compare(
     if equal(ours, upstream):
         return _exact(ours)
     max_abs, index = greatest_difference(ours, upstream)
-    if exact or not _is_inexact(ours):
+    if exact or not is_inexact(ours):
         cause = "must be bit-equal: it only moves data" if exact else f"{ours.dtype} values differ"
         return Comparison(Verdict.DIVERGED, None, max_abs, index, cause)
     strange = _not_finite(ours, upstream)
@@ -156,14 +160,14 @@ def compare_double(ours: Tensor, truth: Tensor, *, bound: float) -> Comparison:
     if equal(ours, truth):
         return _exact(ours, ratio=0.0)
     max_abs, index = greatest_difference(ours, truth)
-    if not _is_inexact(ours):
+    if not is_inexact(ours):
         return Comparison(
             Verdict.DIVERGED, None, max_abs, index, f"{ANOTHER_FUNCTION}: {ours.dtype} values differ"
         )
     strange = _not_finite(ours, truth)
     if strange:
         return Comparison(Verdict.DIVERGED, None, max_abs, index, f"{ANOTHER_FUNCTION}: {strange}")
-    size = _largest(truth)
+    size = largest(truth)
     relative = max_abs / size if size > 0 else float("inf")
     if not relative <= bound:
         cause = f"{ANOTHER_FUNCTION}: the relative difference in float64 is above {bound:g}"
@@ -188,7 +192,7 @@ def ratio_of(
     ratio = _over(own.rms, max(upstream.rms, floor))
     worst = None
     if torch.finfo(ours.dtype).bits < 32:
-        worst = _over(own.worst, max(upstream.worst, epsilon * _largest(truth)))
+        worst = _over(own.worst, max(upstream.worst, epsilon * largest(truth)))
     return ratio, worst, upstream.rms < floor
 
 
@@ -196,7 +200,7 @@ def equal(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors of one shape and dtype have the same values, NaN being equal to NaN."""
     if torch.equal(a, b):
         return True
-    if not _is_inexact(a):
+    if not is_inexact(a):
         return False
     one, other = _real(a), _real(b)
     return bool(((one == other) | (one.isnan() & other.isnan())).all())
@@ -221,7 +225,7 @@ def rms(x: Tensor) -> float:
 
 
 def _exact(ours: Tensor, ratio: float | None = None) -> Comparison:
-    if ours.numel() and _is_inexact(ours) and bool(ours.isnan().all()):
+    if ours.numel() and is_inexact(ours) and bool(ours.isnan().all()):
         return Comparison(Verdict.INCOMPARABLE, cause="both sides are NaN throughout: nothing was compared")
     return Comparison(Verdict.EXACT, ratio=ratio, max_abs=0.0)
 
@@ -246,7 +250,8 @@ def _unlike(ours: Tensor, other: Tensor) -> str:
     return ""
 
 
-def _is_inexact(x: Tensor) -> bool:
+def is_inexact(x: Tensor) -> bool:
+    """Whether a tensor holds floating-point or complex numbers."""
     return x.is_floating_point() or x.is_complex()
 
 
@@ -263,7 +268,8 @@ def _finite(x: Tensor) -> Tensor:
     return x[torch.isfinite(x)]
 
 
-def _largest(x: Tensor) -> float:
+def largest(x: Tensor) -> float:
+    """The largest absolute value that is finite, 0 where there is none."""
     finite = _finite(_wide(x)).abs()
     return float(finite.max()) if finite.numel() else 0.0
 

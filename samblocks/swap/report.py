@@ -142,6 +142,10 @@ class SwapReport:
     def verify(self, *inputs: Any, run: Callable[..., Any] | None = None) -> Verification:
         """Run the model before and after the swap on the same inputs, and judge every output.
 
+        Two questions are asked where bits differ: in float64, whether ours is the same function as the host's; in the
+        working precision, whether our error is at most twice the host's. Where one set of inputs would leave that to
+        luck, the inputs are varied: x · (1 + u / 8), u uniform in [−1, 1).
+
         Args:
             inputs: what the model is called with.
             run: calls the model, `run(model, *inputs)`, where a plain call is not what is wanted. A model
@@ -151,7 +155,8 @@ class SwapReport:
             The verdict, with a row for each output tensor.
 
         Raises:
-            SwapError: this is a plan only.
+            SwapError: this is a plan only; or the model is random, or keeps state between calls, so that a second
+                run of the host's own modules gives something else.
         """
         if self.dry_run:
             raise SwapError("this is a plan only: call swap_blocks without dry_run")

@@ -1,30 +1,44 @@
-"""The verdict on a swap: the model's outputs before and after it, held against a run in float64."""
+"""The verdict on a swap: the model's outputs before and after it, held against the host's run in float64."""
 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, is_dataclass
-from statistics import median
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from samblocks.swap.float64 import run_in_double
+from samblocks.errors import SwapError
+from samblocks.numerics.draws import by_float64, settle, undecided, vary
+from samblocks.numerics.float64 import lifted
+from samblocks.numerics.nested import subscripted, tensors
+from samblocks.numerics.repeats import differing, drawing, seeded
+from samblocks.numerics.verdict import (
+    ANOTHER_FUNCTION,
+    LESS_PRECISE,
+    SEVERITY,
+    UNDECIDED,
+    Comparison,
+    Verdict,
+    compare,
+    compare_double,
+    is_inexact,
+    largest,
+)
+from samblocks.swap.float64 import widen, widened
 
-BOUND = 2.0
-"""How many times the host's own error ours may be."""
-
-_ORDER = ("EXACT", "NOISE", "WITHIN", "INCOMPARABLE", "DIVERGED")
-_MANY = 256
-"""Numbers of an output from which on its error is no matter of luck."""
+SAME = 1e-10
+"""Largest relative difference in float64 of a model that computes the same."""
 
 _LARGEST = 4 << 30
 """Bytes that a copy of the model in float64 may have."""
+
+Outputs = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -33,13 +47,15 @@ class OutputVerdict:
 
     Args:
         output: where it is in what the model returns.
-        verdict: EXACT (equal bits), WITHIN (our error is at most twice the host's), NOISE (the host's error is
-            below rounding, or on a few numbers below its usual one, and ours not above twice that), DIVERGED,
-            or INCOMPARABLE.
-        ratio: our error over the host's, both against float64; None where there is no such run.
+        verdict: EXACT (equal bits), WITHIN (the same function, and our error at most twice the host's), NOISE (the
+            same, the host's error being below rounding), DIVERGED, or INCOMPARABLE.
+        ratio: our error over the host's, both against float64, the geometric mean where several draws of the inputs
+            decided; None where there is no such run.
         relative: the largest difference over the largest value; None for equal bits and for other than floats.
         flipped: elements that differ, of outputs that are not floating-point.
-        cause: what is wrong, or why there is no ratio.
+        cause: what is wrong, which of the two questions failed, or why there is no ratio.
+        draws: how many draws of the inputs decided.
+        double: the relative difference in float64; None where that was not asked.
     """
 
     output: str
@@ -48,6 +64,8 @@ class OutputVerdict:
     relative: float | None = None
     flipped: int = 0
     cause: str = ""
+    draws: int = 1
+    double: float | None = None
 
 
 @dataclass(frozen=True)
@@ -59,12 +77,13 @@ class Verification:
     @property
     def verdict(self) -> str:
         """The worst word."""
-        return max((row.verdict for row in self.outputs), key=_ORDER.index, default="INCOMPARABLE")
+        words = (row.verdict for row in self.outputs)
+        return max(words, key=SEVERITY.index, default=str(Verdict.INCOMPARABLE))
 
     @property
     def holds(self) -> bool:
         """Whether every output is equal or within the bound."""
-        return bool(self.outputs) and _ORDER.index(self.verdict) < _ORDER.index("INCOMPARABLE")
+        return bool(self.outputs) and not Verdict(self.verdict).failed
 
     @property
     def ratio(self) -> float | None:
@@ -106,27 +125,65 @@ class Swap(Protocol):
 
 def verify(swap: Swap, inputs: tuple[Any, ...], run: Callable[..., Any] | None) -> Verification:
     """Run the model with and without the swap; see `SwapReport.verify`. It is left as it was found."""
-    model, was = swap.model, swap.applied
-    call = run or _call
-    with _evaluating(model), torch.no_grad():
+    was = swap.applied
+    with _evaluating(swap.model), torch.no_grad():
         try:
-            swap.undo()
-            host = dict(flat(_once(model, inputs, call)))
-            swap.apply()
-            ours = dict(flat(_once(model, inputs, call)))
-            equal = all(name in ours and _equal(ours[name], tensor) for name, tensor in host.items())
-            swap.undo()
-            # Equal bits need no third run to judge them by.
-            truth, why = ({}, "") if equal else _truth(model, inputs, call)
+            return _verified(_Sides(swap, run or _call), inputs)
         finally:
             if was:
                 swap.apply()
             else:
                 swap.undo()
-    usual = _usual_error(host, truth)
-    rows = [judge(name, ours.get(name), tensor, truth.get(name), why, usual) for name, tensor in host.items()]
+
+
+def _verified(sides: _Sides, inputs: tuple[Any, ...]) -> Verification:
+    host = sides.host(inputs)
+    sides.refuse_randomness(inputs, host)
+    ours = sides.ours(inputs)
+    first = {name: compare(ours[name], tensor, None) for name, tensor in host.items() if name in ours}
+    truth: Outputs = {}
+    wide: Outputs = {}
+    why = ""
+    # Equal bits need no run in float64 to judge them by.
+    if any(found.verdict is not Verdict.EXACT for found in first.values()):
+        truth, why = sides.truth(inputs)
+        wide = sides.ours_in_float64(inputs) if truth else {}
+    double = {
+        name: compare_double(wide[name], truth[name], bound=SAME)
+        for name in host
+        if name in wide and name in truth
+    }
+    first = {name: compare(ours[name], host[name], truth.get(name)) for name in first}
+
+    def draw(number: int) -> dict[str, Comparison]:
+        varied = _varied(inputs, number)
+        if varied is None:
+            return {}
+        theirs, mine, (right, _) = sides.host(varied), sides.ours(varied), sides.truth(varied)
+        found = {
+            name: compare(mine[name], theirs[name], right[name])
+            for name in first
+            if name in mine and name in theirs and name in right
+        }
+        return {name: one for name, one in found.items() if one.verdict is not Verdict.INCOMPARABLE}
+
+    alarms = {
+        name: found
+        for name, found in first.items()
+        if undecided(found) and not (name in double and double[name].verdict.failed)
+    }
+    settled = settle(alarms, draw)
+    settled |= {
+        name: by_float64(found) for name, found in alarms.items() if name not in settled and name in double
+    }
+    rows = [
+        judge(name, ours.get(name), tensor, settled.get(name, first.get(name)), double.get(name), why)
+        for name, tensor in host.items()
+    ]
     rows += [
-        OutputVerdict(name, "INCOMPARABLE", cause="only after the swap") for name in ours if name not in host
+        OutputVerdict(name, Verdict.INCOMPARABLE, cause="only after the swap")
+        for name in ours
+        if name not in host
     ]
     return Verification(tuple(rows))
 
@@ -135,75 +192,121 @@ def judge(
     name: str,
     ours: Tensor | None,
     host: Tensor,
-    truth: Tensor | None,
+    found: Comparison | None,
+    double: Comparison | None = None,
     why: str = "",
-    usual: float = 0.0,
 ) -> OutputVerdict:
-    """Judge one output.
+    """The row of one output.
 
     Args:
         name: what it is called.
-        ours: after the swap.
+        ours: after the swap; None where it is missing.
         host: before the swap.
-        truth: the host's in float64, None where there is none.
-        why: why there is none.
-        usual: the host's relative error elsewhere, by which outputs of a few numbers are judged where their own
-            is smaller: on so few it is a matter of luck.
+        found: what comparing the two gave, by one draw of the inputs or by several.
+        double: what comparing them in float64 gave, None where that was not possible.
+        why: why there is no truth.
     """
-    if ours is None:
-        return OutputVerdict(name, "INCOMPARABLE", cause="only before the swap")
+    if ours is None or found is None:
+        return OutputVerdict(name, Verdict.INCOMPARABLE, cause="only before the swap")
     if ours.shape != host.shape or ours.dtype != host.dtype:
         now, then = (f"{tuple(x.shape)} {x.dtype}".replace("torch.", "") for x in (ours, host))
-        return OutputVerdict(name, "INCOMPARABLE", cause=f"{now} after the swap, {then} before")
-    if _equal(ours, host):
-        return OutputVerdict(name, "EXACT")
-    if not host.is_floating_point():
+        return OutputVerdict(name, Verdict.INCOMPARABLE, cause=f"{now} after the swap, {then} before")
+    if found.verdict is Verdict.EXACT or found.max_abs is None:
+        return OutputVerdict(name, found.verdict, cause=found.cause)
+    word = UNDECIDED if double is None else ANOTHER_FUNCTION if double.verdict.failed else LESS_PRECISE
+    wide = None if double is None else double.ratio
+    if not is_inexact(host):
         flipped = int((ours != host).sum())
+        same = double is not None and not double.verdict.failed
+        cause = f"{flipped} of {host.numel()} elements differ{', though none in float64' if same else ''}"
+        return OutputVerdict(name, Verdict.DIVERGED, flipped=flipped, cause=cause, double=wide)
+    relative = found.max_abs / (largest(host) or 1.0)
+    if found.verdict is Verdict.INCOMPARABLE:  # no truth
+        near = relative <= 64 * torch.finfo(host.dtype).eps
+        cause = f"by the relative difference: {why}" if near else f"{word}: by the relative difference: {why}"
         return OutputVerdict(
-            name, "DIVERGED", flipped=flipped, cause=f"{flipped} of {host.numel()} elements differ"
+            name, Verdict.WITHIN if near else Verdict.DIVERGED, relative=relative, cause=cause
         )
-    difference = float((ours.double() - host.double()).abs().max())
-    relative = difference / (float(host.double().abs().max()) or 1.0)
-    if not math.isfinite(difference):
-        return OutputVerdict(name, "DIVERGED", relative=relative, cause="not finite on one side")
-    epsilon = torch.finfo(host.dtype).eps
-    if truth is None or truth.shape != host.shape:
-        verdict = "WITHIN" if relative <= 64 * epsilon else "DIVERGED"
-        return OutputVerdict(name, verdict, relative=relative, cause=f"by the relative difference: {why}")
-    floor = max(epsilon / 2, usual if host.numel() < _MANY else 0.0) * _rms(truth)
-    own, theirs = _rms(ours.double() - truth), _rms(host.double() - truth)
-    scale = max(theirs, floor)
-    ratio = own / scale if scale > 0 else math.inf
-    verdict = "DIVERGED" if not ratio <= BOUND else "NOISE" if theirs < floor else "WITHIN"
-    return OutputVerdict(name, verdict, ratio, relative)
+    verdict, cause = found.verdict, found.cause
+    if double is not None and double.verdict.failed:
+        verdict, cause = Verdict.DIVERGED, double.cause
+    elif verdict is Verdict.DIVERGED and not cause.startswith(LESS_PRECISE):
+        cause = f"{word}: {cause}"
+    return OutputVerdict(name, verdict, found.ratio, relative, 0, cause, found.draws, wide)
 
 
-def _usual_error(host: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> float:
-    """The host's relative error, the median over its outputs of many numbers; 0 where there are none."""
-    found = [
-        _rms(tensor.double() - truth[name]) / (_rms(truth[name]) or 1.0)
-        for name, tensor in host.items()
-        if name in truth and truth[name].shape == tensor.shape and tensor.is_floating_point()
-        if tensor.numel() >= _MANY and bool(tensor.isfinite().all())
-    ]
-    return median(found) if found else 0.0
+class _Sides:
+    """The model as it was, with the swap, and each of them in float64, on any inputs."""
 
+    def __init__(self, swap: Swap, call: Callable[..., Any]) -> None:
+        self._swap, self._call = swap, call
+        self._right: nn.Module | None = None
 
-def flat(value: Any, path: str = "out") -> Iterator[tuple[str, Tensor]]:
-    """Name every tensor or array in what a model returns."""
-    if isinstance(value, Tensor):
-        yield path, value.detach()
-    elif isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
-        yield path, torch.from_numpy(np.ascontiguousarray(value))
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from flat(item, f"{path}[{key!r}]")
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            yield from flat(item, f"{path}[{index}]")
-    elif is_dataclass(value) and not isinstance(value, type):
-        for entry in fields(value):
-            yield from flat(getattr(value, entry.name), f"{path}.{entry.name}")
+    def host(self, inputs: tuple[Any, ...], seed: int = 0) -> Outputs:
+        """The outputs before the swap."""
+        self._swap.undo()
+        return self._run(inputs, seed)
+
+    def ours(self, inputs: tuple[Any, ...]) -> Outputs:
+        """The outputs after the swap."""
+        self._swap.apply()
+        return self._run(inputs)
+
+    def truth(self, inputs: tuple[Any, ...]) -> tuple[Outputs, str]:
+        """The host's outputs in float64, or none and the reason."""
+        model = self._swap.model
+        size = 8 * sum(tensor.numel() for tensor in (*model.parameters(), *model.buffers()))
+        if size > _LARGEST:
+            return {}, f"a copy in float64 would take {size / 2**30:.0f} GiB"
+        try:
+            if self._right is None:
+                self._swap.undo()
+                self._right = widened(model)
+            found = self._run_wide(self._right, inputs)
+        except Exception as error:  # whatever a host does that float64 does not bear
+            return {}, f"no run in float64 ({type(error).__name__}: {str(error).splitlines()[0][:80]})"
+        if not any(tensor.dtype in (torch.float64, torch.complex128) for tensor in found.values()):
+            return {}, "nothing came out in float64"
+        return found, ""
+
+    def ours_in_float64(self, inputs: tuple[Any, ...]) -> Outputs:
+        """Our outputs in float64, or none."""
+        try:
+            self._swap.apply()
+            return self._run_wide(widened(self._swap.model), inputs)
+        except Exception:  # then R alone decides, and the verdict says that float64 was not asked
+            return {}
+
+    def refuse_randomness(self, inputs: tuple[Any, ...], first: Outputs) -> None:
+        """Raise where a second run of the host, from another random state, gives something else."""
+        what = differing(first, self.host(inputs, seed=1))
+        if not what:
+            return
+        model = self._swap.model
+        training = [path or "(model)" for path, module in model.named_modules() if module.training]
+        if differing(first, self.host(inputs)):
+            raise SwapError(
+                f"the model keeps state between calls, so that nothing can be held against it: {what}; "
+                "give run= that brings it into one state before each call"
+            )
+        drew = drawing(model, lambda: self.host(inputs))
+        raise SwapError(
+            f"the model is random, which would hide errors: {what}; in training mode: {_listed(training)}; "
+            f"modules that draw random numbers: {_listed(drew)}; set their rates to 0, leave them in evaluation "
+            "mode, or give run= that sets the seed before each call"
+        )
+
+    def _run(self, inputs: tuple[Any, ...], seed: int = 0) -> Outputs:
+        """One call with inputs of its own and the random numbers of a seed."""
+        with seeded(seed):
+            result = self._call(self._swap.model, *copy.deepcopy(inputs))
+            return {subscripted(path): tensor.clone() for path, tensor in tensors(result)}
+
+    def _run_wide(self, model: nn.Module, inputs: tuple[Any, ...]) -> Outputs:
+        given = tree_map(widen, copy.deepcopy(inputs))
+        with seeded(), lifted():
+            result = self._call(model, *given)
+            return {subscripted(path): tensor.clone() for path, tensor in tensors(result)}
 
 
 def _call(model: Any, *inputs: Any) -> Any:
@@ -212,27 +315,25 @@ def _call(model: Any, *inputs: Any) -> Any:
     return model.forward_image(*inputs) if without_forward else model(*inputs)
 
 
-def _once(model: nn.Module, inputs: tuple[Any, ...], call: Callable[..., Any]) -> Any:
-    """One call with inputs of its own and the same random numbers each time."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return copy.deepcopy(call(model, *copy.deepcopy(inputs)))
+def _varied(inputs: tuple[Any, ...], number: int) -> tuple[Any, ...] | None:
+    """Floating-point tensors and arrays, x · (1 + u / 8) by place and draw; None where there are none."""
+    values, structure = tree_flatten(inputs)
+    changed = [_vary(value, f"draw{number}:{place}") for place, value in enumerate(values)]
+    if all(new is old for new, old in zip(changed, values, strict=True)):
+        return None
+    varied: tuple[Any, ...] = tree_unflatten(changed, structure)
+    return varied
 
 
-def _truth(
-    model: nn.Module, inputs: tuple[Any, ...], call: Callable[..., Any]
-) -> tuple[dict[str, Tensor], str]:
-    """The outputs in float64, or none and the reason."""
-    size = 8 * sum(tensor.numel() for tensor in (*model.parameters(), *model.buffers()))
-    if size > _LARGEST:
-        return {}, f"a copy in float64 would take {size / 2**30:.0f} GiB"
-    try:
-        found = dict(flat(run_in_double(model, inputs, call)))
-    except Exception as error:  # whatever a host does that float64 does not bear
-        return {}, f"no run in float64 ({type(error).__name__}: {str(error).splitlines()[0][:80]})"
-    if not any(tensor.dtype == torch.float64 for tensor in found.values()):
-        return {}, "nothing came out in float64"
-    return found, ""
+def _vary(value: Any, name: str) -> Any:
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        return vary(torch.from_numpy(np.ascontiguousarray(value)), name).numpy()
+    return vary(value, name) if isinstance(value, Tensor) else value
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return ", ".join(names[:4]) + more if names else "none"
 
 
 @contextmanager
@@ -246,15 +347,3 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in flags:
             module.training = training
-
-
-def _equal(a: Tensor, b: Tensor) -> bool:
-    if a.shape != b.shape or a.dtype != b.dtype:
-        return False
-    if torch.equal(a, b) or not a.is_floating_point() or not bool(a.isnan().any()):
-        return torch.equal(a, b)
-    return torch.equal(a.isnan(), b.isnan()) and torch.equal(a.nan_to_num(), b.nan_to_num())
-
-
-def _rms(x: Tensor) -> float:
-    return float(x.double().square().mean().sqrt()) if x.numel() else 0.0

@@ -135,11 +135,11 @@ class FusedAttention(nn.Module):
         return self._attend(*self._heads(q, k, v))
 
 
-def turns(dim, width, height, theta):
+def turns(dim, end_x, end_y, theta):
     rate = theta ** -(torch.arange(0, dim, 4)[: dim // 4].float() / dim)
-    place = torch.arange(width * height)
-    angles = [torch.outer(axis.float(), rate) for axis in (place % width, place // width)]
-    return torch.polar(torch.ones(width * height, dim // 2), torch.cat(angles, dim=-1))
+    place = torch.arange(end_x * end_y)
+    angles = [torch.outer(axis.float(), rate) for axis in (place % end_x, place // end_x)]
+    return torch.polar(torch.ones(end_x * end_y, dim // 2), torch.cat(angles, dim=-1))
 
 
 @hosted("sam2.modeling.sam.transformer", "RoPEAttention")
@@ -147,7 +147,7 @@ class TurnedAttention(FusedAttention):
     def __init__(self, *args, theta=10000.0, repeat=False, side=4, **kwargs):
         super().__init__(*args, **kwargs)
         self.compute_cis = partial(turns, dim=self.internal_dim // self.num_heads, theta=theta)
-        self.freqs_cis = self.compute_cis(width=side, height=side)
+        self.freqs_cis = self.compute_cis(end_x=side, end_y=side)
         self.rope_k_repeat = repeat
 
     def forward(self, q, k, v, num_k_exclude_rope=0):

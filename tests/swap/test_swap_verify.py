@@ -1,6 +1,7 @@
 """The verdict on a swap, and the commands that show and prove swaps."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,9 +9,11 @@ from fake_hosts import picture, pipeline
 from torch import nn
 
 from parity.__main__ import main as parity_main
-from samblocks import swap_blocks
+from samblocks import SwapError, swap_blocks
 from samblocks.cli import main
-from samblocks.swap.verify import judge
+from samblocks.numerics.verdict import Verdict, compare, compare_double
+from samblocks.swap import verify as verifying
+from samblocks.swap.verify import SAME, judge
 
 
 def test_equal_bits_are_exact():
@@ -45,6 +48,7 @@ def test_a_wrong_epsilon_diverges():
     assert not verification.holds
     assert verification.verdict == "DIVERGED"
     assert verification.ratio > 2
+    assert verification.outputs[0].cause.startswith("another function")
     report.undo()
     assert not report.applied
 
@@ -72,7 +76,7 @@ def test_a_run_of_ones_own():
 
     verification = report.verify(picture(), run=run)
     assert [row.output for row in verification.outputs] == ["out['a']", "out['b'][0]"]
-    assert seen == [model, model]
+    assert seen == [model, model, model]  # the host twice, from different random states
 
 
 def test_without_float64_the_relative_difference_decides():
@@ -97,21 +101,97 @@ def test_without_float64_the_relative_difference_decides():
     assert report.verify(picture()).verdict == "DIVERGED"
 
 
+def judged(ours, host, truth=None, double=None):
+    found = None if ours is None else compare(ours, host, truth)
+    wide = None if double is None else compare_double(double, truth, bound=SAME)
+    return judge("x", ours, host, found, wide, "no truth")
+
+
 def test_judging_single_outputs():
     a = torch.arange(4.0)
-    assert judge("x", None, a, None).verdict == "INCOMPARABLE"
-    assert judge("x", a.double(), a, None).verdict == "INCOMPARABLE"
-    assert judge("x", a * torch.nan, a * torch.nan, None).verdict == "EXACT"
-    assert judge("x", a * torch.nan, a, None).verdict == "DIVERGED"
-    few, exact = torch.tensor([1.0]), torch.tensor([1.0], dtype=torch.float64)
-    assert judge("x", few + 4e-7, few, exact).verdict == "DIVERGED"  # the host's one number is exact by luck
-    assert judge("x", few + 4e-7, few, exact, usual=3e-7).verdict == "NOISE"
-    assert judge("x", few + 4e-6, few, exact, usual=3e-7).verdict == "DIVERGED"
-    many = a.repeat(256)
-    assert judge("x", many * (1 + 4e-7), many, many.double(), usual=3e-7).verdict == "DIVERGED"
-    flipped = judge("x", a > 1, a > 2, None)
+    assert judged(None, a).verdict == "INCOMPARABLE"
+    assert judged(a.double(), a).verdict == "INCOMPARABLE"
+    assert judged(a * torch.nan, a * torch.nan).verdict == "INCOMPARABLE"  # nothing was compared
+    strange = torch.tensor([1.0, torch.nan, torch.inf, -torch.inf])
+    assert judged(strange, strange.clone()).verdict == "EXACT"
+    assert judged(strange + torch.tensor([1e-7, 0, 0, 0]), strange, strange.double()).verdict == "NOISE"
+    assert judged(strange, -strange, strange.double()).verdict == "DIVERGED"
+    assert judged(a * torch.nan, a).verdict == "DIVERGED"
+    flipped = judged(a > 1, a > 2)
     assert (flipped.verdict, flipped.flipped) == ("DIVERGED", 1)
-    assert judge("x", a + 1e-7, a, a.double()).verdict in ("NOISE", "WITHIN")
+    assert judged(a + 1e-7, a, a.double()).verdict in ("NOISE", "WITHIN")
+
+
+def test_each_question_has_its_answer():
+    a = torch.arange(1.0, 5.0)
+    rounded = judged(a + 1e-7, a, a.double(), a.double())
+    assert (rounded.verdict, rounded.cause, rounded.double) == ("NOISE", "", 0.0)
+    coarse = judged(a + 1e-5, a, a.double(), a.double())
+    assert coarse.verdict == "DIVERGED"
+    assert coarse.cause.startswith("the same function, less precise: R is above")
+    other = judged(a + 1e-7, a, a.double(), a.double() + 1e-7)
+    assert other.verdict == "DIVERGED"  # however small its R
+    assert other.ratio < 2
+    assert other.cause.startswith("another function")
+    unknown = judged(a + 1e-5, a, a.double())
+    assert unknown.cause.startswith("less precise, or another function")
+
+
+def test_a_first_alarm_is_decided_by_more_inputs(monkeypatch):
+    calls = []
+
+    def alarmed(ours, host, truth, **kwargs):
+        found = compare(ours, host, truth, **kwargs)
+        calls.append(found)
+        if truth is not None and len(calls) == 2:  # the first draw, once there is a truth
+            return replace(found, verdict=Verdict.DIVERGED, ratio=3.0, max_abs=1e-6, cause="R is above 2")
+        return found
+
+    model = pipeline()
+    report = swap_blocks(model)
+    model.norm.in_steps = False
+    monkeypatch.setattr(verifying, "compare", alarmed)
+    (row,) = report.verify(picture()).outputs
+    assert row.verdict == "WITHIN"
+    assert row.draws == 8
+    assert row.cause.startswith("R 3 in the first draw, ")
+    calls.clear()
+    (row,) = report.verify(run=lambda given: given(picture())).outputs  # nothing here that could be varied
+    assert (row.verdict, row.draws) == ("WITHIN", 1)
+    assert row.cause == "one draw, R 3: decided by float64"
+
+
+class Draws(nn.Module):
+    def __init__(self, kind):
+        super().__init__()
+        self.inner = pipeline()
+        self.drop = nn.Dropout(0.1)
+        self.kind, self.calls = kind, 0
+
+    def forward(self, image):
+        self.calls += 1
+        out = self.inner(image)
+        return out * self.calls if self.kind == "state" else self.drop(out)
+
+
+def test_a_random_host_is_refused():
+    model = Draws("dropout")
+    report = swap_blocks(model)
+    assert report.verify(picture()).verdict == "EXACT"  # dropout is off meanwhile
+    with pytest.raises(SwapError, match=r"is random.*training mode: drop;.*random numbers: drop \(Dropout\)"):
+        report.verify(picture(), run=lambda given, x: (given.drop.train(), given(x))[1])
+    assert report.applied
+
+    def seeded(given, x):
+        torch.manual_seed(3)
+        return (given.drop.train(), given(x))[1]
+
+    assert report.verify(picture(), run=seeded).verdict == "EXACT"
+
+
+def test_a_host_that_keeps_state_is_refused():
+    with pytest.raises(SwapError, match=r"keeps state between calls.*out differs by"):
+        swap_blocks(Draws("state")).verify(picture())
 
 
 FACTORY = """

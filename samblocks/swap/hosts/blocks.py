@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from samblocks import blocks
 from samblocks.errors import SwapError
-from samblocks.swap.hosts.reading import channels, drop_rate, made, read, reader, side, sizes
+from samblocks.swap.hosts.reading import FROM_SETTINGS, channels, drop_rate, made, read, reader, side, sizes
 
 
 @reader("DropPath")
@@ -98,6 +98,15 @@ def _grid(table: Tensor) -> tuple[int, int]:
     return width, rows // width
 
 
+def _rotary_table(host: Any) -> None:
+    """In sam2 and Ultralytics the table is a plain tensor, computed when the module is made."""
+    width, height = _grid(host.freqs_cis)
+    host.freqs_cis = host.compute_cis(end_x=width, end_y=height).to(host.freqs_cis.device)
+
+
+FROM_SETTINGS["RoPEAttention"] = _rotary_table
+
+
 @reader("TwoWayAttentionBlock")
 def two_way_block(host: Any) -> nn.Module:
     """Widths, heads, and whether it is a first layer."""
@@ -154,6 +163,14 @@ def sine(host: Any) -> nn.Module:
         host.normalize,
         host.scale if host.normalize else None,
     )
+
+
+def _forget_maps(host: Any) -> None:
+    """In sam2 and Ultralytics encodings are kept by size."""
+    host.cache.clear()
+
+
+FROM_SETTINGS["PositionEmbeddingSine"] = _forget_maps
 
 
 @reader("PositionEmbeddingRandom")

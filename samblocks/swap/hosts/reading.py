@@ -18,8 +18,11 @@ Reader = Callable[[Any], nn.Module]
 READERS: dict[str, Reader] = {}
 """The readers by what they make, as the catalogue names it."""
 
-RENEWERS: dict[str, Callable[[Any], None]] = {}
+FROM_WEIGHTS: dict[str, Callable[[Any], None]] = {}
 """By the same names, for hosts that keep something computed from their weights: computes it anew."""
+
+FROM_SETTINGS: dict[str, Callable[[Any], None]] = {}
+"""The same for hosts that keep tables computed from their settings alone."""
 
 Made = TypeVar("Made", bound=nn.Module)
 
@@ -34,11 +37,17 @@ def reader(target: str) -> Callable[[Reader], Reader]:
     return enter
 
 
-def renew(module: nn.Module) -> None:
-    """Compute anew what a host's module keeps beside its weights, which may have changed; most keep nothing."""
+def renew(module: nn.Module, *, tables: bool = False) -> None:
+    """Compute anew what a host's module keeps beside its weights, which may have changed; most keep nothing.
+
+    Args:
+        module: of a class of the catalogue, or any other, for which nothing is done.
+        tables: also what follows from settings alone, because the precision has changed.
+    """
     found = counterpart(module)
-    if found is not None and found.target in RENEWERS:
-        RENEWERS[found.target](module)
+    for known in (FROM_WEIGHTS, FROM_SETTINGS) if tables else (FROM_WEIGHTS,):
+        if found is not None and found.target in known:
+            known[found.target](module)
 
 
 def read(module: nn.Module) -> nn.Module:

@@ -9,7 +9,7 @@ from torch import nn
 
 from samblocks.errors import SwapError
 from samblocks.models.tiny_vit import blocks, convs, stages, tiny_vit
-from samblocks.swap.hosts.reading import RENEWERS, drop_rate, made, read, reader, sizes
+from samblocks.swap.hosts.reading import FROM_WEIGHTS, drop_rate, made, read, reader, sizes
 
 
 @reader("Conv2d_BN")
@@ -82,7 +82,7 @@ def _gather_biases(host: Any) -> None:
         host.train(host.training)
 
 
-RENEWERS["TinyViTAttention"] = _gather_biases
+FROM_WEIGHTS["TinyViTAttention"] = _gather_biases
 
 
 @reader("TinyViTBlock")
