@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from parity import diverge
 from parity.diverge import in_worker, subjects, text
 from parity.diverge.locate import Comparer, Report
 from parity.diverge.planted import PLANTED, Mistake
+from parity.diverge.remote import Remote
 from parity.diverge.store import Store
-from parity.diverge.taps import Call
-from parity.diverge.upstream import Trace, recorded
+from parity.diverge.upstream import Trace, free_run
 from parity.errors import UsageError
 from parity.execution import pictures
 from parity.execution.case import Case, NoCounterpart
@@ -31,7 +32,6 @@ from parity.workers.registry import REFERENCES
 from parity.workers.start import start_clients
 from samblocks import VARIANTS
 from samblocks.checkpoints import load
-from samblocks.files import write_text
 
 HELP = "find the module in which two implementations part"
 
@@ -42,7 +42,7 @@ Change = Callable[[nn.Module], object] | None
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     subject = parser.add_mutually_exclusive_group(required=True)
-    subject.add_argument("--block", metavar="NAME", help="the first case of this block that upstream can run")
+    subject.add_argument("--block", metavar="NAME", help="every case of this block that upstream can run")
     subject.add_argument("--case", metavar="ID", help="this case")
     subject.add_argument("--variant", metavar="NAME", help="a released model, with made-up weights")
     subject.add_argument("--checkpoint", metavar="FILE", help="the model in this file, with its weights")
@@ -77,38 +77,72 @@ def run(options: argparse.Namespace) -> int:
     """Compare, print where the two part; 1 if they do, 3 if nothing was compared."""
     with ExitStack() as stack:
         if options.pair:
-            subject, against = options.pair, "the other of the pair"
             report = diverge.diverge(*_pair(options.pair), bound=options.bound)
-        else:
-            clients, missing = start_clients(
-                [options.reference], options.references, stack, timeout=options.worker_timeout
-            )
-            if not clients:
-                print(f"{options.reference}: NOT RUN: {missing[options.reference]}")
-                return 3
-            cases, inputs, weights = _subject(options, stack)
-            for case in cases:
-                try:
-                    judge = stack.enter_context(
-                        traced(case, clients[0], inputs=inputs, weights=weights, bound=options.bound)
-                    )
-                    break
-                except NoCounterpart as error:
-                    if case is cases[-1]:
-                        raise UsageError(f"{options.reference} on {case.id}: {error}") from None
-            subject, against = case.id, options.reference
-            if options.plant:
-                return _plant(judge, options.plant)
-            report = judge(None)
-    print(f"{subject} against {against}")
-    for line in text.lines(report, everything=options.all):
-        print(line)
+            return _finish(options, "the other of the pair", {options.pair: report}, {})
+        clients, missing = start_clients(
+            [options.reference], options.references, stack, timeout=options.worker_timeout
+        )
+        if not clients:
+            print(f"{options.reference}: NOT RUN: {missing[options.reference]}")
+            return 3
+        cases, inputs, weights = _subject(options, stack)
+        reports: dict[str, Report] = {}
+        not_run: dict[str, str] = {}
+        for case in cases:
+            try:
+                with traced(case, clients[0], inputs=inputs, weights=weights, bound=options.bound) as judge:
+                    if options.plant:
+                        return _plant(judge, options.plant)
+                    reports[case.id] = judge(None)
+            except (NoCounterpart, UsageError) as error:
+                if len(cases) == 1 or options.plant:
+                    if isinstance(error, UsageError):
+                        raise
+                    raise UsageError(f"{options.reference} on {case.id}: {error}") from None
+                not_run[case.id] = str(error)
+        return _finish(options, options.reference, reports, not_run)
+
+
+def _finish(
+    options: argparse.Namespace, against: str, reports: Mapping[str, Report], not_run: Mapping[str, str]
+) -> int:
+    """Print and write what was found in each case; gives the exit status."""
+    documents = {}
+    for subject, report in reports.items():
+        documents[subject] = {
+            "schema": text.SCHEMA,
+            "subject": subject,
+            "reference": against,
+            **text.as_json(report),
+        }
+        print(f"{subject} against {against}", end=": " if options.block and report else "\n")
+        if options.block and report:  # of many cases only those that fail fill pages
+            print(text.summary(report))
+            continue
+        for line in text.lines(report, everything=options.all):
+            print(line)
+    for subject, why in not_run.items():
+        print(f"{subject}: NOT RUN: {why}")
+    failed = [subject for subject, report in reports.items() if report.culprits]
+    if options.block:
+        print(
+            f"{len(reports)} of {len(reports) + len(not_run)} cases of {options.block} ran, in {len(failed)} of "
+            "them a module introduces an error" + (f": {', '.join(failed)}" if failed else "")
+        )
     if options.json:
-        document = {"schema": text.SCHEMA, "subject": subject, "reference": against, **text.as_json(report)}
-        write_text(options.json, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-    if not report.taps:
+        document: Any = {
+            "schema": text.SCHEMA,
+            "subject": options.block,
+            "reference": against,
+            "cases": list(documents.values()),
+            "not_run": dict(not_run),
+        }
+        if not options.block:
+            (document,) = documents.values()
+        options.json.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if not any(report.taps for report in reports.values()):
         return 3
-    return 1 if report.culprits else 0
+    return 1 if failed else 0
 
 
 @contextmanager
@@ -150,20 +184,23 @@ def traced(
         def run(module: nn.Module, dtype: torch.dtype) -> object:
             return call(case, own_library(), module, given, dtype)
 
-        def within(index: int) -> list[Call]:
-            inner = client.ask(in_worker.__name__, {"do": "within", "index": index})
-            if inner["status"] != "ok":
-                raise RuntimeError(inner["message"])
-            return [Call.from_json(data) for data in inner["calls"]]
-
         def judge(change: Change = None) -> Report:
-            ours, _ = prepare(case, own_library(), weights=loaded)
-            if change is not None:
-                change(ours)
-            own = recorded(ours, run, store, arguments=False)
-            return Comparer(ours, own, theirs, store, within, bound=bound).report()
+            ours = _made(case, loaded, change)
+            wide = partial(_made, case, loaded, change, lift=True)
+            own, note = free_run(ours, run, store)
+            return Comparer(ours, wide, own, theirs, store, Remote(client), bound=bound, note=note).report()
 
         yield judge
+
+
+def _made(
+    case: Case, weights: Mapping[str, Tensor] | None, change: Change, *, lift: bool = False
+) -> nn.Module:
+    """Our module of a case, changed; `lift` makes it in float64."""
+    module, _ = prepare(case, own_library(), lift=lift, weights=weights)
+    if change is not None:
+        change(module)
+    return module
 
 
 def _subject(

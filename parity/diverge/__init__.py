@@ -5,6 +5,7 @@ taps      every call of every module, and of some methods
 align     which module is which in the other tree
 replay    a module on recorded arguments
 upstream  the side that is right: recorded, and its float64 truths
+remote    the same in a worker, and in_worker its other end
 locate    error introduced or inherited; the culprits
 steps     between which parts of a culprit
 semantics names of the diagram's arrows
@@ -15,6 +16,7 @@ text      the report for people, and the JSON
 import copy
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from torch.utils._pytree import tree_map
 
 from parity.diverge.locate import Comparer, Report
 from parity.diverge.store import Store
-from parity.diverge.upstream import Upstream, recorded
+from parity.diverge.upstream import Upstream, free_run
 from samblocks.numerics.float64 import lifted
 
 __all__ = ["Report", "diverge"]
@@ -67,8 +69,9 @@ def diverge(
         store = Store(Path(folder))
         upstream = Upstream(reference, _wide(reference, build), run, store, canonical)
         theirs = upstream.trace()
-        own = recorded(candidate, run, store, arguments=False)
-        return Comparer(candidate, own, theirs, store, upstream.within, bound=bound).report()
+        own, note = free_run(candidate, run, store)
+        wide = partial(_wide, candidate, None)
+        return Comparer(candidate, wide, own, theirs, store, upstream, bound=bound, note=note).report()
 
 
 def _wide(reference: nn.Module, build: Callable[[], nn.Module] | None) -> nn.Module:

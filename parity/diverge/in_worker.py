@@ -1,6 +1,7 @@
 """The worker's side of `parity diverge`: record upstream's run call by call into a folder that both sides read.
 
-Two requests: `do: run` records and judges a case, `do: within` looks into one of its calls.
+`do: run` records a case; `totals`, `truth`, `draw` and `within` are about the case recorded last, as the methods of
+`Upstream` are.
 """
 
 import traceback
@@ -26,18 +27,19 @@ def answer(request: Mapping[str, Any], inputs: Mapping[str, Tensor], library: Li
     """Answer one request.
 
     Args:
-        request: `do`; for "run" also `case`, `folder` and `weights` (a file or None); for "within" `index`.
+        request: `do`; for "run" also `case`, `folder` and `weights` (a file or None); for "totals" `ours`; for the
+            others `index`, and for "draw" `number`.
         inputs: the case's inputs.
         library: the reference.
 
     Returns:
-        `status` as for other requests, and the trace or the calls as plain data.
+        `status` as for other requests, and what was asked for as plain data.
     """
     try:
-        if request["do"] == "within":
-            (upstream,) = _current.values()
-            return {"status": "ok", "calls": [inner.as_json() for inner in upstream.within(request["index"])]}
-        return {"status": "ok", "trace": _record(request, inputs, library)}
+        if request["do"] == "run":
+            return {"status": "ok", "trace": _record(request, inputs, library)}
+        (upstream,) = _current.values()
+        return {"status": "ok", **_answers(upstream, request)}
     except NoCounterpart as missing:
         return {"status": "no counterpart", "message": str(missing)}
     except Exception as error:
@@ -45,8 +47,25 @@ def answer(request: Mapping[str, Any], inputs: Mapping[str, Tensor], library: Li
         return {"status": "raised", "message": f"{type(error).__name__}: {error}", "trace": trace}
 
 
+def _answers(upstream: Upstream, request: Mapping[str, Any]) -> dict[str, Any]:
+    if request["do"] == "totals":
+        totals, note = upstream.totals({int(index): tree for index, tree in request["ours"].items()})
+        return {"totals": {str(index): found for index, found in totals.items()}, "note": note}
+    if request["do"] == "truth":
+        tree, note = upstream.truth(request["index"])
+        return {"truth": tree, "note": note}
+    if request["do"] == "draw":
+        found = upstream.draw(request["index"], request["number"])
+        return {"draw": None if found is None else [found[0].as_json(), found[1]]}
+    return {"calls": [call.as_json() for call in upstream.within(request["index"])]}
+
+
 def _record(request: Mapping[str, Any], inputs: Mapping[str, Tensor], library: Library) -> dict[str, Any]:
     case = find(request["case"])
+    if case.steps:
+        raise NoCounterpart(
+            "it takes steps of an optimizer: no call can be made again on the weights that it had"
+        )
     weights = safetensors.torch.load_file(request["weights"]) if request.get("weights") else None
 
     def run(module: nn.Module, dtype: torch.dtype) -> object:

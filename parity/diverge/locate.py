@@ -4,32 +4,25 @@ The error that a module introduces is told from the one that it inherits. Where 
 made in it does, it is the culprit.
 """
 
-import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from parity.diverge.align import attributes, canonical_paths, differing
 from parity.diverge.replay import UnbindableError, replay
 from parity.diverge.semantics import semantic
 from parity.diverge.steps import Sides, step_of
-from parity.diverge.store import OpaqueError, Store, Tree
+from parity.diverge.store import OpaqueError, Store
 from parity.diverge.taps import Call, call_name
-from parity.diverge.upstream import Trace
+from parity.diverge.upstream import Reference, Trace, digests
 from parity.execution.execute import flatten
-from parity.verdict.compare import Comparison, Verdict, compare, compare_double
+from samblocks.numerics.draws import decided
+from samblocks.numerics.verdict import SEVERITY, Comparison, Verdict, compare, compare_double, equal
 
-ORDER = (Verdict.DIVERGED, Verdict.INCOMPARABLE, Verdict.WITHIN, Verdict.NOISE, Verdict.EXACT)
-
-
-ROUNDING = 10.0
-"""Up to this R, a module that agrees in float64 is said to round otherwise: sums in another order, as memory lies,
-cost up to a factor of 3; precision that is lost costs hundreds, and a wrong constant does not agree in float64."""
-
-DOUBLE = 1e-9
-"""Largest relative difference in float64 of a module that is right."""
+DOUBLE = 1e-10
+"""Largest relative difference in float64 of a module that computes the same."""
 
 
 @dataclass(frozen=True)
@@ -113,36 +106,42 @@ class Comparer:
     def __init__(
         self,
         ours: nn.Module,
-        own: Trace,
+        wide: Callable[[], nn.Module],
+        own: Trace | None,
         theirs: Trace,
         store: Store,
-        within: Callable[[int], list[Call]],
+        reference: Reference,
         *,
         bound: float = 2.0,
+        note: str = "",
     ) -> None:
         """Take both sides.
 
         Args:
             ours: our model, in its working precision.
-            own: our free run.
+            wide: makes the same in float64.
+            own: our free run; None if it raised.
             theirs: upstream's trace.
             store: where the values of both are.
-            within: upstream's calls made directly in one of its calls, in float64.
+            reference: the side that was recorded.
             bound: largest R that holds.
+            note: why there is no free run.
         """
-        self._ours, self._own, self._theirs = ours, own, theirs
-        self._store, self._bound = store, bound
+        self._ours, self._make_wide, self._own, self._theirs = ours, wide, own, theirs
+        self._store, self._reference, self._bound, self._note = store, reference, bound, note
         self._paths = {name: path for path, name in reversed(canonical_paths(ours, str).items())}
         parts = theirs.parts
         self._names = _unshared({path: part.canonical for path, part in parts.items()})
         modules = {name: ours.get_submodule(path) for name, path in self._paths.items()}
-        self._sides = Sides(theirs, modules, store, within, bound)
-        self._own_calls = {(call.path, call.method, call.occurrence): call for call in own.calls}
+        self._sides = Sides(theirs, modules, store, reference.within, bound)
+        self._wide: nn.Module | None = None
+        self._totals: dict[int, dict[str, float]] = {}
 
     def report(self) -> Report:
         """Replay everything, then look into what failed."""
         taps: list[Tap] = []
         skipped: dict[str, str] = {}
+        self._find_totals()
         for call in self._theirs.calls:
             found = self._replayed(call)
             if isinstance(found, Tap) and self._only_unlike(call, found):
@@ -162,9 +161,22 @@ class Comparer:
             tuple(sorted(their_names - own_names)),
             settings,
             tuple(self._unequal_tensors()),
-            self._theirs.note,
+            self._note,
             self._bound,
         )
+
+    def _find_totals(self) -> None:
+        """R of our free run, where both sides have one."""
+        if self._own is None:
+            return
+        own = {(call.path, call.method, call.occurrence): call for call in self._own.calls}
+        results = {}
+        for call in self._theirs.calls:
+            path = self._paths.get(self._names[call.path], "")
+            mine = own.get((path, call.method, call.occurrence))
+            if mine is not None and mine.result is not None:
+                results[call.index] = mine.result
+        self._totals, self._note = self._reference.totals(results)
 
     def _only_unlike(self, call: Call, tap: Tap) -> bool:
         """A part of a tree with other names is also called otherwise, which is no mistake of ours."""
@@ -181,10 +193,9 @@ class Comparer:
         module = self._module(call)
         if module is None:
             return "ours has no such module"
-        if call.truth is None or call.result is None:
-            return call.note or "the call did not end"
+        if call.result is None:
+            return "the call did not end"
         theirs = self._store.tensors(call.result)
-        truth = self._store.tensors(call.truth)
         try:
             with torch.no_grad():
                 ours = _named_like(theirs, replay(module, call, self._store))
@@ -195,34 +206,63 @@ class Comparer:
             return self._tap(call, "out", failure)
         if not set(ours) & set(theirs):
             return "the two return nothing in common" if theirs else "it returns no tensors"
+        shared = [path for path in theirs if path in ours]
+        results = {path: Comparison(Verdict.EXACT, max_abs=0.0) for path in shared}
+        if not all(_same_bits(ours[path], theirs[path]) for path in shared):
+            # Equal bits need no truth to judge them by.
+            tree, note = self._reference.truth(call.index)
+            if tree is None:
+                return note
+            truth = self._store.tensors(tree)
+            first = {
+                path: compare(ours[path], theirs[path], truth.get(path), bound=self._bound)
+                for path in shared
+                if not _same_bits(ours[path], theirs[path])
+            }
+            double = self._in_float64(call, {path: truth[path] for path in first if path in truth})
+            results |= decided(
+                first,
+                double,
+                lambda number: self._drawn(module, call, number),
+                dict.fromkeys(first, self._bound),
+            )
+        worst = min(shared, key=lambda path: _badness(results[path]))
+        return self._tap(call, worst, results[worst])
+
+    def _in_float64(self, call: Call, truth: Mapping[str, torch.Tensor]) -> dict[str, Comparison]:
+        """Our module in float64 against the truth, on the recorded arguments; empty where it cannot run so."""
+        try:
+            if self._wide is None:
+                self._wide = self._make_wide()
+            module = self._wide.get_submodule(self._paths[self._names[call.path]])
+            with torch.no_grad():
+                ours = _named_like(truth, replay(module, call, self._store, wide=True))
+        except Exception:  # then the working precision alone decides, and the verdict says so
+            return {}
+        return {
+            path: compare_double(ours[path], value, bound=DOUBLE)
+            for path, value in truth.items()
+            if path in ours
+        }
+
+    def _drawn(self, module: nn.Module, call: Call, number: int) -> dict[str, Comparison]:
+        """Both modules on the recorded arguments, varied; empty where that is not possible."""
+        found = self._reference.draw(call.index, number)
+        if found is None:
+            return {}
+        varied, tree = found
+        assert varied.result is not None
+        theirs, truth = self._store.tensors(varied.result), self._store.tensors(tree)
+        with torch.no_grad():
+            ours = _named_like(theirs, replay(module, varied, self._store))
         results = {
             path: compare(ours[path], theirs[path], truth.get(path), bound=self._bound)
             for path in theirs
             if path in ours
         }
-        if any(result.verdict.failed for result in results.values()):
-            results = self._without_rounding(module, call, results, truth)
-        worst = min(results, key=lambda path: _badness(results[path]))
-        return self._tap(call, worst, results[worst])
-
-    def _without_rounding(
-        self, module: nn.Module, call: Call, results: dict[str, Comparison], truth: Mapping[str, Tensor]
-    ) -> dict[str, Comparison]:
-        """The results, those excused that are a little high by rounding alone: our module in float64 tells."""
-        try:
-            wide = copy.deepcopy(module).double()
-            with torch.no_grad():
-                ours = _named_like(truth, replay(wide, call, self._store, wide=True))
-        except Exception:  # then nothing is excused
-            return results
-        excused = {}
-        for path, result in results.items():
-            if result.verdict is Verdict.DIVERGED and result.ratio is not None and result.ratio <= ROUNDING:
-                double = compare_double(ours[path], truth[path], bound=DOUBLE)
-                if not double.verdict.failed:
-                    cause = f"it rounds otherwise: in float64 it agrees to {double.ratio or 0.0:.0e}"
-                    excused[path] = replace(result, verdict=Verdict.NOISE, cause=cause)
-        return results | excused
+        return {
+            path: result for path, result in results.items() if result.verdict is not Verdict.INCOMPARABLE
+        }
 
     def _tap(self, call: Call, output: str, introduced: Comparison) -> Tap:
         name = self._name(call)
@@ -234,27 +274,13 @@ class Comparer:
             output,
             semantic(name, output),
             introduced,
-            self._total(call, output),
+            self._totals.get(call.index, {}).get(output),
         )
-
-    def _total(self, call: Call, output: str) -> float | None:
-        path = self._paths.get(self._names[call.path], "")
-        ours = self._own_calls.get((path, call.method, call.occurrence))
-        trees = (ours.result if ours else None), call.result, call.alone
-        values = [self._one(tree, output) for tree in trees]
-        if any(value is None for value in values):
-            return None
-        mine, theirs, truth = (value for value in values if value is not None)
-        found = compare(mine, theirs, truth, bound=self._bound)
-        return 0.0 if found.verdict is Verdict.EXACT else found.ratio
-
-    def _one(self, tree: Tree | None, output: str) -> Tensor | None:
-        return None if tree is None else self._store.tensors(tree).get(output)
 
     def _culprit(self, tap: Tap) -> Culprit:
         call = self._theirs.calls[tap.index]
         path = self._names[call.path]
-        step = step_of(call, self._sides)
+        step = self._step(call)
         around = [path]
         parent = tap.parent
         while parent is not None:
@@ -269,6 +295,21 @@ class Comparer:
         tensors = [line for line in self._unequal_tensors() if line.startswith(below)]
         return Culprit(tap, step, tuple(settings), tuple(tensors))
 
+    def _step(self, call: Call) -> str:
+        """Where in the module, without fast paths, which call projections late, in chunks or not at all."""
+        # Here, for workers import this package too, and have no more of samblocks than its numerics.
+        from samblocks.ops.fast_path import plain_paths
+
+        module = self._module(call)
+        assert module is not None
+        if not any(type(part).__module__.startswith("samblocks.") for part in module.modules()):
+            return step_of(call, self._sides)
+        with plain_paths():
+            again = self._replayed(call)
+            if isinstance(again, Tap) and not again.failed:
+                return "on a fast path alone: under samblocks.plain_paths() it holds"
+            return step_of(call, self._sides)
+
     def _differing(self, name: str) -> tuple[str, ...]:
         theirs = next((part for part in self._theirs.parts.values() if part.canonical == name), None)
         if theirs is None or name not in self._paths:
@@ -276,7 +317,7 @@ class Comparer:
         return tuple(differing(attributes(self._sides.modules[name]), theirs.attributes))
 
     def _unequal_tensors(self) -> list[str]:
-        ours, theirs = self._own.tensors, self._theirs.tensors
+        ours, theirs = digests(self._ours), self._theirs.tensors
         found = []
         for name in dict.fromkeys([*theirs, *ours]):
             if name not in ours or name not in theirs:
@@ -286,7 +327,7 @@ class Comparer:
         return found
 
 
-def _named_like(theirs: Mapping[str, Tensor], result: object) -> dict[str, Tensor]:
+def _named_like(theirs: Mapping[str, torch.Tensor], result: object) -> dict[str, torch.Tensor]:
     """Our outputs by path; what we return alone, upstream may return with more behind it, as weights of attention."""
     ours = dict(flatten(result))
     first = set(ours) == {"out"} and "out" not in theirs and "0" in theirs
@@ -321,4 +362,8 @@ def innermost(taps: list[Tap]) -> list[Tap]:
 
 
 def _badness(result: Comparison) -> tuple[int, float]:
-    return ORDER.index(result.verdict), -(result.ratio or 0.0)
+    return -SEVERITY.index(result.verdict), -(result.ratio or 0.0)
+
+
+def _same_bits(ours: torch.Tensor, theirs: torch.Tensor) -> bool:
+    return ours.shape == theirs.shape and ours.dtype == theirs.dtype and equal(ours, theirs)

@@ -11,7 +11,7 @@ from parity.diverge.replay import replay
 from parity.diverge.store import Store
 from parity.diverge.taps import Call, call_name, tapped
 from parity.diverge.upstream import Trace
-from parity.verdict.compare import compare
+from samblocks.numerics.verdict import compare
 
 Key = tuple[str, str, int]
 """A call in a module: the part's canonical path below it, the method, and how many calls of it went before."""

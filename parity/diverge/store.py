@@ -4,14 +4,16 @@ A module's input is as a rule what another one returned, and a container's outpu
 content, a recording is not much larger than the activations, and only what is looked at is in memory.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
+import numpy as np
 import torch
 from torch import Tensor
+
+from samblocks.numerics.draws import vary
 
 Tree = dict[str, Any]
 """A nested value as JSON: one key tells the kind, its value the content."""
@@ -67,19 +69,27 @@ class Store:
 
     def tensors(self, tree: Tree) -> dict[str, Tensor]:
         """The tensors and numbers of a value by path, named as by `flatten`; the rest is left out."""
-        found: dict[str, Tensor] = {}
-        self._flatten(tree, "", found)
-        return found
+        return {path: self._get(leaf) if isinstance(leaf, str) else leaf for path, leaf in _leaves(tree)}
 
-    def _flatten(self, tree: Tree, path: str, found: dict[str, Tensor]) -> None:
+    def tensor(self, tree: Tree, path: str) -> Tensor | None:
+        """One of them, the others not being read; None where there is none."""
+        leaf = dict(_leaves(tree)).get(path)
+        return self._get(leaf) if isinstance(leaf, str) else leaf
+
+    def paths(self, tree: Tree) -> list[str]:
+        """The paths of a value's tensors and numbers."""
+        return [path for path, _ in _leaves(tree)]
+
+    def vary(self, tree: Tree, name: str) -> Tree:
+        """The value with its floating-point tensors varied by draws of that name; see `samblocks.numerics.draws`."""
         ((kind, content),) = tree.items()
         if kind == "tensor":
-            found[path or "out"] = self._get(content)
-        elif kind == "value" and isinstance(content, bool | int | float):
-            found[path or "out"] = torch.tensor(content)
-        elif kind in ("list", "tuple", "dict"):
-            for key, item in content if kind == "dict" else enumerate(content):
-                self._flatten(item, f"{path}/{key}" if path else str(key), found)
+            return {kind: self._put(vary(self._get(content), name))}
+        if kind == "dict":
+            return {kind: [[key, self.vary(item, f"{name}/{key}")] for key, item in content]}
+        if kind in ("list", "tuple"):
+            return {kind: [self.vary(item, f"{name}/{place}") for place, item in enumerate(content)]}
+        return tree
 
     def _put(self, tensor: Tensor) -> str:
         plain = tensor.detach().cpu()
@@ -91,16 +101,47 @@ class Store:
         order = sorted(range(plain.ndim), key=lambda axis: -strides[axis])
         if not plain.permute(order).is_contiguous():
             order = list(range(plain.ndim))
-        body = safetensors.torch.save({"t": plain.permute(order).contiguous().clone()})
-        content = blake2b(body, digest_size=16).hexdigest()
+        dense = plain.permute(order).contiguous()
+        content = digest(dense)
         file = self.folder / content
         if not file.exists():
-            file.write_bytes(body)
-        return " ".join([content, "complex" if is_complex else "real", *map(str, order)])
+            file.write_bytes(_bytes(dense).data)
+        shape = "x".join(map(str, dense.shape))
+        dtype = str(dense.dtype).removeprefix("torch.")
+        return " ".join([content, "complex" if is_complex else "real", dtype, shape or "-", *map(str, order)])
 
     def _get(self, name: str) -> Tensor:
-        content, kind, *axes = name.split()
+        content, kind, dtype, shape, *axes = name.split()
         order = [int(axis) for axis in axes]
-        stored = safetensors.torch.load((self.folder / content).read_bytes())["t"]
+        sizes = [] if shape == "-" else [int(size) for size in shape.split("x")]
+        # Memory of torch's own, which is aligned as that of a running model is: products may round by it.
+        stored = torch.empty(sizes, dtype=getattr(torch, dtype))
+        if stored.numel():
+            with (self.folder / content).open("rb") as file:
+                file.readinto(_bytes(stored).data)
         tensor = stored.permute([order.index(axis) for axis in range(len(order))])
         return torch.view_as_complex(tensor) if kind == "complex" else tensor
+
+
+def digest(tensor: Tensor) -> str:
+    """A hash of the values, the shape and the dtype of a tensor on the CPU."""
+    found = blake2b(f"{tensor.dtype} {list(tensor.shape)}".encode(), digest_size=16)
+    found.update(_bytes(tensor.contiguous()).data)
+    return found.hexdigest()
+
+
+def _bytes(dense: Tensor) -> "np.ndarray[Any, np.dtype[np.uint8]]":
+    """The memory of a contiguous real tensor."""
+    return dense.reshape(-1).view(torch.uint8).numpy()
+
+
+def _leaves(tree: Tree, path: str = "") -> Iterator[tuple[str, str | Tensor]]:
+    """The names of the tensors in a tree, and its numbers, by path."""
+    ((kind, content),) = tree.items()
+    if kind == "tensor":
+        yield path or "out", content
+    elif kind == "value" and isinstance(content, bool | int | float):
+        yield path or "out", torch.tensor(content)
+    elif kind in ("list", "tuple", "dict"):
+        for key, item in content if kind == "dict" else enumerate(content):
+            yield from _leaves(item, f"{path}/{key}" if path else str(key))

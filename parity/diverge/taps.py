@@ -66,9 +66,6 @@ class Call:
         parent: index of the call that it was made in.
         arguments: as recorded before the call.
         result: as recorded after it; None where it was not wanted, or the call did not end.
-        truth: the result that lifted float64 gives on the same arguments.
-        alone: the result in a float64 run of the whole model.
-        note: why there is no truth.
     """
 
     index: int
@@ -78,9 +75,6 @@ class Call:
     parent: int | None
     arguments: list[Argument] = field(default_factory=list)
     result: Tree | None = None
-    truth: Tree | None = None
-    alone: Tree | None = None
-    note: str = ""
 
     @property
     def name(self) -> str:
@@ -108,6 +102,7 @@ def tapped(
     encode: Callable[[Any], Tree],
     *,
     arguments: bool = True,
+    ended: Callable[[Call, Any], None] | None = None,
 ) -> Iterator[list[Call]]:
     """While the context lasts, record the calls of `module` and of its parts, in order.
 
@@ -115,6 +110,7 @@ def tapped(
         module: what is watched.
         encode: keeps a value; called at once, before anything can change it.
         arguments: keep arguments too, not results alone.
+        ended: gets each call with its result, which is not kept then.
     """
     calls: list[Call] = []
     stack: list[Call] = []
@@ -130,7 +126,11 @@ def tapped(
         stack.append(call)
 
     def end(result: Any) -> None:
-        stack.pop().result = encode(result)
+        call = stack.pop()
+        if ended is None:
+            call.result = encode(result)
+        else:
+            ended(call, result)
 
     handles = []
     wrapped: list[tuple[nn.Module, str]] = []

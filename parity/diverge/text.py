@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from parity.diverge.locate import Culprit, Report, Tap
-from parity.verdict.compare import Verdict
 
 SCHEMA = 1
 
@@ -25,16 +24,25 @@ def lines(report: Report, *, everything: bool = False) -> Iterator[str]:
         if everything or tap.failed or tap.point:
             yield _row(tap, report.bound, tap.index in born)
     yield ""
-    ratios = [t.introduced.ratio for t in report.taps if not t.failed and t.introduced.ratio is not None]
-    held = sum(not tap.failed for tap in report.taps)
-    largest = f", R at most {max(ratios):.2f}" if ratios else ", all bit-equal"
-    yield f"{len(report.taps)} calls replayed on upstream's input, {held} hold{largest}"
+    yield _count(report)
     for tap in report.taps:
-        if tap.introduced.verdict is Verdict.NOISE and tap.introduced.cause:
-            yield f"{tap.name}: R {_figure(tap.introduced.ratio, '')}, but {tap.introduced.cause}"
+        if not tap.failed and tap.introduced.cause:
+            yield f"{tap.name}: {tap.introduced.cause}"
     if report.note:
         yield f"no float64 run of the whole, so no figures 'in all': {report.note}"
     yield from _lists(report, everything)
+
+
+def summary(report: Report) -> str:
+    """A report in which no module introduces an error, in one line."""
+    return f"{next(verdict(report))}; {_count(report)}"
+
+
+def _count(report: Report) -> str:
+    ratios = [t.introduced.ratio for t in report.taps if not t.failed and t.introduced.ratio is not None]
+    held = sum(not tap.failed for tap in report.taps)
+    largest = f", R at most {max(ratios):.2f}" if ratios else ", all bit-equal"
+    return f"{len(report.taps)} calls replayed on upstream's input, {held} hold{largest}"
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -96,6 +104,7 @@ def verdict(report: Report) -> Iterator[str]:
                 f"        introduces R {worst:.3g} in {first.tap.point or first.tap.output} "
                 f"(bound {report.bound:g}), max |Δ| {result.max_abs or 0.0:.2g}"
             )
+            yield f"        {result.cause}"
         for text in (first.step, *first.settings, *first.tensors):
             if text:
                 yield f"        {text}"
@@ -138,6 +147,7 @@ def _tap_json(tap: Tap) -> dict[str, Any]:
         "introduced": _finite(result.ratio),
         "in_all": _finite(tap.total),
         "max_abs": _finite(result.max_abs),
+        "draws": result.draws,
         "cause": result.cause,
     }
 

@@ -3,20 +3,42 @@
 The same code runs in a worker, on upstream's modules, and in this process, on any two torch modules.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from hashlib import blake2b
-from typing import Any
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
-import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from parity.diverge.align import Canonical, attributes, canonical_paths
 from parity.diverge.replay import UnbindableError, replay
-from parity.diverge.store import OpaqueError, Store, Tree
+from parity.diverge.store import OpaqueError, Store, Tree, digest
 from parity.diverge.taps import Call, tapped
 from samblocks.numerics.float64 import lifted
+from samblocks.numerics.nested import slashed, tensors
+from samblocks.numerics.verdict import Verdict, compare
+
+
+class Reference(Protocol):
+    """A side that is right and was recorded, in this process or in another; `Upstream` says what each gives."""
+
+    def totals(self, ours: Mapping[int, Tree]) -> tuple[dict[int, dict[str, float]], str]:
+        """R of our free run's outputs."""
+        ...
+
+    def truth(self, index: int) -> tuple[Tree | None, str]:
+        """The result of a call in float64."""
+        ...
+
+    def draw(self, index: int, number: int) -> tuple[Call, Tree] | None:
+        """A call on varied arguments, and its truth."""
+        ...
+
+    def within(self, index: int) -> list[Call]:
+        """A call in float64, with the calls made in it."""
+        ...
+
 
 Run = Callable[[nn.Module, torch.dtype], object]
 """Runs a model on the inputs, which it converts to the given dtype."""
@@ -39,13 +61,11 @@ class Trace:
         calls: every call, in the order in which they began.
         parts: every module by its own path.
         tensors: canonical name of each parameter and buffer → its shape and a hash of its values.
-        note: why there is no float64 run of the whole, where there is none.
     """
 
     calls: list[Call]
     parts: dict[str, Part]
     tensors: dict[str, str] = field(default_factory=dict)
-    note: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Plain data; see `from_json`."""
@@ -53,7 +73,6 @@ class Trace:
             "calls": [call.as_json() for call in self.calls],
             "parts": {path: vars(part) for path, part in self.parts.items()},
             "tensors": self.tensors,
-            "note": self.note,
         }
 
     @classmethod
@@ -63,7 +82,6 @@ class Trace:
             [Call.from_json(call) for call in data["calls"]],
             {path: Part(**part) for path, part in data["parts"].items()},
             data["tensors"],
-            data["note"],
         )
 
 
@@ -92,13 +110,58 @@ class Upstream:
         self._calls: list[Call] = []
 
     def trace(self) -> Trace:
-        """Run once in each precision, then every recorded call on its own in float64."""
+        """Run once in the working precision, every call recorded."""
         trace = recorded(self._narrow, self._run, self._store, self._canonical)
-        note = self._run_wide(trace.calls)
-        for call in trace.calls:
-            call.truth, call.note = self._truth(call)
         self._calls = trace.calls
-        return Trace(trace.calls, trace.parts, trace.tensors, note)
+        return trace
+
+    def totals(self, ours: Mapping[int, Tree]) -> tuple[dict[int, dict[str, float]], str]:
+        """R of our free run's outputs, and why there is none.
+
+        Float64's outputs of the whole run are compared as they come, for together they may fill the disk.
+        """
+        places = {(call.path, call.method, call.occurrence): call for call in self._calls}
+        found: dict[int, dict[str, float]] = {}
+
+        def ended(call: Call, result: Any) -> None:
+            narrow = places.get((call.path, call.method, call.occurrence))
+            if narrow is not None and narrow.result is not None and narrow.index in ours:
+                mine, theirs = ours[narrow.index], narrow.result
+                found[narrow.index] = outside.submit(self._ratios, mine, theirs, result).result()
+
+        try:
+            with (
+                ThreadPoolExecutor(1) as outside,  # another thread, for in this one float32 is float64
+                lifted(),
+                torch.no_grad(),
+                tapped(self._wide, self._store.encode, arguments=False, ended=ended),
+            ):
+                self._run(self._wide, torch.float64)
+        except Exception as error:  # whatever it is, each call is still judged on its own
+            return {}, f"{type(error).__name__}: {error}"
+        return found, ""
+
+    def truth(self, index: int) -> tuple[Tree | None, str]:
+        """What the call with this index gives in float64 on the arguments that were recorded, or why there is none."""
+        return self._truth(self._calls[index])
+
+    def draw(self, index: int, number: int) -> tuple[Call, Tree] | None:
+        """The call on varied arguments, with its result, and its truth; None where nothing varies or it raises."""
+        call = self._calls[index]
+        arguments = [
+            replace(argument, value=self._store.vary(argument.value, f"draw{number}:{place}"))
+            for place, argument in enumerate(call.arguments)
+        ]
+        if arguments == call.arguments:
+            return None
+        varied = replace(call, arguments=arguments)
+        try:
+            with torch.no_grad():
+                result = replay(self._narrow.get_submodule(call.path), varied, self._store)
+        except Exception:  # not every module takes other values
+            return None
+        truth, _ = self._truth(varied)
+        return None if truth is None else (replace(varied, result=self._store.encode(result)), truth)
 
     def within(self, index: int) -> list[Call]:
         """The call with this index again, in float64, with the calls made in it."""
@@ -108,20 +171,18 @@ class Upstream:
             replay(part, call, self._store, wide=True)
         return calls
 
-    def _run_wide(self, calls: list[Call]) -> str:
-        try:
-            with (
-                lifted(),
-                torch.no_grad(),
-                tapped(self._wide, self._store.encode, arguments=False) as found,
-            ):
-                self._run(self._wide, torch.float64)
-        except Exception as error:  # whatever it is, each call is still judged on its own
-            return f"{type(error).__name__}: {error}"
-        alone = {(call.path, call.method, call.occurrence): call.result for call in found}
-        for call in calls:
-            call.alone = alone.get((call.path, call.method, call.occurrence))
-        return ""
+    def _ratios(self, ours: Tree, theirs: Tree, right: Any) -> dict[str, float]:
+        if ours == theirs:
+            return dict.fromkeys(self._store.paths(theirs), 0.0)
+        mine, narrow = self._store.tensors(ours), self._store.tensors(theirs)
+        truth = {slashed(path): value for path, value in tensors(right)}
+        ratios = {}
+        for path in mine.keys() & narrow.keys() & truth.keys():
+            found = compare(mine[path], narrow[path], truth[path])
+            ratio = 0.0 if found.verdict is Verdict.EXACT else found.ratio
+            if ratio is not None:
+                ratios[path] = ratio
+        return ratios
 
     def _truth(self, call: Call) -> tuple[Tree | None, str]:
         part = self._wide.get_submodule(call.path)
@@ -144,18 +205,26 @@ def recorded(
         path: Part(type(part).__name__, paths[path], attributes(part))
         for path, part in module.named_modules(remove_duplicate=False)
     }
-    tensors = {}
-    for name, value in module.state_dict().items():
-        try:
-            tensors[canonical(name)] = _print_of(value)
-        except (KeyError, ValueError):  # a tensor that Meta's layout does not have
-            continue
     dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
     with torch.no_grad(), tapped(module, store.encode, arguments=arguments) as calls:
         run(module, dtype)
-    return Trace(calls, parts, tensors)
+    return Trace(calls, parts, digests(module, canonical))
 
 
-def _print_of(value: Tensor) -> str:
-    body = safetensors.torch.save({"t": value.detach().cpu().contiguous().clone()})
-    return f"{list(value.shape)} {blake2b(body, digest_size=12).hexdigest()}"
+def free_run(module: nn.Module, run: Run, store: Store) -> tuple[Trace | None, str]:
+    """Run our side in its working precision, its results recorded, or say why it cannot run through."""
+    try:
+        return recorded(module, run, store, arguments=False), ""
+    except Exception as error:  # where, the replayed modules tell
+        return None, f"ours raised {type(error).__name__}: {error}"
+
+
+def digests(module: nn.Module, canonical: Canonical = str) -> dict[str, str]:
+    """The canonical name of each parameter and buffer → its shape and a hash of its values."""
+    found = {}
+    for name, value in module.state_dict().items():
+        try:
+            found[canonical(name)] = f"{list(value.shape)} {digest(value.detach().cpu())}"
+        except (KeyError, ValueError):  # a tensor that Meta's layout does not have
+            continue
+    return found

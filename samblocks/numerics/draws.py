@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from samblocks.numerics.verdict import BOUND, LESS_PRECISE, Comparison, Verdict
+from samblocks.numerics.verdict import BOUND, LESS_PRECISE, UNDECIDED, Comparison, Verdict
 
 FEW, MANY = 8, 16
 """How many further draws decide, and how many where these leave it open."""
@@ -131,3 +131,41 @@ def vary(value: Tensor, name: str) -> Tensor:
     changed = torch.empty_like(value)
     changed.copy_((wide * factor).to(value.dtype))
     return changed
+
+
+def decided(
+    first: Mapping[str, Found],
+    double: Mapping[str, Comparison],
+    draw: Callable[[int], Mapping[str, Comparison]],
+    bounds: Mapping[str, float] | None = None,
+) -> dict[str, Found]:
+    """Answer both questions on every output of a run.
+
+    Args:
+        first: the comparisons in a working precision, by output.
+        double: those in float64, of outputs that could be compared there.
+        draw: as `settle` takes it.
+        bounds: by output, the largest R that holds; 2 where it is missing.
+
+    Returns:
+        The comparisons by output. Those that fail say by their cause which question failed.
+    """
+    bounds = bounds or {}
+    same = {key for key, found in double.items() if not found.verdict.failed}
+    alarms = {
+        key: found
+        for key, found in first.items()
+        if undecided(found, bounds.get(key, BOUND)) and (key in same or key not in double)
+    }
+    settled = settle(alarms, draw, bounds)
+    settled |= {key: by_float64(alarms[key]) for key in alarms.keys() & same - settled.keys()}
+    return {key: answered(settled.get(key, found), double.get(key)) for key, found in first.items()}
+
+
+def answered(found: Found, double: Comparison | None) -> Found:
+    """A comparison in a working precision with what float64 says: another function fails, however small its R is."""
+    if double is not None and double.verdict.failed:
+        return replace(found, verdict=Verdict.DIVERGED, cause=double.cause)
+    if found.verdict is not Verdict.DIVERGED or found.ratio is None or found.cause.startswith(LESS_PRECISE):
+        return found
+    return replace(found, cause=f"{UNDECIDED if double is None else LESS_PRECISE}: {found.cause}")

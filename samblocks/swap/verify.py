@@ -14,13 +14,11 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from samblocks.errors import SwapError
-from samblocks.numerics.draws import by_float64, settle, undecided, vary
+from samblocks.numerics.draws import decided, vary
 from samblocks.numerics.float64 import lifted
 from samblocks.numerics.nested import subscripted, tensors
 from samblocks.numerics.repeats import differing, drawing, seeded
 from samblocks.numerics.verdict import (
-    ANOTHER_FUNCTION,
-    LESS_PRECISE,
     SEVERITY,
     UNDECIDED,
     Comparison,
@@ -167,17 +165,9 @@ def _verified(sides: _Sides, inputs: tuple[Any, ...]) -> Verification:
         }
         return {name: one for name, one in found.items() if one.verdict is not Verdict.INCOMPARABLE}
 
-    alarms = {
-        name: found
-        for name, found in first.items()
-        if undecided(found) and not (name in double and double[name].verdict.failed)
-    }
-    settled = settle(alarms, draw)
-    settled |= {
-        name: by_float64(found) for name, found in alarms.items() if name not in settled and name in double
-    }
+    found = decided(first, double, draw)
     rows = [
-        judge(name, ours.get(name), tensor, settled.get(name, first.get(name)), double.get(name), why)
+        judge(name, ours.get(name), tensor, found.get(name), double.get(name), why)
         for name, tensor in host.items()
     ]
     rows += [
@@ -213,7 +203,6 @@ def judge(
         return OutputVerdict(name, Verdict.INCOMPARABLE, cause=f"{now} after the swap, {then} before")
     if found.verdict is Verdict.EXACT or found.max_abs is None:
         return OutputVerdict(name, found.verdict, cause=found.cause)
-    word = UNDECIDED if double is None else ANOTHER_FUNCTION if double.verdict.failed else LESS_PRECISE
     wide = None if double is None else double.ratio
     if not is_inexact(host):
         flipped = int((ours != host).sum())
@@ -223,16 +212,15 @@ def judge(
     relative = found.max_abs / (largest(host) or 1.0)
     if found.verdict is Verdict.INCOMPARABLE:  # no truth
         near = relative <= 64 * torch.finfo(host.dtype).eps
-        cause = f"by the relative difference: {why}" if near else f"{word}: by the relative difference: {why}"
+        cause = (
+            f"by the relative difference: {why}"
+            if near
+            else f"{UNDECIDED}: by the relative difference: {why}"
+        )
         return OutputVerdict(
             name, Verdict.WITHIN if near else Verdict.DIVERGED, relative=relative, cause=cause
         )
-    verdict, cause = found.verdict, found.cause
-    if double is not None and double.verdict.failed:
-        verdict, cause = Verdict.DIVERGED, double.cause
-    elif verdict is Verdict.DIVERGED and not cause.startswith(LESS_PRECISE):
-        cause = f"{word}: {cause}"
-    return OutputVerdict(name, verdict, found.ratio, relative, 0, cause, found.draws, wide)
+    return OutputVerdict(name, found.verdict, found.ratio, relative, 0, found.cause, found.draws, wide)
 
 
 class _Sides:

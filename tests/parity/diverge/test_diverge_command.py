@@ -11,9 +11,12 @@ from torch import Tensor, nn
 
 import parity.commands.diverge as command
 from parity.__main__ import main
+from parity.cases import all_cases
 from parity.diverge import in_worker
 from parity.execution.case import NoCounterpart
+from parity.execution.execute import prepare
 from parity.run.samblocks_library import Own
+from samblocks.models import PromptEncoder
 
 
 class Elsewhere(Own):
@@ -59,9 +62,16 @@ def test_a_block_that_holds(printed: Printed, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("start")
-def test_the_first_case_that_upstream_can_run(printed: Printed) -> None:
-    assert main(["diverge", "--block", "MultiScaleBlock"]) == 0
-    assert "against meta" in printed()
+def test_a_block_runs_all_of_its_cases(printed: Printed, tmp_path: Path) -> None:
+    assert main(["diverge", "--block", "MultiScaleBlock", "--json", str(tmp_path / "report.json")]) == 0
+    said = printed()
+    assert "MultiScaleBlock/global against meta: no module introduces an error; " in said
+    assert "MultiScaleBlock/pool_window_4: NOT RUN: has no pooling" in said
+    assert "MultiScaleBlock/five_steps_of_SGD: NOT RUN: it takes steps of an optimizer" in said
+    report = json.loads((tmp_path / "report.json").read_text())
+    ran, missing = {one["subject"] for one in report["cases"]}, set(report["not_run"])
+    assert f"{len(ran)} of {len(ran | missing)} cases of MultiScaleBlock ran" in said
+    assert ran | missing == {case.id for case in all_cases().values() if case.block == "MultiScaleBlock"}
     assert main(["diverge", "--case", "MultiScaleBlock/pool_window_4"]) == 2
     assert "has no pooling" in printed()
 
@@ -127,3 +137,23 @@ def test_a_pair_in_this_process(monkeypatch: pytest.MonkeyPatch, printed: Printe
 def test_a_reference_that_is_missing_did_not_run(tmp_path: Path, printed: Printed) -> None:
     assert main(["diverge", "--case", "MLPBlock/gelu", "--references", str(tmp_path)]) == 3
     assert "NOT RUN" in printed()
+
+
+@pytest.mark.usefixtures("start")
+def test_swapped_corners_of_boxes_are_found_in_the_cases_that_have_boxes(
+    monkeypatch: pytest.MonkeyPatch, printed: Printed
+) -> None:
+    """The first cases of the block have no boxes: each of its cases must run."""
+
+    def prepared(*args: Any, **kwargs: Any) -> Any:
+        module, state = prepare(*args, **kwargs)
+        right = PromptEncoder._embed_boxes
+        module._embed_boxes = lambda boxes: right(module, boxes[..., [2, 3, 0, 1]])  # type: ignore[assignment]
+        return module, state
+
+    monkeypatch.setattr(command, "prepare", prepared)
+    assert main(["diverge", "--block", "PromptEncoder"]) == 1
+    said = printed()
+    assert "CULPRIT _embed_boxes()" in said
+    assert "PromptEncoder/boxes" in said.splitlines()[-1]
+    assert "PromptEncoder/points against meta: no module introduces an error" in said
