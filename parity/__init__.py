@@ -27,21 +27,27 @@ Its parts, lowest first; imports only go down, and nothing imports `references`:
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from parity.errors import UsageError
     from parity.run.goldens import GoldenError
-    from parity.testing.check import Result, check
+    from parity.testing.check import check
+    from parity.testing.judge import Result
 
 _HOMES = {
+    "UsageError": "parity.errors",
     "check": "parity.testing.check",
-    "Result": "parity.testing.check",
+    "Result": "parity.testing.judge",
     "GoldenError": "parity.run.goldens",
 }
-__all__ = ["GoldenError", "Result", "check"]
+_PUBLIC = ("checking", "fill")
+__all__ = ["GoldenError", "Result", "UsageError", "check"]
 
 
 def __getattr__(name: str) -> Any:
     # Imported when first used: the pytest plugin is loaded in every session, and torch takes a second.
-    if name in _HOMES:
-        from importlib import import_module
+    from importlib import import_module
 
+    if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name in _PUBLIC:
+        return import_module(f"parity.{name}")
     raise AttributeError(f"module 'parity' has no attribute {name!r}")

@@ -34,19 +34,19 @@ def test_the_example_records_and_passes(pytester: pytest.Pytester, monkeypatch: 
     (pytester.path / "theirs.py").write_text(BLOCK)
     (pytester.path / "test_block.py").write_text(section("parity for your own code", "python"))
     for options in (["--parity-record"], []):
-        done = pytester.runpytest_inprocess("-q", "-p", "parity.testing.pytest_plugin", *options)
+        done = pytester.runpytest_inprocess("-q", "-p", "samblocks.pytest_plugin", *options)
         done.assert_outcomes(passed=1)
     (pytester.path / "mine.py").write_text(
         BLOCK + "    def forward(self, x):\n        return super().forward(x) + 1e-5\n"
     )
-    done = pytester.runpytest_inprocess("-q", "-p", "parity.testing.pytest_plugin")
+    done = pytester.runpytest_inprocess("-q", "-p", "samblocks.pytest_plugin")
     done.assert_outcomes(failed=1)
 
 
 def test_the_workflow_uses_options_that_exist(pytester: pytest.Pytester) -> None:
     command = re.search(r"run: pytest (.*)", section("Put this into your CI", "yaml"))
     assert command is not None
-    offered = (package.FOLDER / "testing" / "pytest_plugin.py").read_text()
+    offered = (package.ROOT / "samblocks" / "pytest_plugin.py").read_text()
     for option in re.findall(r"--parity-\w+", command[1] + README):
         assert f'"{option}"' in offered
 

@@ -10,14 +10,14 @@ from samblocks.files import write_text
 
 
 def write_json(records: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write the records as JSON; a temporary file, then a rename."""
+    """Write the records as JSON whole or not at all; folders are made."""
     cases = [{name: value for name, value in record.items() if name != "heat"} for record in records]
     document = {"schema": SCHEMA, "environment": environment({}), "cases": cases}
-    write_text(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n", make_folder=True)
 
 
 def write_html(records: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write the records as one self-contained page; needs the extra `plots`."""
+    """Write the records as one self-contained page; needs the extra `plots`. Folders are made."""
     from parity.reports.html import page
 
-    write_text(path, page(records, environment({}), title="Parity of this project's tests"))
+    write_text(path, page(records, environment({}), title="Parity of this project's tests"), make_folder=True)
