@@ -19,7 +19,7 @@ INSTALL_REFERENCES := $(REFERENCES)/bin/python -m pip install -qq --disable-pip-
 MAIN_JOB := $(PY) -m parity run --quick --reference meta --reference ultralytics
 
 .DEFAULT_GOAL := help
-.PHONY: help parity test check format references goldens mutants calibrate bench lock-check clean
+.PHONY: help parity test check format references goldens mutants calibrate layouts processors bench lock-check clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
@@ -62,6 +62,9 @@ calibrate: $(MADE) $(REFERENCES_MADE)  ## honest variations of our own runs: non
 layouts: $(MADE) $(REFERENCES_MADE)  ## every layout of every variant, there and back; then to and from upstream's own loaders
 	$(PY) -m parity layouts
 	$(PY) -m parity layouts --live
+
+processors: $(MADE) $(REFERENCES_MADE)  ## the tests and a live run with the kernels of other processors
+	$(PY) -m parity processors
 
 bench: $(MADE) $(REFERENCES_MADE)  ## time and memory beside upstream's, interleaved
 	$(PY) -m parity bench

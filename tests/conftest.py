@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import torch
 
+from parity.execution import personalities
+
 pytest_plugins = ["pytester"]
 
 _LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
@@ -15,7 +17,7 @@ _LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     # Tests run side by side in processes; more threads in each only get in one another's way.
-    torch.set_num_threads(1)
+    torch.set_num_threads(personalities.threads(1))
 
 
 @pytest.fixture(autouse=True)

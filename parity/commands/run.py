@@ -3,7 +3,7 @@
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from parity.cases import all_cases
 from parity.errors import UsageError
 from parity.execution.case import Case
 from parity.execution.paths import PATHS
+from parity.execution.personalities import PERSONALITIES, usual
 from parity.reports import files, overview, summary, terminal
 from parity.run import reference_files
 from parity.run.job import Job, jobs
@@ -73,6 +74,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     worker_options.add(parser)
     parser.add_argument(
+        "--references-as",
+        choices=["usual", *(personality.name for personality in PERSONALITIES)],
+        metavar="NAME",
+        help="the references' processes compute as another processor would, whatever ours does",
+    )
+    parser.add_argument(
         "--truths", type=Path, default=Path(".parity/truths"), metavar="FOLDER", help="where truths are kept"
     )
     parser.add_argument("--no-truths", action="store_true", help="compute every truth anew and keep none")
@@ -91,7 +98,11 @@ def run(options: argparse.Namespace) -> int:
     named = list(dict.fromkeys(options.reference or ()))
     with ExitStack() as stack:
         clients, missing = start_clients(
-            named or list(REFERENCES), options.references, stack, timeout=options.worker_timeout
+            named or list(REFERENCES),
+            options.references,
+            stack,
+            timeout=options.worker_timeout,
+            variables=_as(options.references_as),
         )
         work = [] if options.stages_only else list(jobs(cases))
         if options.checkpoint:
@@ -121,6 +132,12 @@ def run(options: argparse.Namespace) -> int:
     )
     files.write(options, rows, versions, elapsed, [str(stranger) for stranger in strangers], status)
     return status
+
+
+def _as(name: str | None) -> Mapping[str, str]:
+    """The variables of the references' processes; ours hold for them too where none are named."""
+    chosen = next((one.variables for one in PERSONALITIES if one.name == name), {})
+    return {} if name is None else {**usual(), **chosen}
 
 
 def _truths(options: argparse.Namespace, clients: Sequence[Client]) -> TruthCache:

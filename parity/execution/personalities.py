@@ -1,5 +1,6 @@
 """One processor made to compute like others: the variables by which torch's libraries choose their kernels."""
 
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,13 +36,26 @@ class Personality:
         return ""
 
 
+THREADS = "PARITY_THREADS"
+"""The variable that says how many threads each side of a run, and each test, may use."""
+
 _ATEN = {"ATEN_CPU_CAPABILITY": "default"}
 _MKL = {"MKL_CBWR": "COMPATIBLE"}
 _ONEDNN = {"ONEDNN_MAX_CPU_ISA": "SSE41"}
 
 
 def _threads(count: int) -> Personality:
-    return Personality(f"threads-{count}", {"PARITY_THREADS": str(count)}, "threads")
+    return Personality(f"threads-{count}", {THREADS: str(count)}, "threads")
+
+
+def threads(usual: int) -> int:
+    """How many threads torch may use: what a personality says, else as usual."""
+    return int(os.environ.get(THREADS) or usual)
+
+
+def usual() -> dict[str, str]:
+    """Variables that undo every personality in a process that is started: empty ones are taken out."""
+    return {name: "" for one in PERSONALITIES for name in one.variables}
 
 
 PERSONALITIES = (

@@ -72,7 +72,7 @@ class Process:
             entry: the function that it calls, as `module:function`, with the pipes of requests and answers and:
             arguments: by name; anything that JSON can hold. Paths in them must be absolute.
             packages: folders of packages beside `parity` that it can import.
-            variables: further environment variables, such as those of a personality.
+            variables: further environment variables, such as those of a personality; an empty one is taken out.
             timeout: seconds that each step of its start may take.
 
         Raises:
@@ -92,7 +92,7 @@ class Process:
                     stdout=subprocess.PIPE,
                     stderr=log,
                     cwd=self._scratch.name,
-                    env=_environment(self._scratch.name) | dict(variables or {}),
+                    env=_environment(self._scratch.name, variables or {}),
                     # A session of its own: Ctrl-C is for us alone to hear, and all that it starts ends with it.
                     start_new_session=True,
                 )
@@ -235,9 +235,10 @@ def _folders(packages: Mapping[str, Path]) -> dict[str, str]:
     return {name: str(folder) for name, folder in folders.items()}
 
 
-def _environment(scratch: str) -> dict[str, str]:
-    """Variables that keep libraries quiet and offline, with a folder for what they insist on writing."""
-    return {**os.environ, **_QUIET, "YOLO_CONFIG_DIR": scratch, "MPLCONFIGDIR": scratch}
+def _environment(scratch: str, more: Mapping[str, str]) -> dict[str, str]:
+    """Variables that keep libraries quiet and offline, with a folder for what they insist on writing; and `more`."""
+    every = {**os.environ, **_QUIET, "YOLO_CONFIG_DIR": scratch, "MPLCONFIGDIR": scratch, **more}
+    return {name: value for name, value in every.items() if value or name not in more}
 
 
 @contextmanager

@@ -1,0 +1,124 @@
+"""`parity processors`: the tests of blocks and models, and a live run, with kernels that other processors have.
+
+Needs a checkout: the tests are not part of the package. Exit status: 0 when all of them are green, 1 when one is not,
+3 when none could be run.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from parity import package
+from parity.errors import UsageError
+from parity.execution.personalities import PERSONALITIES, Personality
+
+HELP = "the tests and a live run with the kernels of other processors"
+
+_TESTS = (
+    "tests/parity/test_blocks_by_goldens.py",
+    "tests/parity/contracts",
+    "tests/numerics",
+    "tests/blocks",
+    "tests/models",
+    "tests/ops",
+)
+_LIVE = ("run", "--quick", "--failures-only", "--reference", "meta", "--reference", "ultralytics")
+
+_OLD = PERSONALITIES[-1]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One process under one personality.
+
+    Attributes:
+        personality: its name, or "reference / ours" where the two sides differ.
+        what: what runs.
+        command: arguments of the interpreter.
+        variables: what chooses the kernels.
+        why_not: why it cannot be run here.
+    """
+
+    personality: str
+    what: str
+    command: tuple[str, ...]
+    variables: Mapping[str, str]
+    why_not: str = ""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=[personality.name for personality in PERSONALITIES],
+        metavar="NAME",
+        help=f"only this one ({', '.join(personality.name for personality in PERSONALITIES)}); may be given again",
+    )
+    parser.add_argument(
+        "--turn",
+        type=int,
+        metavar="N",
+        help="only two of them, which ones by a number: successive numbers take all in turn",
+    )
+    parser.add_argument("--tests-only", action="store_true", help="leave the live runs out")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run every part, print a line each as it ends, and the last words of those that are not green."""
+    root = package.ROOT
+    if not all((root / path).exists() for path in _TESTS):
+        raise UsageError(f"{root} is no checkout: the tests that this runs are not there")
+    started, green, red, skipped = time.monotonic(), 0, 0, 0
+    for part in parts(_chosen(options), live=not options.tests_only):
+        if part.why_not:
+            skipped += 1
+            _say(part, "NOT RUN", part.why_not)
+            continue
+        before = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, *part.command],
+            cwd=root,
+            env={**os.environ, **part.variables},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        words = [line for line in done.stdout.strip().splitlines() if line.strip()] or [done.stderr.strip()]
+        green, red = green + (done.returncode == 0), red + (done.returncode != 0)
+        _say(part, "green" if done.returncode == 0 else f"status {done.returncode}", words[-1], before)
+        if done.returncode:
+            print("\n".join([*words[-40:], *done.stderr.strip().splitlines()[-10:]]))
+    print(f"{green} green, {red} not, {skipped} not run; {time.monotonic() - started:.0f} s")
+    return 1 if red else 0 if green else 3
+
+
+def parts(chosen: Sequence[Personality], *, live: bool) -> Iterator[Part]:
+    """What is run under each personality; and the sides under different ones, both ways."""
+    tests = ("-m", "pytest", "-q", "-n", "2", *_TESTS)
+    for personality in chosen:
+        why = personality.why_not()
+        yield Part(personality.name, "tests", tests, personality.variables, why)
+        if live:
+            yield Part(personality.name, "live run", ("-m", "parity", *_LIVE), personality.variables, why)
+    if live and _OLD in chosen:
+        crossed = ("-m", "parity", *_LIVE, "--references-as", _OLD.name)
+        yield Part(f"{_OLD.name} / usual", "live run", crossed, {}, _OLD.why_not())
+        plain = ("-m", "parity", *_LIVE, "--references-as", "usual")
+        yield Part(f"usual / {_OLD.name}", "live run", plain, _OLD.variables, _OLD.why_not())
+
+
+def _chosen(options: argparse.Namespace) -> list[Personality]:
+    if options.turn is not None:
+        count = len(PERSONALITIES)
+        return [PERSONALITIES[(2 * options.turn + step) % count] for step in (0, 1)]
+    return [one for one in PERSONALITIES if not options.only or one.name in options.only]
+
+
+def _say(part: Part, verdict: str, words: str, since: float | None = None) -> None:
+    seconds = "" if since is None else f"{time.monotonic() - since:.0f} s"
+    print(f"{part.personality:24} {part.what:9} {verdict:10} {seconds:>7}  {words}", flush=True)
