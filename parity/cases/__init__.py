@@ -1,4 +1,8 @@
-"""The frozen cases, one file a family; this page collects them and finds one by its id."""
+"""The frozen cases, one file a family; this file collects them and finds one by its id.
+
+Blocks, arguments and defaults are those of the reference page, which documents them under the names that people use:
+https://docs.ultralytics.com/reference/models/sam/modules/blocks/
+"""
 
 from functools import cache
 

@@ -185,7 +185,9 @@ _LAYER = family(block="MemoryAttentionLayer").of(
         },
         call=with_pointers(0),
         train=True,
-        known={"meta": "the released layer drops attention weights too, where the page's default does not"},
+        known={
+            "meta": "the released layer drops attention weights too; the reference page's default does not"
+        },
     ),
     memory_and_pointers=row(
         "self-attention, then attention to two frames of memory and three pointers, then the perceptron",

@@ -46,7 +46,7 @@ _ATTENTION = family(block="REAttention", kwargs={"dim": 8}).of(
         {"x": uniform(3, 1, 1, 8)},
     ),
     zero_init_flag=row(
-        "the page's rel_pos_zero_init=False is accepted and changes no number",
+        "the reference page's rel_pos_zero_init=False is accepted and changes no number",
         {"num_heads": 2, "use_rel_pos": True, "rel_pos_zero_init": False, "input_size": (3, 4)},
         {"x": uniform(1, 3, 4, 8)},
     ),

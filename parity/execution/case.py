@@ -30,7 +30,7 @@ def shown(value: object) -> str:
 
 @dataclass(frozen=True)
 class Make:
-    """A module to construct, named as on the reference page, with the page's argument names."""
+    """A module to construct, named as on the reference page, with its argument names."""
 
     block: str
     kwargs: Mapping[str, Any]
@@ -143,7 +143,7 @@ class Case:
         block: class or function, by its name on the reference page (or in `samblocks.models`).
         name: distinguishes the cases of one block; the id is `block/name`.
         why: one sentence: which behaviour this case pins.
-        kwargs: constructor arguments by the page's names; `Make`, `Torch` and `TorchModule` stand for modules
+        kwargs: constructor arguments by the reference page's names; `Make`, `Torch` and `TorchModule` stand for modules
             and classes.
         inputs: the inputs, in the order of the call; floating-point ones are given in the run's precision.
         call: what is run on both sides, and what it returns is compared, however nested.

@@ -48,7 +48,7 @@ def test_every_forward_says_the_shape_of_each_tensor(name: str) -> None:
 
 
 def test_the_pages_wrong_examples_are_right_here() -> None:
-    """The five of the reference page that raise, or print another shape than the page says."""
+    """The five of the reference page that raise, or print another shape than it says."""
     two_way = blocks.SAM2TwoWayAttentionBlock(256, 8)
     tokens, image = torch.randn(1, 100, 256), torch.randn(1, 256, 256)
     queries, keys = two_way(tokens, image, torch.randn(1, 100, 256), torch.randn(1, 256, 256))

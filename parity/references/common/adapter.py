@@ -18,7 +18,7 @@ class Arguments:
         self._left = dict(kwargs)
 
     def take(self, name: str, default: Any = None) -> Any:
-        """The argument's value, or the page's default."""
+        """The argument's value, or the reference page's default."""
         return self._left.pop(name, default)
 
     def only(self, name: str, *allowed: Any) -> None:
@@ -38,11 +38,11 @@ Call = Callable[..., Any]
 
 
 class Adapter(nn.Module):
-    """Another library's module, called by the page's call, with its tensors under Meta's names.
+    """Another library's module, called by the reference page's call, with its tensors under Meta's names.
 
     Attributes:
         inner: the library's module.
-        kwargs: the page's arguments that it was made from, for blocks that are made of it.
+        kwargs: the reference page's arguments that it was made from, for blocks that are made of it.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class Adapter(nn.Module):
         Args:
             inner: the module.
             parts: how it spells the names of its tensors.
-            call: what the page's call does, given the module and the page's arguments.
-            kwargs: the page's arguments of the constructor.
+            call: what the reference page's call does, given the module and its arguments.
+            kwargs: the reference page's arguments of the constructor.
             rows: tensors of the module of which each row is a tensor of Meta's.
             without: beginnings of names of tensors that the block has no use for.
-            methods: the page's further methods, given the module too.
+            methods: the reference page's further methods, given the module too.
         """
         super().__init__()
         self.inner, self.kwargs = inner, dict(kwargs or {})
@@ -73,7 +73,7 @@ class Adapter(nn.Module):
         self._rows, self._without = dict(rows or {}), tuple(without)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """See the page's block."""
+        """See the reference page's block."""
         return self._call(self.inner, *args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:

@@ -25,7 +25,7 @@ def renamed(
     """Translate arguments: give some another name, add fixed ones, and drop those that upstream lacks.
 
     Args:
-        new_names: the page's name → upstream's name.
+        new_names: the reference page's name → upstream's name.
         without: arguments that upstream lacks, with the one value that means the same as their absence; any
             other value raises NoCounterpart.
         extra: arguments that upstream needs beside them.

@@ -54,4 +54,4 @@ ENTRIES = {
         for name in ("image_for_sam", "image_for_sam_from_tensor", "image_for_sam2", "masks_for_picture")
     },
 }
-"""The page's blocks and functions → Meta's."""
+"""The reference page's blocks and functions → Meta's."""

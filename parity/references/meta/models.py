@@ -68,7 +68,7 @@ def _prompt_encoder(kwargs: Mapping[str, Any]) -> nn.Module:
 
 
 def _memory_attention_layer(kwargs: Mapping[str, Any]) -> nn.Module:
-    """Everything is required here; the page's defaults are the released settings."""
+    """Everything is required here; the reference page's defaults are the released settings."""
     from sam2.modeling.memory_attention import MemoryAttentionLayer
     from sam2.modeling.sam.transformer import RoPEAttention
 
@@ -93,7 +93,7 @@ def _memory_attention_layer(kwargs: Mapping[str, Any]) -> nn.Module:
 
 
 def _fpn_neck(kwargs: Mapping[str, Any]) -> nn.Module:
-    """The page's class makes its position encoding itself."""
+    """The reference page's class makes its position encoding itself."""
     from sam2.modeling.backbones.image_encoder import FpnNeck
     from sam2.modeling.position_encoding import PositionEmbeddingSine
 
@@ -104,7 +104,7 @@ def _fpn_neck(kwargs: Mapping[str, Any]) -> nn.Module:
 
 
 def _memory_encoder(kwargs: Mapping[str, Any]) -> nn.Module:
-    """The page's class makes its parts itself, with the released settings."""
+    """The reference page's class makes its parts itself, with the released settings."""
     from sam2.modeling.memory_encoder import CXBlock, Fuser, MaskDownSampler, MemoryEncoder
     from sam2.modeling.position_encoding import PositionEmbeddingSine
 
@@ -141,4 +141,4 @@ ENTRIES = {
     "SAM2MaskDecoder": Entry(f"{_SAM2}.sam.mask_decoder:MaskDecoder"),
     "SAM2Model": Entry(f"{_SAM2}.sam2_base:SAM2Base"),
 }
-"""The page's model classes → Meta's."""
+"""The reference page's model classes → Meta's."""

@@ -46,7 +46,7 @@ def _forward(inner: nn.Module, x: Tensor) -> Any:
 
 
 def _plain(path: str, parts: tuple[Part, ...], **without: Any) -> Callable[[Kwargs], nn.Module]:
-    """A builder for a class whose arguments are the page's but for those it lacks, each with its one value."""
+    """A builder for a class with the reference page's arguments, but for those it lacks, each with its one value."""
 
     def build(kwargs: Kwargs) -> nn.Module:
         given = Arguments(kwargs)
@@ -78,7 +78,7 @@ def _layer_norm_2d(kwargs: Kwargs) -> nn.Module:
 
 
 def _image_encoder(kwargs: Kwargs) -> nn.Module:
-    """See the page's ImageEncoderViT."""
+    """See the reference page's ImageEncoderViT."""
     given = Arguments(kwargs)
     channels = given.take("out_chans", 256)
     settings = {
@@ -94,7 +94,7 @@ def _image_encoder(kwargs: Kwargs) -> nn.Module:
 
 
 def _hiera(kwargs: Kwargs) -> nn.Module:
-    """See the page's Hiera."""
+    """See the reference page's Hiera."""
     given = Arguments(kwargs)
     given.only("return_interm_layers", True)
     settings = {name: value for name, value in kwargs.items() if name != "return_interm_layers"}

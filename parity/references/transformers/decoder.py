@@ -13,7 +13,7 @@ Kwargs = Mapping[str, Any]
 
 
 def prompt_encoder(kwargs: Kwargs) -> nn.Module:
-    """See the page's PromptEncoder; of SAM 1 where corner labels have no embeddings."""
+    """See the reference page's PromptEncoder; of SAM 1 where corner labels have no embeddings."""
     from transformers import Sam2PromptEncoderConfig
     from transformers.models.sam2.modeling_sam2 import Sam2PromptEncoder
 
@@ -39,7 +39,7 @@ def prompt_encoder(kwargs: Kwargs) -> nn.Module:
 def encode_prompts(
     inner: Any, points: Any = None, boxes: Tensor | None = None, masks: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The page's call on SAM 2's prompt encoder of transformers."""
+    """The reference page's call on SAM 2's prompt encoder of transformers."""
     if points is None and boxes is None and masks is None:
         raise NoCounterpart("is never called without any prompt")
     return sam1.encode_prompts(inner, points, boxes, masks)
@@ -68,7 +68,7 @@ def _two_way_settings(given: Arguments, depth: int | None = None) -> dict[str, A
 
 
 def two_way_block(kwargs: Kwargs) -> nn.Module:
-    """See the page's SAM2TwoWayAttentionBlock."""
+    """See the reference page's SAM2TwoWayAttentionBlock."""
     from transformers.models.sam2.modeling_sam2 import Sam2TwoWayAttentionBlock
 
     given = Arguments(kwargs)
@@ -80,7 +80,7 @@ def two_way_block(kwargs: Kwargs) -> nn.Module:
 
 
 def two_way_transformer(kwargs: Kwargs) -> nn.Module:
-    """See the page's SAM2TwoWayTransformer."""
+    """See the reference page's SAM2TwoWayTransformer."""
     from transformers.models.sam2.modeling_sam2 import Sam2TwoWayTransformer
 
     given = Arguments(kwargs)
@@ -101,7 +101,7 @@ def decode(
     high_res_features: list[Tensor] | None,
     **inputs: Tensor,
 ) -> Any:
-    """The page's call on SAM 2's mask decoder of transformers."""
+    """The reference page's call on SAM 2's mask decoder of transformers."""
     prompts = inputs["sparse_prompt_embeddings"].shape[0]
     if high_res_features is None:
         raise NoCounterpart("cannot do without the levels of high resolution")
@@ -121,4 +121,4 @@ BUILDERS = {
     "SAM2TwoWayAttentionBlock": two_way_block,
     "SAM2TwoWayTransformer": two_way_transformer,
 }
-"""The page's blocks → the functions that make transformers'."""
+"""The reference page's blocks → the functions that make transformers'."""

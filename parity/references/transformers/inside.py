@@ -22,10 +22,10 @@ INSIDE: dict[str, tuple[str, str]] = {
     "SAM2MaskDecoder": (_SAM2, "sam_mask_decoder"),
     "MaskDownSampler": (_SAM2, "memory_encoder.mask_downsampler"),
 }
-"""The page's blocks → a case of a whole model in which each runs, and one of the places where it runs."""
+"""The reference page's blocks → a case of a whole model in which each runs, and one of the places where it runs."""
 
 FUNCTIONS = {"do_pool": "MultiScaleBlock"}
-"""The page's functions → the block that calls each, which is in `INSIDE`."""
+"""The reference page's functions → the block that calls each, which is in `INSIDE`."""
 
 
 def refusal(name: str, block: str) -> NoCounterpart:
@@ -39,7 +39,7 @@ class Inside(nn.Module):
     """A block that is compared inside whole models alone; the arguments say how it is configured there.
 
     Attributes:
-        kwargs: the page's arguments.
+        kwargs: the reference page's arguments.
     """
 
     def __init__(self, block: str, kwargs: Mapping[str, Any]) -> None:
@@ -54,4 +54,4 @@ class Inside(nn.Module):
 BUILDERS: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
     block: partial(Inside, block) for block in INSIDE
 }
-"""The page's blocks → the functions that describe them."""
+"""The reference page's blocks → the functions that describe them."""

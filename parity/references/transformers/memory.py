@@ -49,7 +49,7 @@ def _angles(config: Any, like: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def rope_attention(kwargs: Kwargs) -> nn.Module:
-    """See the page's RoPEAttention."""
+    """See the reference page's RoPEAttention."""
     from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoRoPEAttention
 
     given = Arguments(kwargs)
@@ -73,7 +73,7 @@ def rope_attention(kwargs: Kwargs) -> nn.Module:
 
 
 def _layer_settings(kwargs: Kwargs) -> dict[str, Any]:
-    """The configuration of a layer, from the page's arguments and those of the attention given to it."""
+    """The configuration of a layer, from the reference page's arguments and those of the attention given to it."""
     given = Arguments(kwargs)
     for name, value in (
         ("pos_enc_at_attn", False),
@@ -106,7 +106,7 @@ def _of_rotation(attention: Any) -> dict[str, Any]:
 
 
 def memory_attention_layer(kwargs: Kwargs) -> nn.Module:
-    """See the page's MemoryAttentionLayer."""
+    """See the reference page's MemoryAttentionLayer."""
     from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoMemoryAttentionLayer
 
     config = _config(**_layer_settings(kwargs))
@@ -141,7 +141,7 @@ def _grid(tokens: int) -> list[int]:
 
 
 def memory_attention_settings(kwargs: Kwargs) -> dict[str, Any]:
-    """What a configuration says of the memory attention that the page's class describes."""
+    """What a configuration says of the memory attention that the reference page's class describes."""
     given = Arguments(kwargs)
     given.only("pos_enc_at_input", True)
     given.only("batch_first", True)
@@ -157,7 +157,7 @@ def memory_attention_settings(kwargs: Kwargs) -> dict[str, Any]:
 def attend(
     inner: Any, curr: Any, memory: Tensor, curr_pos: Any, memory_pos: Tensor, num_obj_ptr_tokens: int = 0
 ) -> Tensor:
-    """The page's call on a memory attention of transformers."""
+    """The reference page's call on a memory attention of transformers."""
     if isinstance(curr, list):
         raise NoCounterpart("takes one level, not a list of them")
     columns, rows = inner.config.memory_attention_rope_feat_sizes
@@ -174,12 +174,12 @@ def attend(
 
 
 def attended(found: Tensor) -> Tensor:
-    """What memory attention gives, as the page has it: [N, B, C]."""
+    """What memory attention gives, as the reference page has it: [N, B, C]."""
     return found.squeeze(0).transpose(0, 1)
 
 
 def memory_attention(kwargs: Kwargs) -> nn.Module:
-    """See the page's MemoryAttention."""
+    """See the reference page's MemoryAttention."""
     from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoMemoryAttention
 
     inner = Sam2VideoMemoryAttention(_config(**memory_attention_settings(kwargs)))
@@ -224,7 +224,7 @@ def _cx_settings(kwargs: Kwargs) -> dict[str, Any]:
 
 
 def cx_block(kwargs: Kwargs) -> nn.Module:
-    """See the page's CXBlock."""
+    """See the reference page's CXBlock."""
     from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoMemoryFuserCXBlock
 
     inner = Sam2VideoMemoryFuserCXBlock(_config(**_cx_settings(kwargs)))
@@ -244,7 +244,7 @@ def _fuser_settings(kwargs: Kwargs) -> dict[str, Any]:
 
 
 def fuser(kwargs: Kwargs) -> nn.Module:
-    """See the page's Fuser."""
+    """See the reference page's Fuser."""
     from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoMemoryFuser
 
     inner = Sam2VideoMemoryFuser(_config(**_fuser_settings(kwargs)))
@@ -252,7 +252,7 @@ def fuser(kwargs: Kwargs) -> nn.Module:
 
 
 def memory_encoder_settings(kwargs: Kwargs) -> tuple[dict[str, Any], int]:
-    """What a configuration says of the page's memory encoder, and the steps of its down-sampler."""
+    """What a configuration says of the reference page's memory encoder, and the steps of its down-sampler."""
     given = Arguments(kwargs)
     given.only("interpol_size", None)
     out_dim, in_dim = given.take("out_dim"), given.take("in_dim", 256)
@@ -276,13 +276,13 @@ def memory_encoder_settings(kwargs: Kwargs) -> tuple[dict[str, Any], int]:
 
 
 def encode_memory(inner: nn.Module, pix_feat: Tensor, masks: Tensor, skip_mask_sigmoid: bool = False) -> Any:
-    """The page's call on a memory encoder of transformers, where the sigmoid is applied outside."""
+    """The reference page's call on a memory encoder of transformers, where the sigmoid is applied outside."""
     features, encodings = inner(pix_feat, masks if skip_mask_sigmoid else masks.sigmoid())
     return {"vision_features": features, "vision_pos_enc": [encodings]}
 
 
 def memory_encoder(kwargs: Kwargs) -> nn.Module:
-    """See the page's MemoryEncoder."""
+    """See the reference page's MemoryEncoder."""
     from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoMemoryEncoder
 
     settings, steps = memory_encoder_settings(kwargs)
@@ -291,7 +291,7 @@ def memory_encoder(kwargs: Kwargs) -> nn.Module:
 
 
 def sine_of_line(pos_inds: Tensor, dim: int, temperature: int = 10000) -> Tensor:
-    """See the page's get_1d_sine_pe."""
+    """See the reference page's get_1d_sine_pe."""
     from transformers.models.sam2_video.modeling_sam2_video import get_1d_sine_pe
 
     found: Tensor = get_1d_sine_pe(pos_inds, dim, temperature=temperature)
@@ -306,7 +306,7 @@ BUILDERS = {
     "Fuser": fuser,
     "MemoryEncoder": memory_encoder,
 }
-"""The page's blocks → the functions that make transformers'."""
+"""The reference page's blocks → the functions that make transformers'."""
 
 FUNCTIONS: dict[str, Callable[[], Callable[..., Any]]] = {"get_1d_sine_pe": lambda: sine_of_line}
-"""The page's functions → how to get transformers'."""
+"""The reference page's functions → how to get transformers'."""

@@ -31,7 +31,7 @@ def _vision_config(**settings: Any) -> Any:
 
 
 def vision_config(kwargs: Kwargs) -> Any:
-    """The configuration of the image encoder that the page's ImageEncoderViT describes."""
+    """The configuration of the image encoder that the reference page's ImageEncoderViT describes."""
     given = Arguments(kwargs)
     embed_dim, ratio = given.take("embed_dim", 768), given.take("mlp_ratio", 4.0)
     config = _vision_config(
@@ -57,7 +57,7 @@ def vision_config(kwargs: Kwargs) -> Any:
 
 
 def encode_image(inner: Any, x: Tensor) -> Tensor:
-    """The page's call on an image encoder of transformers."""
+    """The reference page's call on an image encoder of transformers."""
     side = inner.config.image_size
     if tuple(x.shape[-2:]) != (side, side):
         raise NoCounterpart("takes images of the size that it was made for only")
@@ -66,14 +66,14 @@ def encode_image(inner: Any, x: Tensor) -> Tensor:
 
 
 def image_encoder(kwargs: Kwargs) -> nn.Module:
-    """See the page's ImageEncoderViT."""
+    """See the reference page's ImageEncoderViT."""
     from transformers.models.sam.modeling_sam import SamVisionEncoder
 
     return Adapter(SamVisionEncoder(vision_config(kwargs)), names.VIT, encode_image, kwargs)
 
 
 def prompt_config(given: Arguments) -> Any:
-    """The configuration of the prompt encoder that the page's PromptEncoder describes."""
+    """The configuration of the prompt encoder that the reference page's PromptEncoder describes."""
     from transformers import SamPromptEncoderConfig
 
     dim = given.take("embed_dim")
@@ -92,7 +92,7 @@ def prompt_config(given: Arguments) -> Any:
 
 
 def prompt_encoder(kwargs: Kwargs) -> nn.Module:
-    """See the page's PromptEncoder, as in SAM 1."""
+    """See the reference page's PromptEncoder, as in SAM 1."""
     from transformers import SamConfig
     from transformers.models.sam.modeling_sam import SamPromptEncoder
 
@@ -112,7 +112,7 @@ def encode_prompts(
     boxes: Tensor | None = None,
     masks: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The page's call on a prompt encoder of transformers, whose tokens have one axis more."""
+    """The reference page's call on a prompt encoder of transformers, whose tokens have one axis more."""
     if boxes is not None and boxes.ndim == 3:
         raise NoCounterpart("takes boxes as four numbers only")
     sparse, dense = inner(
@@ -132,7 +132,7 @@ def _float_of(module: nn.Module) -> torch.dtype:
 
 
 def attention(kwargs: Kwargs) -> nn.Module:
-    """See the page's Attention, as in SAM 1."""
+    """See the reference page's Attention, as in SAM 1."""
     from transformers import SamMaskDecoderConfig
     from transformers.models.sam.modeling_sam import SamAttention
 
@@ -174,7 +174,7 @@ def _decoder_config(**settings: Any) -> Any:
 
 
 def two_way_block(kwargs: Kwargs) -> nn.Module:
-    """See the page's TwoWayAttentionBlock."""
+    """See the reference page's TwoWayAttentionBlock."""
     from transformers.models.sam.modeling_sam import SamTwoWayAttentionBlock
 
     given = Arguments(kwargs)
@@ -188,14 +188,14 @@ def two_way_block(kwargs: Kwargs) -> nn.Module:
 
 
 def two_way(inner: nn.Module, queries: Tensor, keys: Tensor, query_pe: Tensor, key_pe: Tensor) -> Any:
-    """The page's call on a two-way block of transformers, whose tokens have one axis more."""
+    """The reference page's call on a two-way block of transformers, whose tokens have one axis more."""
     wide = [value.unsqueeze(1) for value in (queries, keys, query_pe, key_pe)]
     found = inner(*wide, attention_similarity=None)
     return tuple(value.squeeze(1) for value in found[:2])
 
 
 def two_way_transformer(kwargs: Kwargs) -> nn.Module:
-    """See the page's TwoWayTransformer."""
+    """See the reference page's TwoWayTransformer."""
     from transformers.models.sam.modeling_sam import SamTwoWayTransformer
 
     given = Arguments(kwargs)
@@ -209,7 +209,7 @@ def two_way_transformer(kwargs: Kwargs) -> nn.Module:
 
 
 def transform(inner: nn.Module, image_embedding: Tensor, image_pe: Tensor, point_embedding: Tensor) -> Any:
-    """The page's call on a two-way transformer of transformers."""
+    """The reference page's call on a two-way transformer of transformers."""
     found = inner(
         point_embeddings=point_embedding.unsqueeze(1),
         image_embeddings=image_embedding,
@@ -220,7 +220,7 @@ def transform(inner: nn.Module, image_embedding: Tensor, image_pe: Tensor, point
 
 
 def decoder_config(kwargs: Kwargs) -> Any:
-    """The configuration of the decoder that the page's MaskDecoder describes."""
+    """The configuration of the decoder that the reference page's MaskDecoder describes."""
     given = Arguments(kwargs)
     given.only("activation", nn.GELU)
     inside = Arguments(given.take("transformer").kwargs)
@@ -237,7 +237,7 @@ def decoder_config(kwargs: Kwargs) -> Any:
 
 
 def decode(inner: nn.Module, *, multimask_output: bool, **inputs: Tensor) -> Any:
-    """The page's call on a mask decoder of transformers, which does not repeat one image for all prompts."""
+    """The reference page's call on a mask decoder of transformers, which does not repeat one image for all prompts."""
     prompts = inputs["sparse_prompt_embeddings"].shape[0]
     masks, ious = inner(
         image_embeddings=inputs["image_embeddings"].expand(prompts, -1, -1, -1),
@@ -255,7 +255,7 @@ def decoder_parts(config: Any) -> tuple[Part, ...]:
 
 
 def mask_decoder(kwargs: Kwargs) -> nn.Module:
-    """See the page's MaskDecoder."""
+    """See the reference page's MaskDecoder."""
     from transformers.models.sam.modeling_sam import SamMaskDecoder
 
     config = decoder_config(kwargs)
@@ -269,4 +269,4 @@ BUILDERS = {
     "TwoWayTransformer": two_way_transformer,
     "MaskDecoder": mask_decoder,
 }
-"""The page's blocks → the functions that make transformers'."""
+"""The reference page's blocks → the functions that make transformers'."""

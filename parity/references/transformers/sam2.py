@@ -22,7 +22,7 @@ def _hiera_config(**settings: Any) -> Any:
 
 
 def hiera_config(kwargs: Kwargs) -> Any:
-    """The configuration of the trunk that the page's Hiera describes."""
+    """The configuration of the trunk that the reference page's Hiera describes."""
     given = Arguments(kwargs)
     given.only("drop_path_rate", 0.0)
     given.only("return_interm_layers", True)
@@ -48,7 +48,7 @@ def hiera_config(kwargs: Kwargs) -> Any:
 
 
 def hiera(kwargs: Kwargs) -> nn.Module:
-    """See the page's Hiera."""
+    """See the reference page's Hiera."""
     from transformers.models.sam2.modeling_sam2 import Sam2HieraDetModel
 
     def call(inner: Any, x: Tensor) -> Any:
@@ -82,7 +82,7 @@ def _neck_settings(kwargs: Kwargs) -> dict[str, Any]:
 
 
 def neck(kwargs: Kwargs) -> nn.Module:
-    """See the page's FpnNeck."""
+    """See the reference page's FpnNeck."""
     from transformers import Sam2VisionConfig
     from transformers.models.sam2.modeling_sam2 import Sam2VisionNeck
 
@@ -95,7 +95,7 @@ def neck(kwargs: Kwargs) -> nn.Module:
 
 
 def vision_config(kwargs: Kwargs) -> Any:
-    """The configuration of the image encoder that the page's ImageEncoder describes."""
+    """The configuration of the image encoder that the reference page's ImageEncoder describes."""
     from transformers import Sam2VisionConfig
 
     given = Arguments(kwargs)
@@ -114,12 +114,12 @@ def vision_config(kwargs: Kwargs) -> Any:
 
 
 def image_encoder(kwargs: Kwargs) -> nn.Module:
-    """See the page's ImageEncoder."""
+    """See the reference page's ImageEncoder."""
     from transformers.models.sam2.modeling_sam2 import Sam2VisionModel
 
     def call(inner: Any, x: Tensor) -> Any:
         found = inner(x)
-        # It lists levels from the coarsest; the page from the finest.
+        # It lists levels from the coarsest; the reference page from the finest.
         levels = sorted(found.fpn_hidden_states, key=lambda level: -level.shape[-1])
         encodings = sorted(found.fpn_position_encoding, key=lambda level: -level.shape[-1])
         return {"vision_features": levels[-1], "vision_pos_enc": encodings, "backbone_fpn": levels}
@@ -128,7 +128,7 @@ def image_encoder(kwargs: Kwargs) -> nn.Module:
 
 
 def sine(kwargs: Kwargs) -> nn.Module:
-    """See the page's PositionEmbeddingSine."""
+    """See the reference page's PositionEmbeddingSine."""
     from transformers.models.sam2.modeling_sam2 import Sam2SinePositionEmbedding
 
     given = Arguments(kwargs)
@@ -147,7 +147,7 @@ def sine(kwargs: Kwargs) -> nn.Module:
 
 
 def random_encoding(kwargs: Kwargs) -> nn.Module:
-    """See the page's PositionEmbeddingRandom, without the grid, which the whole model makes here."""
+    """See the reference page's PositionEmbeddingRandom, without the grid, which the whole model makes here."""
     from transformers import Sam2PromptEncoderConfig
     from transformers.models.sam2.modeling_sam2 import Sam2PositionalEmbedding
 
@@ -172,7 +172,7 @@ def random_encoding(kwargs: Kwargs) -> nn.Module:
 
 
 def window_unpartition(windows: Tensor, window_size: int, pad_hw: Any, hw: Any) -> Tensor:
-    """See the page's window_unpartition."""
+    """See the reference page's window_unpartition."""
     joined: Tensor = _modeling("window_unpartition")(windows, window_size, pad_hw, hw)
     return joined
 
@@ -191,10 +191,10 @@ BUILDERS = {
     "PositionEmbeddingSine": sine,
     "PositionEmbeddingRandom": random_encoding,
 }
-"""The page's blocks → the functions that make transformers'."""
+"""The reference page's blocks → the functions that make transformers'."""
 
 FUNCTIONS: dict[str, Callable[[], Callable[..., Any]]] = {
     "window_partition": lambda: _modeling("window_partition"),
     "window_unpartition": lambda: window_unpartition,
 }
-"""The page's functions → how to get transformers'."""
+"""The reference page's functions → how to get transformers'."""

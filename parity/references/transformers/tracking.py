@@ -1,8 +1,8 @@
-"""Tracking with transformers' video model through the page's `track_step`.
+"""Tracking with transformers' video model through the reference page's `track_step`.
 
-The page's call is told all that is known of other frames; transformers keeps it in a session. So each step gets a
-session that holds what the call was given, runs the model's own `forward` on it, and takes the results out again.
-What the parts were given meanwhile is recorded, and handed out when they are called by the page's names.
+The reference page's call is told all that is known of other frames; transformers keeps it in a session. So each
+step gets a session that holds what the call was given, runs the model's own `forward` on it, and takes the results out
+again. What the parts were given meanwhile is recorded, and handed out when they are called by those names.
 """
 
 import functools
@@ -27,14 +27,14 @@ _OUTPUTS = {
     "maskmem_features": "maskmem_features",
     "maskmem_pos_enc": "maskmem_pos_enc",
 }
-"""What the page calls a step's outputs → what a session calls them."""
+"""What the reference page calls a step's outputs → what a session calls them."""
 
 
 class Encoder(Adapter):
     """A prompt encoder, called by keyword."""
 
     def forward(self, points: Any = None, boxes: Any = None, masks: Any = None) -> Any:
-        """See the page's PromptEncoder."""
+        """See the reference page's PromptEncoder."""
         return super().forward(points=points, boxes=boxes, masks=masks)
 
 
@@ -51,7 +51,7 @@ class Decoder(Adapter):
         repeat_image: bool,
         high_res_features: list[Tensor] | None = None,
     ) -> Any:
-        """See the page's SAM2MaskDecoder."""
+        """See the reference page's SAM2MaskDecoder."""
         return super().forward(
             image_embeddings=image_embeddings,
             image_pe=image_pe,
@@ -71,19 +71,19 @@ class Tracker:
         self._answers: dict[str, Any] = {}
 
     def attend(self, inner: Any, *args: Any, **kwargs: Any) -> Any:
-        """The page's call on memory attention."""
+        """The reference page's call on memory attention."""
         return self._answer("memory_attention", lambda: memory.attend(inner, *args, **kwargs))
 
     def encode_memory(self, inner: Any, *args: Any, **kwargs: Any) -> Any:
-        """The page's call on the memory encoder."""
+        """The reference page's call on the memory encoder."""
         return self._answer("memory_encoder", lambda: memory.encode_memory(inner, *args, **kwargs))
 
     def encode_prompts(self, inner: Any, **given: Any) -> Any:
-        """The page's call on the prompt encoder."""
+        """The reference page's call on the prompt encoder."""
         return self._answer("prompt_encoder", lambda: decoder.encode_prompts(inner, **given))
 
     def decode(self, inner: Any, **given: Any) -> Any:
-        """The page's call on the mask decoder."""
+        """The reference page's call on the mask decoder."""
         return self._answer("mask_decoder", lambda: _decode_each(inner, **given))
 
     def _answer(self, name: str, compute: Any) -> Any:
@@ -106,7 +106,7 @@ class Tracker:
         run_mem_encoder: bool,
         prev_sam_mask_logits: Tensor | None,
     ) -> dict[str, Any]:
-        """See the page's `SAM2Model.track_step`."""
+        """See the reference page's `SAM2Model.track_step`."""
         objects, dtype = current_vision_feats[-1].shape[1], current_vision_feats[-1].dtype
         session = _session(objects, num_frames, dtype)
         _remember(session, output_dict, frame_idx)
@@ -193,10 +193,10 @@ class Tracker:
     def _hand_out(
         self, whole: Any, calls: Mapping[str, list[tuple[dict[str, Any], Any]]], masked: bool
     ) -> None:
-        """Call the parts by the page's names once each: they answer with what they gave for all objects.
+        """Call the parts by the reference page's names once each: they answer with what they gave for all objects.
 
         Where a mask is the prompt, `forward` asks its decoder for three masks, of which it uses one's token, and
-        the page's asks for one: so the decoder is asked again.
+        the reference page's asks for one: so the decoder is asked again.
         """
         if attended := calls["memory_attention"]:
             self._answers["memory_attention"] = torch.cat([memory.attended(r) for _, r in attended], dim=1)
@@ -279,7 +279,7 @@ def _remember(session: Any, known: Mapping[str, Mapping[int, Any]], now: int) ->
 
 
 def _given(name: str, value: Any, place: int) -> Tensor:
-    """One object's part of an output as the page has it, as a session keeps it."""
+    """One object's part of an output as the reference page has it, as a session keeps it."""
     own: Tensor = (value[-1] if isinstance(value, list) else value)[place : place + 1]
     if name in ("maskmem_features", "maskmem_pos_enc"):
         return own.flatten(2).permute(2, 0, 1)
@@ -287,7 +287,7 @@ def _given(name: str, value: Any, place: int) -> Tensor:
 
 
 def _taken(name: str, values: list[Tensor]) -> Any:
-    """All objects' outputs as a session keeps them, as the page has them."""
+    """All objects' outputs as a session keeps them, as the reference page has them."""
     if name in ("maskmem_features", "maskmem_pos_enc"):
         joined = torch.cat(values, dim=1)
         side = round(joined.shape[0] ** 0.5)

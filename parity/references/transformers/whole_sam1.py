@@ -96,7 +96,7 @@ def _encode_prompts(inner: Any, points: Any = None, boxes: Any = None, masks: An
 
 
 def sam_model(kwargs: Kwargs) -> nn.Module:
-    """See the page's SAMModel."""
+    """See the reference page's SAMModel."""
     from transformers import SamConfig
 
     given = Arguments(kwargs)
@@ -128,4 +128,4 @@ def released_sam(variant: str, image_size: int, options: Mapping[str, Any]) -> n
 
 
 BUILDERS = {"SAMModel": sam_model}
-"""The page's models → the functions that make transformers'."""
+"""The reference page's models → the functions that make transformers'."""

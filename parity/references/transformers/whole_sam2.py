@@ -15,7 +15,7 @@ from parity.references.transformers.whole_sam1 import Whole, position_encoding_o
 Kwargs = Mapping[str, Any]
 _PROMPTS, _DECODER = "sam_prompt_encoder.", names.mask_decoder("o_proj", names.perceptron(2), 3)
 
-# The page's argument → its default, and the only value that means what is always so here.
+# The reference page's argument → its default, and the only value that means what is always so here.
 _ALWAYS: dict[str, tuple[Any, Any]] = {
     "use_mask_input_as_output_without_sam": (False, True),
     "directly_add_no_mem_embed": (False, True),
@@ -33,7 +33,7 @@ _ALWAYS: dict[str, tuple[Any, Any]] = {
     "non_overlap_masks_for_mem_enc": (False, False),
     "backbone_stride": (16, 16),
 }
-# The page's argument → what the configuration calls it, and the page's default.
+# The reference page's argument → what the configuration calls it, and its default.
 _SETTINGS: dict[str, tuple[str, Any]] = {
     "num_maskmem": ("num_maskmem", 7),
     "sigmoid_scale_for_mem_enc": ("sigmoid_scale_for_mem_enc", 1.0),
@@ -54,7 +54,7 @@ class WholeSam2(Whole):
 
     @property
     def no_mem_embed(self) -> Tensor:
-        """See the page's SAM2Model."""
+        """See the reference page's SAM2Model."""
         inner: Any = self.inner
         embedding: Tensor = inner.no_memory_embedding
         return embedding
@@ -137,7 +137,7 @@ def _sequences(inner: Any, features: Mapping[str, Any]) -> Any:
 
 
 def sam2_model(kwargs: Kwargs) -> nn.Module:
-    """See the page's SAM2Model."""
+    """See the reference page's SAM2Model."""
     from transformers import Sam2VideoConfig
 
     given = Arguments(kwargs)
@@ -184,4 +184,4 @@ def released_sam2(variant: str, image_size: int, options: Mapping[str, Any]) -> 
 
 
 BUILDERS = {"SAM2Model": sam2_model}
-"""The page's models → the functions that make transformers'."""
+"""The reference page's models → the functions that make transformers'."""

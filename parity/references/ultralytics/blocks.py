@@ -5,7 +5,7 @@ from parity.references.common.dialect import Entry, renamed
 _MODULES = "ultralytics.models.sam.modules"
 _NN = "ultralytics.nn.modules.transformer"
 
-# The page's flag is gone from this release; its default is what the class does.
+# The reference page's flag is gone from this release; its default is what the class does.
 _NO_ZERO_INIT = renamed(without={"rel_pos_zero_init": True})
 _NO_DROPOUT = renamed(without={"dropout": 0.0})
 
@@ -53,4 +53,4 @@ ENTRIES = {
         for name in ("image_for_sam", "image_for_sam2", "masks_for_picture")
     },
 }
-"""The page's blocks and functions."""
+"""The reference page's blocks and functions."""

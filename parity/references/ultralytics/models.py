@@ -63,4 +63,4 @@ ENTRIES = {
     "SAMModel": Entry(f"{_MODULES}.sam:SAMModel"),
     "SAM2Model": Entry(f"{_MODULES}.sam:SAM2Model"),
 }
-"""The page's model classes."""
+"""The reference page's model classes."""
