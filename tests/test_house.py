@@ -140,6 +140,15 @@ def test_what_is_public_can_be_imported(module: str) -> None:
     assert all(hasattr(package, name) for name in package.__all__)
 
 
+def test_every_command_of_the_makefile_is_phony() -> None:
+    # A file of a target's name would otherwise make the target do nothing, without a word.
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE)
+    phony = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    assert len(targets) > 10
+    assert sorted(" ".join(phony).split()) == sorted(targets)
+
+
 def test_no_files_import_each_other_in_a_circle() -> None:
     modules = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in SOURCES}
     modules = {name.removesuffix(".__init__"): path for name, path in modules.items()}

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 
 from parity.cases import all_cases
-from parity.contracts.manners import CONTRACTS, Contract, NotApplicable, modules
+from parity.contracts.manners import CONTRACTS, DEMANDS, Contract, NotApplicable, modules
 from parity.errors import UsageError
 from parity.execution.case import Case
 
@@ -48,6 +48,6 @@ def run(options: argparse.Namespace) -> int:
             for sentence in sentences:
                 print(f"  {name}: {sentence}")
         failed += found
-        says = (contract.__doc__ or "").strip().splitlines()[0]
-        print(f"{name:14} {held:4} modules hold, {found:3} do not, {without:4} without  {says}", flush=True)
+        counts = f"{held:4} modules hold, {found:3} do not, {without:4} without"
+        print(f"{name:14} {counts}  {DEMANDS[name]}", flush=True)
     return 1 if failed else 0

@@ -342,4 +342,18 @@ CONTRACTS: dict[str, Contract] = {
     contract.__name__: contract
     for contract in (repeats, turns, dtypes, threads, copies, deterministic, half, meta, batches, shapes)
 }
-"""All contracts by name; the first line of each one's docstring says what it demands."""
+"""All contracts by name."""
+
+DEMANDS = {
+    "repeats": "the same bits again, inputs and tensors untouched",
+    "turns": "no trace of sizes and prompts that came before",
+    "dtypes": "no trace of a dtype that came before",
+    "threads": "the same for each of several threads",
+    "copies": "copies and pickles give the same bits",
+    "deterministic": "runs under deterministic algorithms, with the same numbers",
+    "half": "bfloat16 without autocast, finite",
+    "meta": "the meta device tells shapes and types",
+    "batches": "an item of a batch gives what it gives alone; an empty batch is one",
+    "shapes": "every call has the shapes of its docstring",
+}
+"""What each contract demands, as a report says it."""

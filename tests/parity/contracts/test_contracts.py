@@ -12,7 +12,7 @@ from parity.cases import all_cases
 from parity.commands.contracts import violations
 from parity.contracts import manners
 from parity.contracts.docstring_shapes import Shapes, entries, match
-from parity.contracts.manners import CONTRACTS, NotApplicable, modules
+from parity.contracts.manners import CONTRACTS, DEMANDS, NotApplicable, modules
 from parity.execution.case import Case, uniform
 
 _LARGE = {"SAM2Model", "SAMModel", "TinyViT"}
@@ -155,3 +155,7 @@ def test_entries_join_alternatives() -> None:
 )
 def test_sizes_fit_a_shape(shape: str, sizes: tuple[int, ...], bound: dict[str, int], fits: bool) -> None:
     assert (match(shape, sizes, bound, nn.Identity()) is not None) is fits
+
+
+def test_every_contract_has_its_demand() -> None:
+    assert list(DEMANDS) == list(CONTRACTS)
