@@ -56,7 +56,7 @@ def _answers(upstream: Upstream, request: Mapping[str, Any]) -> dict[str, Any]:
         return {"truth": tree, "note": note}
     if request["do"] == "draw":
         found = upstream.draw(request["index"], request["number"])
-        return {"draw": None if found is None else [found[0].as_json(), found[1]]}
+        return {"draw": None if found is None else found.as_json()}
     return {"calls": [call.as_json() for call in upstream.within(request["index"])]}
 
 

@@ -19,7 +19,17 @@ from parity.diverge.taps import Call, call_name
 from parity.diverge.upstream import Reference, Trace, digests
 from parity.execution.execute import flatten
 from samblocks.numerics.draws import decided
-from samblocks.numerics.verdict import SEVERITY, Comparison, Verdict, compare, compare_double, equal
+from samblocks.numerics.verdict import (
+    SEVERITY,
+    Comparison,
+    Verdict,
+    compare,
+    compare_double,
+    equal,
+    error,
+    is_inexact,
+    rms,
+)
 
 DOUBLE = 1e-10
 """Largest relative difference in float64 of a module that computes the same."""
@@ -250,13 +260,18 @@ class Comparer:
         found = self._reference.draw(call.index, number)
         if found is None:
             return {}
-        varied, tree = found
-        assert varied.result is not None
-        theirs, truth = self._store.tensors(varied.result), self._store.tensors(tree)
+        assert found.call.result is not None
+        theirs, truth, other = map(self._store.tensors, (found.call.result, found.truth, found.other))
         with torch.no_grad():
-            ours = _named_like(theirs, replay(module, varied, self._store))
+            ours = _named_like(theirs, replay(module, found.call, self._store))
         results = {
-            path: compare(ours[path], theirs[path], truth.get(path), bound=self._bound)
+            path: compare(
+                ours[path],
+                theirs[path],
+                truth.get(path),
+                bound=self._bound,
+                honest=_relative(other.get(path), truth.get(path)),
+            )
             for path in theirs
             if path in ours
         }
@@ -363,6 +378,14 @@ def innermost(taps: list[Tap]) -> list[Tap]:
 
 def _badness(result: Comparison) -> tuple[int, float]:
     return -SEVERITY.index(result.verdict), -(result.ratio or 0.0)
+
+
+def _relative(output: torch.Tensor | None, truth: torch.Tensor | None) -> float:
+    """How far an output is from the truth, as a part of it; 0 where there is none."""
+    if output is None or truth is None or output.shape != truth.shape or not is_inexact(output):
+        return 0.0
+    size = rms(truth)
+    return error(output, truth).rms / size if size > 0 else 0.0
 
 
 def _same_bits(ours: torch.Tensor, theirs: torch.Tensor) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 from parity.diverge import in_worker
 from parity.diverge.store import Tree
 from parity.diverge.taps import Call
+from parity.diverge.upstream import Drawn
 from parity.workers.client import Client
 
 
@@ -29,10 +30,10 @@ class Remote:
         reply = self._ask(do="truth", index=index)
         return reply["truth"], reply["note"]
 
-    def draw(self, index: int, number: int) -> tuple[Call, Tree] | None:
-        """A call on varied arguments, and its truth."""
+    def draw(self, index: int, number: int) -> Drawn | None:
+        """A call on varied arguments."""
         found = self._ask(do="draw", index=index, number=number)["draw"]
-        return None if found is None else (Call.from_json(found[0]), found[1])
+        return None if found is None else Drawn.from_json(found)
 
     def within(self, index: int) -> list[Call]:
         """A call in float64, with the calls made in it."""

@@ -3,6 +3,7 @@
 The same code runs in a worker, on upstream's modules, and in this process, on any two torch modules.
 """
 
+import copy
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,30 @@ from samblocks.numerics.nested import slashed, tensors
 from samblocks.numerics.verdict import Verdict, compare
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """One call on varied arguments.
+
+    Attributes:
+        call: with its arguments and its result.
+        truth: the result in float64.
+        other: the result with weights and maps in memory with their channels last: sums are in another order there.
+    """
+
+    call: Call
+    truth: Tree
+    other: Tree
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data; see `from_json`."""
+        return {**vars(self), "call": self.call.as_json()}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Drawn":
+        """One of them from its plain data."""
+        return cls(**{**data, "call": Call.from_json(data["call"])})
+
+
 class Reference(Protocol):
     """A side that is right and was recorded, in this process or in another; `Upstream` says what each gives."""
 
@@ -31,8 +56,8 @@ class Reference(Protocol):
         """The result of a call in float64."""
         ...
 
-    def draw(self, index: int, number: int) -> tuple[Call, Tree] | None:
-        """A call on varied arguments, and its truth."""
+    def draw(self, index: int, number: int) -> Drawn | None:
+        """A call on varied arguments."""
         ...
 
     def within(self, index: int) -> list[Call]:
@@ -145,8 +170,8 @@ class Upstream:
         """What the call with this index gives in float64 on the arguments that were recorded, or why there is none."""
         return self._truth(self._calls[index])
 
-    def draw(self, index: int, number: int) -> tuple[Call, Tree] | None:
-        """The call on varied arguments, with its result, and its truth; None where nothing varies or it raises."""
+    def draw(self, index: int, number: int) -> Drawn | None:
+        """The call on varied arguments; None where nothing varies or it raises."""
         call = self._calls[index]
         arguments = [
             replace(argument, value=self._store.vary(argument.value, f"draw{number}:{place}"))
@@ -155,13 +180,15 @@ class Upstream:
         if arguments == call.arguments:
             return None
         varied = replace(call, arguments=arguments)
+        part = self._narrow.get_submodule(call.path)
         try:
             with torch.no_grad():
-                result = replay(self._narrow.get_submodule(call.path), varied, self._store)
+                result = self._store.encode(replay(part, varied, self._store))
+                other = self._store.encode(_replay_channels_last(part, varied, self._store))
         except Exception:  # not every module takes other values
             return None
         truth, _ = self._truth(varied)
-        return None if truth is None else (replace(varied, result=self._store.encode(result)), truth)
+        return None if truth is None else Drawn(replace(varied, result=result), truth, other)
 
     def within(self, index: int) -> list[Call]:
         """The call with this index again, in float64, with the calls made in it."""
@@ -209,6 +236,13 @@ def recorded(
     with torch.no_grad(), tapped(module, store.encode, arguments=arguments) as calls:
         run(module, dtype)
     return Trace(calls, parts, digests(module, canonical))
+
+
+def _replay_channels_last(part: nn.Module, call: Call, store: Store) -> Any:
+    if not any(parameter.ndim == 4 for parameter in part.parameters()):
+        return replay(part, call, store)
+    twin = copy.deepcopy(part).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return replay(twin, call, store)
 
 
 def free_run(module: nn.Module, run: Run, store: Store) -> tuple[Trace | None, str]:

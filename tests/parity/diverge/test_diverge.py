@@ -393,3 +393,25 @@ def test_a_first_alarm_is_decided_by_varied_inputs() -> None:
     (tap,) = report.taps
     assert tap.introduced.draws in (8, 16)
     assert "in the first draw" in tap.introduced.cause
+
+
+class _LastChannels(nn.Module):
+    """Two convolutions on maps that lie in memory with their channels last, or as they come."""
+
+    def __init__(self, *, last: bool) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(64, 256, 1), nn.Conv2d(256, 256, 3, padding=1)
+        self.last = last
+
+    def forward(self, x: Tensor) -> Tensor:
+        inside = self.first(x)
+        layout = torch.channels_last if self.last else torch.contiguous_format
+        out: Tensor = self.second(inside.contiguous(memory_format=layout))
+        return out
+
+
+def test_sums_in_the_order_of_another_memory_layout_are_no_lost_precision() -> None:
+    """Where a convolution rounds otherwise with its channels last, R of our module is above 2 in every draw."""
+    x = torch.randn(1, 64, 16, 16, generator=torch.Generator().manual_seed(5))
+    report = diverge(fill_(_LastChannels(last=True)), fill_(_LastChannels(last=False)), x)
+    assert report, list(text.lines(report))
