@@ -133,5 +133,5 @@ class _Gathering:
         resumed = sum(bool(record.get("resumed")) for record in self._records)
         kept = f", {resumed} of them in an earlier run" if resumed else ""
         blind = {record["id"] for record in self._records if record.get("unseen")}
-        unseen = f"; not everything was seen in {len(blind)} checks" if blind else ""
+        unseen = f"; not everything was seen in {len(blind)} check{'s' * (len(blind) > 1)}" if blind else ""
         terminalreporter.write_line(f"parity: {len(self._records)} outputs compared{kept}{worst}{unseen}")

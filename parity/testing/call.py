@@ -69,7 +69,7 @@ def run(twin: Twin, inputs: Inputs, ask: Ask, seed: int, *, narrow: torch.dtype 
         outputs = _called(twin, given, ask.gradients, narrow or precision(inputs))
         drew = generators() != state
     moved = {
-        name: value.detach().clone()
+        name: value.detach().cpu().clone()
         for name, value in twin.buffers()
         if name not in before or value.shape != before[name].shape or not equal(value, before[name])
     }
@@ -129,7 +129,8 @@ def _called(twin: Twin, given: Inputs, gradients: bool | str, real: torch.dtype)
         outputs |= _slopes(outputs, leaves, weights)
         for name, value in weights.items():
             value.requires_grad_(flags[name])
-    return {name: value.detach() for name, value in outputs.items()}
+    # Judged where float64 is known to be: not every device has it.
+    return {name: value.detach().cpu() for name, value in outputs.items()}
 
 
 def _slopes(

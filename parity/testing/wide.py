@@ -87,7 +87,7 @@ def given_truth(truth: Truth, inputs: Inputs) -> Wide:
             raise UsageError(
                 f"truth= raised {_first_line(failure)}; it is called with inputs in float64"
             ) from None
-    outputs = {name: value.detach() for name, value in outputs_in(found, torch.float64)}
+    outputs = {name: value.detach().cpu() for name, value in outputs_in(found, torch.float64)}
     for name, value in outputs.items():
         if value.dtype in WIDE:
             raise UsageError(f"truth= gives output {name!r} in {value.dtype}; a truth is in float64")

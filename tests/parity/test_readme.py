@@ -46,6 +46,8 @@ def test_the_example_records_and_passes(pytester: pytest.Pytester, monkeypatch: 
 def test_the_workflow_uses_options_that_exist(pytester: pytest.Pytester) -> None:
     command = re.search(r"run: pytest (.*)", section("Put this into your CI", "yaml"))
     assert command is not None
+    uploaded = section("Put this into your CI", "yaml").partition("upload-artifact")[2].split()
+    assert all(file in uploaded for file in re.findall(r"=(\S+)", command[1]))
     offered = (package.ROOT / "samblocks" / "pytest_plugin.py").read_text()
     for option in re.findall(r"--parity-\w+", command[1] + README):
         assert f'"{option}"' in offered

@@ -288,6 +288,35 @@ def test_where_there_is_no_float64(x: Tensor) -> None:
         parity.check(no_double, no_double, x, truth=x.exp())
 
 
+class Far(nn.Module):
+    """Lies, as it were, on a device that has no float64."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.far, self.inner = True, nn.Linear(8, 8)
+
+    def to(self, *_: object) -> "Far":
+        self.far = False
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.far and x.dtype is torch.float64:
+            raise TypeError("Cannot convert a far tensor to float64, which that device does not have")
+        return self.inner(x)
+
+
+def test_where_a_device_has_no_float64_the_cpu_has(x: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match=r"its run in float64 raised TypeError: Cannot convert.*pass truth="):
+        parity.check(fill_(nn.Linear(8, 8)), fill_(Far()), x)
+    monkeypatch.setattr("parity.testing.wide._devices", lambda *_: {"far", "cpu"})
+    candidate, reference = fill_(Far()), fill_(Far())
+    found = parity.check(candidate, reference, x)
+    assert found
+    assert found.worst.relative == 0.0
+    assert found.notes[0].startswith("float64 on the CPU: TypeError: Cannot convert")
+    assert reference.far
+
+
 @pytest.mark.parametrize("given", [None, "abc", iter([1]), {1: torch.ones(2)}])
 def test_inputs_that_are_none_are_refused(given: Any) -> None:
     with pytest.raises(UsageError, match="inputs is a"):
