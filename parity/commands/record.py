@@ -14,9 +14,9 @@ from parity.execution.case import Case
 from parity.execution.execute import flatten
 from parity.run import goldens
 from parity.run.draws import drawn
+from parity.run.equivalents import errors_of_equivalents
 from parity.run.goldens import FOLDER, Golden, GoldenError
 from parity.run.samblocks_library import library as own_library
-from parity.run.siblings import errors_of_siblings
 from parity.verdict.compare import Verdict, rms
 from parity.workers import options as worker_options
 from parity.workers.client import Client
@@ -131,8 +131,8 @@ def _errors(first: Golden, name: str, draws: Sequence[Mapping[str, Golden]]) -> 
 
 
 def _honest(first: Golden, name: str, draws: Sequence[Mapping[str, Golden]]) -> dict[str, list[float]]:
-    """The siblings' relative error by output and draw, of outputs where it is ever larger than the reference's."""
-    found = [errors_of_siblings(draw, name) if name in draw else {} for draw in draws]
+    """The equivalents' relative error by output and draw, of outputs where it is ever larger than the reference's."""
+    found = [errors_of_equivalents(draw, name) if name in draw else {} for draw in draws]
     return {
         path: [_rounded(errors.get(path, 0.0)) for errors in found]
         for path in first.upstream

@@ -108,7 +108,7 @@ def run(options: argparse.Namespace) -> int:
         if options.checkpoint:
             work += _stages(options, stack)
         started = time.monotonic()
-        strangers: list[outlier.Outlier] = []
+        outliers: list[outlier.Outlier] = []
         with terminal.progress(len(work), sys.stderr) as advance, PATHS[options.paths]():
             rows = list(
                 judge_jobs(
@@ -118,7 +118,7 @@ def run(options: argparse.Namespace) -> int:
                     truths=_truths(options, clients),
                     finished=advance,
                     heat=options.html is not None,
-                    apart=strangers.append,
+                    apart=outliers.append,
                 )
             )
         elapsed = time.monotonic() - started
@@ -126,11 +126,11 @@ def run(options: argparse.Namespace) -> int:
     for name, why in missing.items():
         rows += [Row(job.case.id, name, "-", "-", Comparison(Verdict.NOT_RUN, cause=why)) for job in work]
     status = summary.status(rows, missing_by_name=any(name in missing for name in named))
-    ran = overview.Ran(len(work), elapsed, missing, strangers, status)
+    ran = overview.Ran(len(work), elapsed, missing, outliers, status)
     terminal.show(
         overview.lines(rows, ran, failures_only=options.failures_only, every_row=options.verbose), sys.stdout
     )
-    files.write(options, rows, versions, elapsed, [str(stranger) for stranger in strangers], status)
+    files.write(options, rows, versions, elapsed, [str(one) for one in outliers], status)
     return status
 
 

@@ -16,7 +16,7 @@ from parity.reports.charts import figure, histograms, panels, slug, small
 from parity.reports.kill_matrix import Matrix, matrix
 from parity.run.judging import Row
 from parity.verdict.compare import Comparison, Verdict
-from parity.verdict.error_map import Heat, png
+from parity.verdict.error_map import ErrorMap, png
 
 _MAPS = 12
 _MAPS_OF_A_BLOCK = 3
@@ -132,7 +132,7 @@ def _row(record: Mapping[str, Any]) -> Row:
         tuple(index) if index is not None else None,
         str(record.get("cause") or ""),
         draws=int(record.get("draws") or 1),
-        heat=Heat.from_record(heat) if heat else None,
+        heat=ErrorMap.from_record(heat) if heat else None,
     )
     reference, dtype = str(record.get("reference") or ""), str(record.get("dtype") or "")
     return Row(str(record["id"]), reference, dtype, str(record.get("output") or "-"), comparison)
@@ -168,7 +168,7 @@ def _maps(rows: Sequence[Row]) -> list[Map]:
     return maps
 
 
-def _map(row: Row, heat: Heat) -> Map:
+def _map(row: Row, heat: ErrorMap) -> Map:
     verdict = str(row.comparison.verdict)
     first, second = heat.axes
     return Map(

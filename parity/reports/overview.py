@@ -137,8 +137,8 @@ def _apart(apart: Sequence[Outlier], every: bool) -> Iterator[Text]:
     total, *each = outlier.lines(apart) or [""]
     if total:
         yield Text("", total)
-        for stranger, text in zip(apart, each, strict=True):
-            if every or stranger.library == "samblocks":
+        for found, text in zip(apart, each, strict=True):
+            if every or found.library == "samblocks":
                 yield Text("", text)
         yield Text()
 

@@ -195,7 +195,7 @@ class GoldenClient:
         return Reply("ok", "", dict(golden.truth if lift else golden.upstream), state)
 
     def errors(self, case: Case, number: int, output: str) -> tuple[float, float] | None:
-        """The reference's rms error in one output in a further draw, and the relative one of its siblings.
+        """The reference's rms error in one output in a further draw, and the relative one of its equivalents.
 
         Returns:
             Both; None where the reference could not be run on that draw.

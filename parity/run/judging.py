@@ -45,7 +45,7 @@ def judge(
     replies: Mapping[Precision, Reply],
     truth_reply: Reply | None,
     *,
-    siblings: Mapping[str, float] = MappingProxyType({}),
+    equivalents: Mapping[str, float] = MappingProxyType({}),
     filled: bool = True,
     heat: bool = False,
 ) -> list[Row]:
@@ -58,7 +58,7 @@ def judge(
         replies: the reference's replies; float64 is judged by the truth itself, a low precision against upstream
             in the same.
         truth_reply: the lifted run; None where nothing needed it.
-        siblings: by output, the relative error in float32 of another reference that computes the same.
+        equivalents: by output, the relative error in float32 of another reference that computes the same.
         filled: whether the weights are those that follow from names: others may hide what is known to differ.
         heat: keep with each comparison where the difference sits.
     """
@@ -93,7 +93,7 @@ def judge(
             mine,
             theirs,
             truth,
-            siblings if each == SINGLE else {},
+            equivalents if each == SINGLE else {},
             double=upstream is None,
         )
         rows += (_heated(row, mine, theirs) for row in found) if heat else found
@@ -125,7 +125,7 @@ def _outputs(
     ours: Mapping[str, Tensor],
     theirs: Mapping[str, Tensor],
     truth: Mapping[str, Tensor],
-    siblings: Mapping[str, float],
+    equivalents: Mapping[str, float],
     *,
     double: bool,
 ) -> Iterator[Row]:
@@ -149,7 +149,7 @@ def _outputs(
                 truth.get(path),
                 bound=bound_of(case, used, path),
                 exact=case.exact,
-                honest=max(_half_a_unit(used), siblings.get(path, 0.0)),
+                honest=max(_half_a_unit(used), equivalents.get(path, 0.0)),
             )
         effect = None
         if case.variant is not None and not double and path in ours and path in theirs:

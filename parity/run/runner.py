@@ -14,11 +14,11 @@ from parity.errors import WorkerError
 from parity.execution.execute import Outcome, execute, execute_on
 from parity.execution.large_cases import room_for
 from parity.run.alarms import decided
+from parity.run.equivalents import errors_of_equivalents
 from parity.run.goldens import Golden, GoldenClient
 from parity.run.job import Job
 from parity.run.judging import Row, judge
 from parity.run.samblocks_library import library as own_library
-from parity.run.siblings import errors_of_siblings
 from parity.run.truth_cache import TruthCache
 from parity.verdict import outlier, precision
 from parity.verdict.outlier import Outlier
@@ -109,8 +109,8 @@ def run(
             )
             rows = _rows(job, ours, answers, heat)
             rows = decided(job, rows, again, ours_alone, by_files, own_library())
-            if apart is not None and (stranger := _stranger(job, ours, answers)) is not None:
-                apart(stranger)
+            if apart is not None and (found := _outlier(job, ours, answers)) is not None:
+                apart(found)
             if finished is not None:
                 finished(job, rows)
             yield from rows
@@ -132,7 +132,7 @@ def _rows(
     job: Job, ours: Mapping[Precision, Outcome | str], answers: Mapping[Answering, _Answers], heat: bool
 ) -> list[Row]:
     """The rows of one draw of a job against every reference."""
-    honest = _siblings(answers)
+    honest = _equivalents(answers)
     return [
         row
         for client, answer in answers.items()
@@ -142,7 +142,7 @@ def _rows(
             ours,
             answer.replies,
             answer.truth,
-            siblings=honest.get(client.reference.name, {}),
+            equivalents=honest.get(client.reference.name, {}),
             filled=job.filled,
             heat=heat,
         )
@@ -189,7 +189,7 @@ def _shared(teller: Answering | None, answers: dict[Answering, _Answers]) -> dic
     return {client: replace(answer, truth=answers[teller].truth) for client, answer in answers.items()}
 
 
-def _siblings(answers: Mapping[Answering, _Answers]) -> dict[str, dict[str, float]]:
+def _equivalents(answers: Mapping[Answering, _Answers]) -> dict[str, dict[str, float]]:
     """By reference and output, the error of another one that computes the same and is less exact in float32."""
     whole = {
         client.reference.name: Golden(answer.replies[SINGLE].outputs, answer.truth.outputs, {})
@@ -197,7 +197,7 @@ def _siblings(answers: Mapping[Answering, _Answers]) -> dict[str, dict[str, floa
         if SINGLE in answer.replies and answer.replies[SINGLE].status == "ok"
         if answer.truth is not None and answer.truth.status == "ok"
     }
-    return {name: errors_of_siblings(whole, name) for name in whole} if len(whole) > 1 else {}
+    return {name: errors_of_equivalents(whole, name) for name in whole} if len(whole) > 1 else {}
 
 
 def _ask(
@@ -222,7 +222,7 @@ def _ask(
     return _Answers(replies, truths.get(client, job.case, job.inputs, job.weights, compute))
 
 
-def _stranger(
+def _outlier(
     job: Job, ours: Mapping[Precision, Outcome | str], answers: Mapping[Answering, _Answers]
 ) -> Outlier | None:
     """The library that stands apart: judged in float64 where it ran, for there rounding hides nothing."""

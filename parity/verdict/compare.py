@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from parity.verdict.error_map import Heat
+from parity.verdict.error_map import ErrorMap
 from parity.verdict.metrics import Metrics, measure
 from samblocks.numerics import verdict
 from samblocks.numerics.verdict import BOUND, Verdict, greatest_difference, rms
@@ -21,7 +21,7 @@ class Comparison(verdict.Comparison):
         metrics: how far ours is from upstream's in other measures; None where bits are equal or nothing compares.
     """
 
-    heat: Heat | None = field(default=None, repr=False, compare=False)
+    heat: ErrorMap | None = field(default=None, repr=False, compare=False)
     metrics: Metrics | None = field(default=None, repr=False, compare=False)
 
 

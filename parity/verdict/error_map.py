@@ -14,7 +14,7 @@ SIDE = 64
 
 
 @dataclass(frozen=True)
-class Heat:
+class ErrorMap:
     """A grid of differences; each cell holds the largest of what falls into it.
 
     Attributes:
@@ -45,7 +45,7 @@ class Heat:
         }
 
     @staticmethod
-    def from_record(record: Mapping[str, Any]) -> "Heat":
+    def from_record(record: Mapping[str, Any]) -> "ErrorMap":
         """The grid that `record` described.
 
         Raises:
@@ -55,7 +55,7 @@ class Heat:
             levels = base64.b64decode(record["levels"], validate=True)
             rows, columns = int(record["rows"]), int(record["columns"])
             first, second = record["axes"]
-            heat = Heat(
+            heat = ErrorMap(
                 tuple(int(size) for size in record["shape"]),
                 (int(first), int(second)),
                 rows,
@@ -70,7 +70,7 @@ class Heat:
         return heat
 
 
-def grid(ours: Tensor, theirs: Tensor) -> Heat | None:
+def grid(ours: Tensor, theirs: Tensor) -> ErrorMap | None:
     """The grid of |ours − theirs|, or None where the two have no map axes or differ nowhere.
 
     Args:
@@ -95,7 +95,7 @@ def grid(ours: Tensor, theirs: Tensor) -> Heat | None:
     pooled = torch.nn.functional.adaptive_max_pool2d(share[None, None], (rows, columns))[0, 0]
     # Rounded up: a cell with any difference at all is told from one without.
     levels = (pooled * 255).ceil().clamp(0, 255).to(torch.uint8).numpy().tobytes()
-    return Heat(tuple(ours.shape), axes, rows, columns, peak, levels)
+    return ErrorMap(tuple(ours.shape), axes, rows, columns, peak, levels)
 
 
 def map_axes(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -109,7 +109,7 @@ def map_axes(shape: tuple[int, ...]) -> tuple[int, int]:
     return (1, 2) if channels_last else (last - 1, last)
 
 
-def png(heat: Heat, colours: str = "inferno") -> bytes:
+def png(heat: ErrorMap, colours: str = "inferno") -> bytes:
     """The grid as a PNG, one pixel a cell, for a page that scales it up; needs the extra `plots`."""
     import numpy as np
     from matplotlib.image import imsave

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from parity.execution.case import Case
 from parity.run.draws import drawn
+from parity.run.equivalents import errors_of_equivalents
 from parity.run.goldens import Golden
 from parity.run.samblocks_library import library
-from parity.run.siblings import errors_of_siblings
 from parity.selftest.calibration.variations import Variation
 from parity.verdict.compare import Comparison, Verdict, compare
 from parity.workers.client import Client
@@ -111,7 +111,7 @@ def _one_draw(
             if answers and variation.applies(case, inputs):
                 ours = variation.run(case, inputs, weights).outputs
                 for name, golden in answers.items():
-                    honest = errors_of_siblings(answers, name) if len(answers) > 1 else {}
+                    honest = errors_of_equivalents(answers, name) if len(answers) > 1 else {}
                     _add(found, case, variation.kind, name, golden, ours, honest)
     return True
 

@@ -47,6 +47,7 @@ class SAM2Model(SAM2Parts):
         ValueError: for settings that exclude each other.
 
     Examples:
+        >>> import torch
         >>> from samblocks.blocks import MemoryAttentionLayer
         >>> from samblocks.models.sam2.hiera import Hiera
         >>> from samblocks.models.sam2.image_encoder import FpnNeck, ImageEncoder

@@ -15,7 +15,7 @@ from parity.errors import UsageError
 from parity.reports import charts, html, kill_matrix
 from parity.run.judging import Row
 from parity.verdict.compare import Comparison, Verdict
-from parity.verdict.error_map import Heat, grid, map_axes, png
+from parity.verdict.error_map import ErrorMap, grid, map_axes, png
 
 ENVIRONMENT = {"torch": "9.9", "threads": 1, "references": {"meta": {"sam2": "1.1.0"}}}
 
@@ -190,7 +190,7 @@ def test_a_single_wrong_pixel_is_where_the_map_says() -> None:
     assert (heat.rows, heat.columns, heat.axes, heat.peak) == (40, 64, (2, 3), 0.5)
     levels = torch.frombuffer(bytearray(heat.levels), dtype=torch.uint8).reshape(40, 64)
     assert levels.nonzero().tolist() == [[39, 32]]
-    assert Heat.from_record(json.loads(json.dumps(heat.record()))) == heat
+    assert ErrorMap.from_record(json.loads(json.dumps(heat.record()))) == heat
 
 
 def test_maps_of_channels_last_of_numbers_that_are_none_and_of_nothing() -> None:
@@ -202,7 +202,7 @@ def test_maps_of_channels_last_of_numbers_that_are_none_and_of_nothing() -> None
     assert heat is not None
     assert heat.peak == float("inf")
     assert heat.levels.count(255) == 1
-    assert Heat.from_record(heat.record()).peak == float("inf")
+    assert ErrorMap.from_record(heat.record()).peak == float("inf")
     assert grid(torch.ones(3, 3), torch.ones(3, 3)) is None
     assert grid(torch.ones(3), torch.zeros(3)) is None
     assert grid(torch.ones(2, 3), torch.ones(3, 2)) is None
@@ -210,7 +210,7 @@ def test_maps_of_channels_last_of_numbers_that_are_none_and_of_nothing() -> None
 
 
 def test_a_map_is_a_picture_of_its_grid() -> None:
-    heat = Heat((2, 3), (0, 1), 2, 3, 1.0, bytes([0, 0, 0, 0, 0, 255]))
+    heat = ErrorMap((2, 3), (0, 1), 2, 3, 1.0, bytes([0, 0, 0, 0, 0, 255]))
     picture = png(heat)
     assert picture.startswith(b"\x89PNG")
     assert struct.unpack(">II", picture[16:24]) == (3, 2)
@@ -218,9 +218,9 @@ def test_a_map_is_a_picture_of_its_grid() -> None:
 
 @pytest.mark.parametrize("damage", [{"levels": "AAAA"}, {"rows": 0}, {"levels": "?"}, {"axes": [1]}])
 def test_a_damaged_map_is_refused(damage: dict[str, Any]) -> None:
-    heat = Heat((2, 2), (0, 1), 2, 2, 1.0, bytes(4))
+    heat = ErrorMap((2, 2), (0, 1), 2, 2, 1.0, bytes(4))
     with pytest.raises(ValueError, match="heat map"):
-        Heat.from_record(heat.record() | damage)
+        ErrorMap.from_record(heat.record() | damage)
 
 
 def planted(name: str, state: str, **seen: Any) -> dict[str, Any]:

@@ -15,11 +15,11 @@ from parity.reports import files, github, junit, overview, sarif, terminal
 from parity.run.job import Job
 from parity.run.judging import Row
 from parity.verdict.compare import Comparison, Verdict
-from parity.verdict.error_map import Heat
+from parity.verdict.error_map import ErrorMap
 
 CASE = "LayerNorm2d/map"
 VERSIONS = {"meta": {"sam2": "1.1.0"}}
-HEAT = Heat((4, 4), (0, 1), 4, 4, 1.0, bytes(16))
+HEAT = ErrorMap((4, 4), (0, 1), 4, 4, 1.0, bytes(16))
 
 
 def row(verdict: Verdict, ratio: float | None = None, case: str = CASE, **more: Any) -> Row:

@@ -13,9 +13,9 @@ from parity.commands.calibrate import varied_cases
 from parity.execution.case import Case
 from parity.execution.execute import execute
 from parity.run.draws import drawn_inputs, drawn_weights
+from parity.run.equivalents import errors_of_equivalents
 from parity.run.goldens import Golden
 from parity.run.samblocks_library import library
-from parity.run.siblings import errors_of_siblings
 from parity.selftest.calibration.alarms import Series, series
 from parity.selftest.calibration.spread import table
 from parity.selftest.calibration.variations import AS_IT_IS, VARIATIONS, Variation
@@ -140,6 +140,6 @@ def test_a_less_exact_upstream_counts_where_both_compute_the_same() -> None:
     exact = Golden({"out": truth["out"].float() + 1e-6}, truth, {})
     rough = Golden({"out": truth["out"].float() + 4e-6}, truth, {})
     other = Golden({"out": truth["out"].float() + 9e-6}, {"out": truth["out"] * (1 + 1e-6)}, {})
-    found = errors_of_siblings({"meta": exact, "ultralytics": rough, "timm": other}, "meta")
+    found = errors_of_equivalents({"meta": exact, "ultralytics": rough, "timm": other}, "meta")
     assert found == {"out": pytest.approx(4e-6 / 2.5**0.5, rel=0.1)}
-    assert errors_of_siblings({"meta": exact, "ultralytics": rough}, "ultralytics") == {}
+    assert errors_of_equivalents({"meta": exact, "ultralytics": rough}, "ultralytics") == {}

@@ -151,7 +151,7 @@ def test_what_comes_before_the_end_of_a_stream_counts(far):
 def test_a_client_says_what_its_reference_lacks():
     reference = Reference("strange", "parity.no_such_module", ())
     with pytest.raises(WorkerError, match="the strange worker cannot import its packages: ModuleNotFound"):
-        Client(reference, OURS)
+        Client(reference, OURS, timeout=600)
 
 
 def test_messages_arrive_as_they_were_sent():

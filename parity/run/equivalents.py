@@ -1,4 +1,4 @@
-"""Upstreams that compute the same thing: the larger of their errors is as honest as the smaller.
+"""References that compute the same thing: the larger of their errors is as honest as the smaller.
 
 Meta writes a norm over channels out step by step, Ultralytics calls the fused kernel. In exact arithmetic both are
 the same; in float32 one or the other is more exact, by a factor that depends on the numbers.
@@ -16,7 +16,7 @@ _LARGER = 1.25
 """An error counts where it is larger by at least this factor."""
 
 
-def errors_of_siblings(goldens: Mapping[str, Golden], reference: str) -> dict[str, float]:
+def errors_of_equivalents(goldens: Mapping[str, Golden], reference: str) -> dict[str, float]:
     """The largest relative error of the other upstreams, by output, where it is larger than this one's own.
 
     Args:
