@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     started = time.monotonic()
     with ExitStack() as stack:
         clients, missing = start_clients(FOLLOWED, options.references, stack, timeout=options.worker_timeout)
-        variations = [*VARIATIONS, *as_other_processors(stack)]
+        variations = [*VARIATIONS, *as_other_processors(stack, timeout=options.worker_timeout)]
         torch.set_num_threads(1)
         found = list(series(varied_cases(options.block), clients, variations, options.draws))
     for name, why in missing.items():

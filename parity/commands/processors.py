@@ -18,14 +18,8 @@ from parity.execution.personalities import PERSONALITIES, Personality
 
 HELP = "the tests and a live run with the kernels of other processors"
 
-_TESTS = (
-    "tests/parity/test_blocks_by_goldens.py",
-    "tests/parity/contracts",
-    "tests/numerics",
-    "tests/blocks",
-    "tests/models",
-    "tests/ops",
-)
+_SHORT = ("tests/parity/test_blocks_by_goldens.py", "tests/parity/contracts", "tests/numerics")
+_TESTS = (*_SHORT, "tests/blocks", "tests/models", "tests/ops", "tests/swap")
 _LIVE = ("run", "--quick", "--failures-only", "--reference", "meta", "--reference", "ultralytics")
 
 _OLD = PERSONALITIES[-1]
@@ -63,7 +57,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--turn",
         type=int,
         metavar="N",
-        help="only two of them, which ones by a number: successive numbers take all in turn",
+        help="goldens and contracts alone, under two of them: which ones by a number, so that successive ones "
+        "take all in turn",
     )
     parser.add_argument("--tests-only", action="store_true", help="leave the live runs out")
 
@@ -74,7 +69,8 @@ def run(options: argparse.Namespace) -> int:
     if not all((root / path).exists() for path in _TESTS):
         raise UsageError(f"{root} is no checkout: the tests that this runs are not there")
     started, green, red, skipped = time.monotonic(), 0, 0, 0
-    for part in parts(_chosen(options), live=not options.tests_only):
+    tests = _TESTS if options.turn is None else _SHORT
+    for part in parts(_chosen(options), tests, live=not options.tests_only and options.turn is None):
         if part.why_not:
             skipped += 1
             _say(part, "NOT RUN", part.why_not)
@@ -97,12 +93,12 @@ def run(options: argparse.Namespace) -> int:
     return 1 if red else 0 if green else 3
 
 
-def parts(chosen: Sequence[Personality], *, live: bool) -> Iterator[Part]:
+def parts(chosen: Sequence[Personality], tests: Sequence[str] = _TESTS, *, live: bool) -> Iterator[Part]:
     """What is run under each personality; and the sides under different ones, both ways."""
-    tests = ("-m", "pytest", "-q", "-n", "2", *_TESTS)
+    command = ("-m", "pytest", "-q", "-n", "2", *tests)
     for personality in chosen:
         why = personality.why_not()
-        yield Part(personality.name, "tests", tests, personality.variables, why)
+        yield Part(personality.name, "tests", command, personality.variables, why)
         if live:
             yield Part(personality.name, "live run", ("-m", "parity", *_LIVE), personality.variables, why)
     if live and _OLD in chosen:

@@ -18,6 +18,7 @@ from parity.execution.paths import PATHS
 from parity.execution.personalities import PERSONALITIES
 from parity.run.samblocks_library import OURS, SELF, library
 from parity.workers.client import Client
+from parity.workers.process import TIMEOUT
 
 Inputs = Mapping[str, Tensor]
 Weights = Mapping[str, Tensor] | None
@@ -128,17 +129,24 @@ VARIATIONS = (
 """What can be varied in this process."""
 
 
-def as_other_processors(stack: ExitStack) -> list[Variation]:
+def as_other_processors(stack: ExitStack, *, timeout: float = TIMEOUT) -> list[Variation]:
     """Our side in processes that compute as other processors would, as far as this build can.
 
     Args:
         stack: ends the processes.
+        timeout: seconds that each step of a process's start may take.
     """
     found = []
     for personality in PERSONALITIES:
         if personality.library != "threads" and not personality.why_not():
             client = stack.enter_context(
-                Client(SELF, Path(sys.executable), extra_packages=OURS, variables=personality.variables)
+                Client(
+                    SELF,
+                    Path(sys.executable),
+                    extra_packages=OURS,
+                    variables=personality.variables,
+                    timeout=timeout,
+                )
             )
             found.append(Variation(personality.name, lambda case, inputs: True, _in_worker(client)))
     return found
