@@ -140,13 +140,44 @@ def test_what_is_public_can_be_imported(module: str) -> None:
     assert all(hasattr(package, name) for name in package.__all__)
 
 
+def _targets() -> list[str]:
+    return re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+
+
 def test_every_command_of_the_makefile_is_phony() -> None:
     # A file of a target's name would otherwise make the target do nothing, without a word.
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE)
+    targets = _targets()
     phony = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
     assert len(targets) > 10
     assert sorted(" ".join(phony).split()) == sorted(targets)
+
+
+GUIDES = (
+    *("README.md", "CONTRIBUTING.md", "SECURITY.md"),
+    *sorted(_name(path) for path in ROOT.glob("docs/decisions/*.md")),
+)
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_guides_name_what_exists(guide: str) -> None:
+    text = (ROOT / guide).read_text(encoding="utf-8")
+    named = re.findall(r"`((?:samblocks|parity|tests|docs)/[\w./-]*\w)`", text)
+    assert [path for path in named if not (ROOT / path).exists()] == []
+    links = [link for link in re.findall(r"\]\(([\w./-]+)\)", text) if not link.startswith("http")]
+    assert [link for link in links if not (ROOT / guide).parent.joinpath(link).exists()] == []
+    assert set(re.findall(r"`make ([a-z-]+)", text)) <= set(_targets())
+
+
+def test_what_runs_the_checks_knows_only_the_makefile() -> None:
+    files = [ROOT / ".pre-commit-config.yaml", *sorted((ROOT / ".github" / "workflows").glob("*.yml"))]
+    commands = [
+        command
+        for file in files
+        for command in re.findall(r"(?<!_)(?:run|entry): (.+)", file.read_text(encoding="utf-8"))
+    ]
+    assert commands
+    assert set(commands) <= {".ci/run", *(f"make {target}" for target in _targets())}
 
 
 def test_no_files_import_each_other_in_a_circle() -> None:

@@ -35,7 +35,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("--check", action="store_true", help="write nothing; report drift and its cause")
     parser.add_argument("--reference", action="append", choices=sorted(REFERENCES), help="only this one")
-    parser.add_argument("--block", action="append", metavar="NAME", help="only this block's cases")
+    parser.add_argument(
+        "--block", action="append", metavar="NAME", help="only this block's cases, or the case with this id"
+    )
     worker_options.add(parser)
     parser.add_argument("--goldens", type=Path, default=FOLDER, metavar="FOLDER", help="where goldens lie")
 
@@ -50,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
     cases = [
         case
         for case in all_cases().values()
-        if recordable(case) and (not options.block or case.block in options.block)
+        if recordable(case) and (not options.block or {case.block, case.id} & set(options.block))
     ]
     wanted = options.reference or list(REFERENCES)
     # Others that compute the same are asked too: their errors are as honest.
