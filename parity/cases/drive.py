@@ -57,6 +57,7 @@ class Step:
         correct: the prompt corrects what is already known of the frame: its logits are given too.
         reverse: tracking runs backwards.
         remember: run the memory encoder.
+        beside: what was tracked on a frame stays in memory beside the answer to its prompt.
     """
 
     frame: int
@@ -64,6 +65,7 @@ class Step:
     correct: bool = False
     reverse: bool = False
     remember: bool = True
+    beside: bool = False
 
 
 @dataclass
@@ -245,10 +247,11 @@ def prompt(inputs: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor] |
 
 
 def _take_back(known: dict[str, dict[int, Any]], step: Step) -> Tensor | None:
-    """Take what was tracked on a prompted frame out of memory; its logits, where the prompt corrects them."""
+    """Take what was tracked on a prompted frame out of memory, or let it stay; its logits, where they are corrected."""
     if not step.prompt:
         return None
-    tracked = known["non_cond_frame_outputs"].pop(step.frame, None)
+    others = known["non_cond_frame_outputs"]
+    tracked = others.get(step.frame) if step.beside else others.pop(step.frame, None)
     if not step.correct:
         return None
     earlier = tracked or known["cond_frame_outputs"][step.frame]

@@ -125,6 +125,16 @@ _BLOCK = family(block="MultiScaleBlock", kwargs={"num_heads": 2}).of(
         {"dim": 8, "dim_out": 16, "q_stride": (2, 2), "window_size": 8},
         {"x": uniform(1, 13, 14, 8)},
     ),
+    several_windows=row(
+        "five windows from top to bottom, of which the last is half padding",
+        {"dim": 8, "dim_out": 8, "window_size": 4},
+        {"x": uniform(1, 18, 10, 8)},
+    ),
+    pool_several_windows=row(
+        "the same with pooled queries",
+        {"dim": 8, "dim_out": 16, "q_stride": (2, 2), "window_size": 4},
+        {"x": uniform(1, 18, 6, 8)},
+    ),
     pool_window_4=row(
         "windows of 4 become windows of 2, on a map with an odd side",
         {"dim": 8, "dim_out": 16, "num_heads": 1, "q_stride": (2, 2), "window_size": 4},

@@ -90,6 +90,16 @@ _TINY_VIT = family(block="TinyViT", kwargs=_TINY, bound64=1e-10).of(
         {"window_sizes": (7, 8, 4, 2)},
         {"x": uniform(1, 3, 64, 64)},
     ),
+    wide_448=row(
+        "a last stage of 448 channels, as in the larger one of 11 million, keeps its size too",
+        {"embed_dims": (8, 16, 24, 448), "num_heads": (1, 2, 3, 14), "depths": (1, 1, 1, 1)},
+        {"x": uniform(1, 3, 64, 64)},
+    ),
+    wide_576=row(
+        "and one of 576 channels, as in that of 21 million",
+        {"embed_dims": (8, 16, 24, 576), "num_heads": (1, 2, 3, 18), "depths": (1, 1, 1, 1)},
+        {"x": uniform(1, 3, 64, 64)},
+    ),
     other_settings=row(
         "other widths of branches and kernels, four channels, and rates that only training would see",
         {

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from parity.cases.family import family, row
 from parity.cases.two_way import EPS_DIFFERS
-from parity.execution.case import Make, NoCounterpart, Side, Spec, Torch, make, uniform
+from parity.execution.case import Make, NoCounterpart, Side, Spec, Torch, literal, make, uniform
 
 _HEIGHT, _WIDTH, _DIM, _PROMPTS = 6, 4, 32, 3
 
@@ -147,6 +147,28 @@ def _both_outcomes(outputs: Mapping[str, Tensor]) -> None:
 
 _STABLE_OR_NOT: dict[str, Spec] = {**inputs(prompts=8), **levels()}
 
+_SINGLE = [
+    [[[1.0, 1.0], [1.0, 0.0]]],  # three of four pixels: just enough
+    [[[1.0, 1.0], [0.0, 0.0]]],
+    [[[1.0, 0.5], [0.5, -1.0]]],  # on the upper limit a pixel is not inside
+    [[[1.0, 1.0], [-0.5, -0.5]]],  # on the lower one it is outside
+    [[[-1.0, -1.0], [-0.5, -0.5]]],
+]
+_IOUS = [[0.9, 0.5, 0.7, 0.7]] * len(_SINGLE)
+
+
+def _choose(side: Side) -> Any:
+    masks = torch.cat([side.inputs["single"], side.inputs["others"]], dim=1)
+    chosen, ious = side.net._dynamic_multimask_via_stability(masks, side.inputs["ious"])
+    return {"chosen": chosen, "ious": ious}
+
+
+def _chosen_as_expected(outputs: Mapping[str, Tensor]) -> None:
+    """The single mask is kept in some and replaced in others."""
+    kept = (outputs["ious"] > 0.8).flatten().tolist()
+    assert kept == [True, False, False, True, True], f"kept are {kept}"
+
+
 _SAM2 = family(
     block="SAM2MaskDecoder",
     kwargs={"transformer_dim": _DIM, "transformer": transformer("SAM2TwoWayTransformer")},
@@ -177,6 +199,19 @@ _SAM2 = family(
         _STABLE_OR_NOT,
         adjust=_stretch(8.0),
         check=_both_outcomes,
+    ),
+    stability_on_the_threshold=row(
+        "logits on the limits of the band, shares of exactly the least, of the empty mask too, and equal IoUs",
+        {
+            **_RELEASED,
+            "dynamic_multimask_stability_delta": 0.5,
+            "dynamic_multimask_stability_thresh": 0.75,
+        },
+        {"single": literal(_SINGLE), "others": uniform(len(_SINGLE), 3, 2, 2), "ious": literal(_IOUS)},
+        call=_choose,
+        check=_chosen_as_expected,
+        exact=True,
+        bound64=1e-12,
     ),
     other_settings=row(
         "a linear score head, other heads and activation, and the first token as the object's",

@@ -82,6 +82,11 @@ _BLOCK = family(block="Block").of(
         {"dim": 8, "num_heads": 2, "window_size": 3},
         {"x": uniform(2, 3, 9, 8)},
     ),
+    several_windows=row(
+        "five windows from top to bottom, of which the last is half padding",
+        {"dim": 8, "num_heads": 2, "use_rel_pos": True, "window_size": 4, "input_size": (18, 10)},
+        {"x": uniform(1, 18, 10, 8)},
+    ),
     as_in_sam=row(
         "SAM gives a norm with eps 1e-6, which weighs in where the input hardly varies",
         {

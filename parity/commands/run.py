@@ -70,7 +70,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--paths",
         choices=sorted(PATHS),
         default="usual",
-        help="plain: ours takes no fast path; chunks: whatever can be cut is cut, as far as it goes",
+        help="plain: ours takes no fast path; chunks: whatever can be cut is cut, as far as it goes; ragged: several "
+        "windows, rows or prompts at a time, with a smaller last chunk",
     )
     worker_options.add(parser)
     parser.add_argument(

@@ -32,7 +32,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--paths",
         choices=sorted(PATHS),
         default="usual",
-        help="plain: ours takes no fast path, so that results keep their bits; chunks: all that can be cut is cut",
+        help="plain: ours takes no fast path, so that results keep their bits; chunks: all that can be cut is cut; "
+        "ragged: into larger chunks, of which the last is smaller",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything as JSON")
     worker_options.add(parser)

@@ -43,6 +43,9 @@ USUAL = ChunkSizes()
 SMALLEST = ChunkSizes(left_whole=0, chunk=1, scores=1, tokens=1, queries=5, prompts=1)
 """Everything that can be cut is cut, as far as it goes: for tests."""
 
+RAGGED = ChunkSizes(left_whole=0, chunk=12 << 10, scores=3 << 10, tokens=1, queries=7, prompts=2)
+"""Several windows, rows or prompts at a time, and often fewer in the last chunk: for tests."""
+
 _sizes: ContextVar[ChunkSizes] = ContextVar("samblocks_chunk_sizes", default=USUAL)
 
 

@@ -1,12 +1,17 @@
 """Attention in steps: the bits of the written-out formulas, with and without gradients, in chunks or whole."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from samblocks.blocks import Attention, LayerNorm2d, REAttention
+from parity.execution import fill
+from parity.execution.training import Injected
+from samblocks.blocks import Attention, LayerNorm2d, REAttention, RoPEAttention
 from samblocks.ops import eager_attention as home
 from samblocks.ops.attend import attend
 from samblocks.ops.chunking import SMALLEST, ChunkSizes, use_chunk_sizes
@@ -123,3 +128,53 @@ def test_norm_in_steps_is_the_two_pass_formula() -> None:
     assert torch.equal(norm(x), expected)
     norm.in_steps = False
     torch.testing.assert_close(norm(x), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("with_bias", [False, True])
+@pytest.mark.parametrize("implementation", ["fused", *FORMULAS])
+def test_whole_weights_are_dropped_and_the_others_made_up_for(
+    implementation: home.Implementation, with_bias: bool
+) -> None:
+    """With one value a key the outputs are the weights themselves: each is dropped, or divided by its chance."""
+    q, k, _ = (x.double() for x in _qkv(2, 3, 40, 12, keys=50))
+    each = torch.eye(50, dtype=torch.float64).expand(2, 3, 50, 50)
+    bias = (
+        torch.linspace(-2, 2, 3 * 40 * 50, dtype=torch.float64).reshape(1, 3, 40, 50) if with_bias else None
+    )
+    torch.manual_seed(3)
+    found = attend(q, k, each, bias=bias, implementation=implementation, dropout_p=0.3)
+    whole = attend(q, k, each, bias=bias, implementation="fused")
+    kept = found != 0
+    torch.testing.assert_close(found[kept], whole[kept] / 0.7, rtol=1e-12, atol=1e-15)
+    assert abs(float(kept.double().mean()) - 0.7) < 0.02
+    assert not torch.equal(kept[0], kept[1])
+    again = attend(q, k, each, bias=bias, implementation=implementation, dropout_p=0.3)
+    assert not torch.equal(again != 0, kept)
+
+
+class EqualPlaces(Injected):
+    """Drops equal places whatever the axes: some forms keep heads apart, and some do not."""
+
+    def _draw(self, like: Tensor) -> np.ndarray:
+        self.drawn += 1
+        return fill.uniform(f"draw {self.drawn}", (like.numel(),), 0.0, 1.0).reshape(like.shape)
+
+
+@pytest.mark.parametrize("kind", [Attention, partial(RoPEAttention, feat_sizes=(4, 3))])
+@pytest.mark.parametrize("implementation", ["divide", "scale_queries", "scale_scores"])
+def test_equal_places_are_dropped_in_every_form(
+    kind: Callable[..., Attention], implementation: home.Implementation
+) -> None:
+    attention = fill.fill_(kind(16, 2, dropout=0.4).double())
+    x = _qkv(2, 1, 12, 16, keys=1)[0][:, 0].double()
+    for training in (True, False):
+        results = []
+        for form in ("fused", implementation):
+            attention.train(training).zero_grad()
+            attention.implementation = form
+            with EqualPlaces() as draws:
+                out = attention(x, x.flip(1), x)
+            out.square().sum().backward()
+            results.append((out.detach(), *(p.grad.clone() for p in attention.parameters())))
+            assert draws.drawn == int(training)
+        torch.testing.assert_close(*results, rtol=1e-11, atol=1e-11)

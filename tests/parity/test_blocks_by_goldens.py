@@ -9,14 +9,15 @@ from parity.cases import all_cases
 from parity.commands.record import recordable
 from parity.execution.case import Case
 from parity.execution.execute import execute
+from parity.execution.paths import PATHS
 from parity.reports import overview, summary
 from parity.run import goldens
 from parity.run.goldens import FOLDER, GoldenClient
 from parity.run.job import jobs
 from parity.run.runner import run
 from parity.run.samblocks_library import library
+from parity.selftest.mutants.depend import dependents
 from parity.workers.registry import REFERENCES
-from samblocks.ops.chunking import SMALLEST, use_chunk_sizes
 
 PAGE = [
     "DropPath",
@@ -38,6 +39,9 @@ PAGE = [
 
 CLIENTS = {name: GoldenClient(reference) for name, reference in REFERENCES.items()}
 JUDGED = [(name, case) for name, client in CLIENTS.items() for case in client.cases(all_cases().values())]
+CHUNKING = dependents("samblocks.ops.chunking", {case.block for _, case in JUDGED})
+CUT = [(name, case) for name, case in JUDGED if case.block in CHUNKING]
+"""Those whose code can cut its work in chunks; the others' does not know of it."""
 
 
 @pytest.mark.parametrize(("reference", "case"), JUDGED, ids=[f"{name}:{case.id}" for name, case in JUDGED])
@@ -47,9 +51,10 @@ def test_block_agrees_with_upstream(reference: str, case: Case) -> None:
     assert summary.status(rows) == 0, "\n".join(head + rest for head, rest, _ in overview.failures(rows))
 
 
-@pytest.mark.parametrize(("reference", "case"), JUDGED, ids=[f"{name}:{case.id}" for name, case in JUDGED])
-def test_block_agrees_when_cut_in_chunks(reference: str, case: Case) -> None:
-    with use_chunk_sizes(SMALLEST):
+@pytest.mark.parametrize("way", ["chunks", "ragged"])
+@pytest.mark.parametrize(("reference", "case"), CUT, ids=[f"{name}:{case.id}" for name, case in CUT])
+def test_block_agrees_when_cut(reference: str, case: Case, way: str) -> None:
+    with PATHS[way]():
         test_block_agrees_with_upstream(reference, case)
 
 

@@ -296,3 +296,84 @@ def test_forms_follow_the_instance_that_is_swapped():
     swap_blocks(decoder)
     assert decoder.decoder.layers[0].self_attn.implementation == "divide"
     assert decoder.memory.layers[0].self_attn.implementation == "fused"
+
+
+def test_the_order_of_operations_is_asked_for_in_each_dtype():
+    """A host may take the fused kernel in one dtype and write attention out in another."""
+
+    @fake_hosts.hosted("segment_anything.modeling.transformer", "Attention")
+    class Choosing(fake_hosts.Attention):
+        def forward(self, q, k, v):
+            q, k, v = self._heads(self.q_proj(q)), self._heads(self.k_proj(k)), self._heads(self.v_proj(v))
+            if q.dtype == torch.float64:
+                out = (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5).softmax(-1) @ v
+            else:
+                out = ((q @ k.transpose(-2, -1)) / q.shape[-1] ** 0.5).softmax(-1) @ v
+            return self.out_proj(out.transpose(1, 2).flatten(2))
+
+    @fake_hosts.hosted("segment_anything.modeling.common", "LayerNorm2d")
+    class ChoosingNorm(fake_hosts.TwoPassNorm):
+        def forward(self, x):
+            host = fake_hosts.FusedNorm if x.dtype == torch.float64 else fake_hosts.TwoPassNorm
+            return host.forward(self, x)
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention, self.norm = Choosing(24, 2), ChoosingNorm(24)
+
+        def forward(self, x):
+            x = self.norm(x).flatten(2).transpose(1, 2)
+            return self.attention(x, x.flip(1), x)
+
+    x = torch.linspace(-3, 3, 24 * 20).mul(7).sin().reshape(1, 24, 4, 5)
+    found = {}
+    for dtype in (torch.float32, torch.float64, torch.float32):
+        model = fake_hosts.fill_(Model()).to(dtype).eval()
+        with torch.no_grad():
+            before = model(x.to(dtype))
+            assert not swap_blocks(model).kept
+            assert torch.equal(model(x.to(dtype)), before)
+        found[dtype] = (model.attention.implementation, model.norm.in_steps)
+    assert found == {torch.float32: ("divide", True), torch.float64: ("scale_scores", False)}
+
+
+@fake_hosts.hosted("segment_anything.modeling.prompt_encoder", "PositionEmbeddingRandom")
+class Directions(nn.Module):
+    """Random directions that are kept as a plain attribute, as a buffer, or as one that is not saved."""
+
+    def __init__(self, kept):
+        super().__init__()
+        directions = torch.linspace(-1, 1, 16).mul(5).cos().reshape(2, 8)
+        if kept == "attribute":
+            self.positional_encoding_gaussian_matrix = directions
+        else:
+            self.register_buffer(
+                "positional_encoding_gaussian_matrix", directions, persistent=kept == "buffer"
+            )
+
+    def forward(self, size):
+        height, width = size
+        y, x = (torch.arange(1, 2 * side, 2) / (2 * side) for side in size)
+        places = torch.stack([x.expand(height, width), y[:, None].expand(height, width)], dim=-1)
+        angles = 2 * torch.pi * ((2 * places - 1) @ self.positional_encoding_gaussian_matrix)
+        return torch.cat([angles.sin(), angles.cos()], dim=-1).permute(2, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("held", "reason"),
+    [
+        ("attribute", "it has no tensor positional_encoding_gaussian_matrix"),
+        ("unsaved", "its state dict has nothing where ours has positional_encoding_gaussian_matrix"),
+        ("buffer", ""),
+    ],
+)
+def test_hosts_that_lack_a_buffer_of_ours(held, reason):
+    model = nn.Sequential(Directions(held))
+    before = model((3, 4))
+    report = swap_blocks(model)
+    assert kept(report) == ({"0": reason} if reason else {})
+    assert isinstance(model[0], Directions) is bool(reason)
+    torch.testing.assert_close(model((3, 4)), before)
+    report.undo()
+    assert isinstance(model[0], Directions)

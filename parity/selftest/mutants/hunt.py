@@ -1,5 +1,6 @@
 """Hunt mutants: each is planted in a process of its own, which runs cases until one sees it."""
 
+import importlib
 import multiprocessing
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 
+from parity.execution import paths
 from parity.execution.case import Case
 from parity.selftest.mutants.gates import Findings, judge
 from parity.selftest.mutants.mutant import Mutant
@@ -130,9 +132,8 @@ def _child(
     try:
         if mutant is not None:
             plant(mutant)
-        from samblocks.ops.chunking import SMALLEST, USUAL, use_chunk_sizes  # as planted
-
-        with use_chunk_sizes(SMALLEST if mutant is not None and mutant.chunks else USUAL):
+        ways = importlib.reload(paths).PATHS  # of samblocks as planted
+        with ways["usual" if mutant is None else mutant.paths]():
             _run(mutant, rounds, kept, sender)
     except Exception as error:  # a stale mutant, or a fault of the harness: reported, not counted as killed
         sender.send(("-", f"{type(error).__name__}: {error}"))

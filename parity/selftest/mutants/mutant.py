@@ -45,7 +45,8 @@ class Mutant:
         file: the file, from the project's folder.
         changes: what is changed in it; mostly one node.
         cases: names of the block's cases that are tried first, where all of them would take long.
-        chunks: whether it can only show where work is cut in chunks: cases then run in the smallest.
+        paths: what ours does while cases run, a key of `parity.execution.paths.PATHS`: some bugs only show where
+            work is cut in chunks.
         equivalent: a proof that the change cannot be seen, for mutants that survive.
     """
 
@@ -56,7 +57,7 @@ class Mutant:
     file: str
     changes: tuple[Change, ...] = ()
     cases: tuple[str, ...] = ()
-    chunks: bool = False
+    paths: str = "usual"
     equivalent: str = ""
 
     @property

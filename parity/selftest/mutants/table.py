@@ -7,14 +7,15 @@ Indentation tells what a line is; one that is indented further goes on with the 
         DropPath.forward: keep_prob > 0.0 and self.scale_by_keep => keep_prob > 0.0
 
 The block and the file come first; then a mutant: name, family, why, and where they are needed `cases: a, b` to
-try first, `chunks`, and `equivalent: proof`; then its changes: where, the node, with `(1 of 2)` behind it if it
-is there twice, and what it becomes.
+try first, a way to cut work (`chunks`, `ragged`), and `equivalent: proof`; then its changes: where, the node, with
+`(1 of 2)` behind it if it is there twice, and what it becomes.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+from parity.execution.paths import PATHS
 from parity.selftest.mutants.mutant import Change, Mutant
 
 _BLOCK, _MUTANT, _CHANGE = 0, 2, 4
@@ -66,10 +67,9 @@ def _change(line: str) -> Change:
 def _mutant(block: str, file: str, head: str) -> Mutant:
     name, family, why, *notes = head.split(" | ")
     said = {key: value for key, _, value in (note.partition(": ") for note in notes)}
-    if unknown := set(said) - {"cases", "chunks", "equivalent"}:
-        raise ValueError(
-            f"{block}/{name} notes {', '.join(sorted(unknown))}; known are cases, chunks, equivalent"
-        )
+    if unknown := set(said) - {"cases", "equivalent", *PATHS}:
+        known = ", ".join(("cases", "equivalent", *PATHS))
+        raise ValueError(f"{block}/{name} notes {', '.join(sorted(unknown))}; known are {known}")
     return Mutant(
         block=block,
         name=name,
@@ -77,6 +77,6 @@ def _mutant(block: str, file: str, head: str) -> Mutant:
         why=why,
         file=file,
         cases=tuple(said["cases"].split(", ")) if "cases" in said else (),
-        chunks="chunks" in said,
+        paths=next((way for way in PATHS if way in said), "usual"),
         equivalent=said.get("equivalent", ""),
     )

@@ -269,12 +269,12 @@ MLP in samblocks/blocks/common.py
         file="samblocks/blocks/common.py",
         changes=(Change("MLP.forward", "x[1:]", "x[2:]"), Change("MLP.forward", "print(x)", "", 2, 3)),
         cases=("a", "b"),
-        chunks=True,
+        paths="chunks",
     )
     assert (second.why, second.equivalent, second.cases) == ("because of this", "no one looks", ())
     with pytest.raises(ValueError, match="`where: node => what it becomes`, not 'x'"):
         table("A in b.py\n  x | y | z\n    x")
-    with pytest.raises(ValueError, match="A/x notes case; known are cases, chunks, equivalent"):
+    with pytest.raises(ValueError, match="A/x notes case; known are cases, equivalent, usual, plain, chunks"):
         table("A in b.py\n  x | y | z | case: a")
 
 

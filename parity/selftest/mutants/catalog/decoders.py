@@ -22,6 +22,16 @@ SAM2MaskDecoder in samblocks/models/sam2/mask_decoder.py
   band_above_zero_alone | stability | the union of the band is everything above its lower end | cases:
       released, other_stability
     SAM2MaskDecoder._get_stability_scores: -delta => 0
+  upper_limit_is_inside | limits of stability | a logit on the limit of the band is not above it | cases:
+      stability_on_the_threshold
+    SAM2MaskDecoder._get_stability_scores: logits > delta => logits >= delta
+  lower_limit_is_inside | limits of stability | the same for the lower one | cases: stability_on_the_threshold
+    SAM2MaskDecoder._get_stability_scores: logits > -delta => logits >= -delta
+  least_share_is_too_little | limits of stability | the least share is enough | cases:
+      stability_on_the_threshold
+    SAM2MaskDecoder._dynamic_multimask_via_stability: self._get_stability_scores(all_mask_logits[:, :1]) >=
+      self.dynamic_multimask_stability_thresh
+      => self._get_stability_scores(all_mask_logits[:, :1]) > self.dynamic_multimask_stability_thresh
   best_of_all_masks | stability | the single mask does not take part in the choice of its replacement
     SAM2MaskDecoder._dynamic_multimask_via_stability: 1 + all_iou_scores[:, 1:].argmax(dim=-1, keepdim=True)
       => all_iou_scores.argmax(dim=-1, keepdim=True)

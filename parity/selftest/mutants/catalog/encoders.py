@@ -66,6 +66,11 @@ TinyViT in samblocks/models/tiny_vit/blocks.py
     Attention.forward: layer_norm(self.norm, x) => x
 
 TinyViT in samblocks/models/tiny_vit/convs.py
+  width_of_5m_alone | widths of the last stage | the smallest model's width, which is the only one at hand |
+      cases: wide_448
+    <module>: (320, 448, 576) => (320, 576)
+  width_of_21m_missing | widths of the last stage | the largest has another one | cases: wide_576
+    <module>: (320, 448, 576) => (320, 448)
   activation_before_sum | activation order | the activation follows the sum, unlike everywhere else
     MBConv.forward: self.act3(x + self.drop_path(branch)) => x + self.drop_path(self.act3(branch))
   last_stage_halves | stride | the classifier that it was made from halves in every stage

@@ -26,6 +26,14 @@ MultiScaleBlock in samblocks/ops/chunking.py
   rows_of_a_piece_reversed | rows of another piece | rows of a piece in another order | chunks
     in_chunks: out[:, index * rows : index * rows + done.shape[1]] = done
       => out[:, index * rows : index * rows + done.shape[1]] = done.flip(1)
+  rows_that_are_no_windows | ragged chunks | as many rows as fit, though windows must stay whole | cases:
+      several_windows | ragged
+    rows_at_once: side * max(sizes.chunk // size, -(-sizes.tokens // tokens), 1)
+      => max(side, side * sizes.chunk // size)
+  smaller_last_chunk_left_out | ragged chunks | what is left after whole chunks | cases: several_windows |
+      ragged
+    in_chunks: torch.split(x[:, step:], step, dim=1)
+      => torch.split(x[:, step : x.shape[1] // step * step], step, dim=1)
 
 Block in samblocks/blocks/vit.py
   cut_through_windows | cut in chunks | windows must stay together | chunks
@@ -46,6 +54,8 @@ REAttention in samblocks/ops/attend_with_rel_pos.py
   bias_of_the_first_head | swapped axes of relative positions | one head at a time, with its own terms |
       chunks
     attend_with_rel_pos: columns[item, head, places] => columns[item, 0, places]
+  queries_of_one_row | ragged chunks | a chunk has as many rows as fit, not one | ragged
+    attend_with_rel_pos: slice(top * width, (top + step) * width) => slice(top * width, top * width + width)
   bias_of_the_first_rows | rows of another piece | each piece has rows of its own | chunks
     attend_with_rel_pos: rows[item, head, places] => rows[item, head, : step][: bias.shape[0]]
 """)
