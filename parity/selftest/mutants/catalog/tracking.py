@@ -92,4 +92,44 @@ SAM2Model in samblocks/models/sam2/heads.py
   mask_prompt_without_smoothing | smoothing | interpolate's default; edges of a mask prompt show it | cases:
       mask_of_one
     mask_as_logits: antialias=True =>
+
+SAM2Model in samblocks/models/sam2/memory_bank.py
+  losers_fall_to_ten | sides of a threshold | a clamp from above leaves what lies below; a constant does not |
+      cases: losing_logits
+    without_overlaps: masks.clamp(max=-10.0) => masks.new_full((), -10.0)
+  last_of_equal_objects_wins | sides of a threshold | of equal logits the first one wins | cases:
+      losing_logits
+    without_overlaps: masks.argmax(dim=0, keepdim=True)
+      => masks.shape[0] - 1 - masks.flip(0).argmax(dim=0, keepdim=True)
+  zero_is_foreground | sides of a threshold | a logit of zero is background | cases: logits_on_the_threshold
+    mask_to_remember: masks > 0 => masks >= 0
+  zero_is_remembered_as_seen | sides of a threshold | a score of zero is no object | cases:
+      scores_on_the_threshold
+    mark_absent: object_score_logits > 0 => object_score_logits >= 0
+  prompted_answer_before_tracked | two answers | of a frame that has both, the tracked one is a neighbour |
+      cases: small_two_answers
+    read_memory: ChainMap(output_dict["non_cond_frame_outputs"], unselected)
+      => ChainMap(unselected, output_dict["non_cond_frame_outputs"])
+  selected_frames_are_no_neighbours | two answers | a selected frame may be a neighbour too, by its other
+      answer | cases: small_two_answers
+    read_memory: frame in others => frame in others and frame not in selected
+  past_only_in_training_too | prompts ahead | the setting is for evaluation | cases: prompt_ahead_in_training
+    read_memory: config.only_obj_ptrs_in_the_past_for_eval and not training
+      => config.only_obj_ptrs_in_the_past_for_eval
+
+SAM2Model in samblocks/models/sam2/frames.py
+  frame_itself_left_out | prompts ahead | a frame that is corrected again has a pointer of its own | cases:
+      small_tracking
+    pointer_frames: elapsed < 0 => elapsed <= 0
+
+SAM2Model in samblocks/models/sam2/heads.py
+  zero_is_seen_in_masks | seen at zero | a score of zero is no object | cases: scores_on_the_threshold
+    answer: object_score_logits > 0 => object_score_logits >= 0
+
+SAM2Model in samblocks/models/sam2/model.py
+  zero_is_seen_in_pointers | seen at zero | the same for the pointer | cases: scores_on_the_threshold
+    SAM2Model._forward_sam_heads: scores > 0 => scores >= 0
+  faint_pixels_do_not_count | seen at zero | any pixel above zero shows an object, not one above a half |
+      cases: faint_mask
+    SAM2Model._use_mask_as_output: mask > 0 => mask > 0.5
 """)
