@@ -14,6 +14,7 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 
+from parity.execution.case import NoCounterpart
 from parity.references.common.adapter import Adapter
 from parity.references.transformers import decoder, memory
 
@@ -107,6 +108,11 @@ class Tracker:
         prev_sam_mask_logits: Tensor | None,
     ) -> dict[str, Any]:
         """See the reference page's `SAM2Model.track_step`."""
+        conditioning, tracked_ones = (output_dict[group] for group in _GROUPS)
+        if frame_idx in conditioning or conditioning.keys() & tracked_ones.keys():
+            raise NoCounterpart("has a session that keeps one answer a frame, and none for the frame at hand")
+        if self._inner.training:
+            raise NoCounterpart("runs its session in evaluation only")
         objects, dtype = current_vision_feats[-1].shape[1], current_vision_feats[-1].dtype
         session = _session(objects, num_frames, dtype)
         _remember(session, output_dict, frame_idx)
