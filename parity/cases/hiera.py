@@ -126,7 +126,7 @@ _BLOCK = family(block="MultiScaleBlock", kwargs={"num_heads": 2}).of(
         {"x": uniform(1, 13, 14, 8)},
     ),
     several_windows=row(
-        "five windows from top to bottom, of which the last is half padding",
+        "five windows of a stage from top to bottom, of which the last is half padding",
         {"dim": 8, "dim_out": 8, "window_size": 4},
         {"x": uniform(1, 18, 10, 8)},
     ),
