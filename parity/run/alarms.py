@@ -19,7 +19,6 @@ from samblocks.numerics.verdict import (
     UNDECIDED,
     Error,
     above,
-    error,
     ratio_of,
 )
 
@@ -53,32 +52,30 @@ def decided(
         for key, row in _keyed(rows).items()
         if undecided(row.comparison, _bound(job, row)) and _may_be_luck(row, double, goldens)
     }
-    bounds = {_text(key): _bound(job, row) for key, row in _keyed(rows).items()}
+    bounds = {key: _bound(job, row) for key, row in _keyed(rows).items()}
 
-    def draw(number: int) -> dict[str, Comparison]:
+    def draw(number: int) -> dict[Key, Comparison]:
         with another_draw(job, number, library) as drawn:
             if drawn is None:
                 return {}
-            found: dict[str, Comparison] = {}
+            found: dict[Key, Comparison] = {}
             live = [key for key in first if key[0] not in goldens]
             if live:
                 compared = _keyed(again(drawn, sorted({dtype for _, dtype, _ in live})))
-                found |= {_text(key): one for key in live if (one := _of(key, compared)) is not None}
+                found |= {key: one for key in live if (one := _of(key, compared)) is not None}
             if len(live) < len(first):
                 outcomes = ours(drawn)
                 for key in first:
                     if key[0] in goldens:
-                        one = _by_golden(goldens[key[0]], job, number, key[2], outcomes, bounds[_text(key)])
-                        found |= {} if one is None else {_text(key): one}
+                        one = _by_golden(goldens[key[0]], job, number, key[2], outcomes, bounds[key])
+                        found |= {} if one is None else {key: one}
             return found
 
-    settled = settle({_text(key): found for key, found in first.items()}, draw, bounds)
+    settled = settle(first, draw, bounds)
     for key, found in first.items():
-        if _text(key) not in settled and (key[0], key[2]) in double:
-            settled[_text(key)] = by_float64(found)
-    return [
-        _named(replace(row, comparison=settled.get(_text(_key(row)), row.comparison)), double) for row in rows
-    ]
+        if key not in settled and (key[0], key[2]) in double:
+            settled[key] = by_float64(found)
+    return [_named(replace(row, comparison=settled.get(_key(row), row.comparison)), double) for row in rows]
 
 
 def _of(key: Key, compared: Mapping[Key, Row]) -> Comparison | None:
@@ -103,7 +100,6 @@ def _by_golden(
             return Comparison(Verdict.DIVERGED, cause=found)
     assert not isinstance(narrow, str)
     assert not isinstance(wide, str)
-    own = error(narrow, wide)
     if bool(wide.isfinite().all()) and not bool(narrow.isfinite().all()):
         return Comparison(Verdict.DIVERGED, cause="ours has values that are not finite")
     recorded = golden.errors(job.case, number, output)
@@ -111,7 +107,7 @@ def _by_golden(
         return None
     rms, honest = recorded
     ratio, _, _ = ratio_of(narrow, wide, Error(rms, rms), honest=honest)
-    compared = Comparison(Verdict.WITHIN, ratio, own.worst)
+    compared = Comparison(Verdict.WITHIN, ratio)
     return (
         compared
         if ratio <= bound
@@ -158,7 +154,3 @@ def _keyed(rows: Sequence[Row]) -> dict[Key, Row]:
 
 def _key(row: Row) -> Key:
     return row.reference, row.dtype, row.output
-
-
-def _text(key: Key) -> str:
-    return "\n".join(key)

@@ -16,7 +16,7 @@ alone fails at once. A bound other than 2 scales 1.7 and 2.0 with it.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 from zlib import crc32
@@ -36,6 +36,7 @@ REDRAWN = 50.0
 _HOLDS, _FAILS, _LEAST = 1.7, 2.0, 0.5
 
 Found = TypeVar("Found", bound=Comparison)
+Key = TypeVar("Key", bound=Hashable)
 
 
 def undecided(first: Comparison, bound: float = BOUND) -> bool:
@@ -44,10 +45,10 @@ def undecided(first: Comparison, bound: float = BOUND) -> bool:
 
 
 def settle(
-    first: Mapping[str, Found],
-    draw: Callable[[int], Mapping[str, Comparison]],
-    bounds: Mapping[str, float] | None = None,
-) -> dict[str, Found]:
+    first: Mapping[Key, Found],
+    draw: Callable[[int], Mapping[Key, Comparison]],
+    bounds: Mapping[Key, float] | None = None,
+) -> dict[Key, Found]:
     """Judge first alarms by further draws.
 
     Args:
@@ -60,9 +61,9 @@ def settle(
         cannot be varied are left out: see `by_float64`.
     """
     bounds = bounds or {}
-    settled: dict[str, Found] = {}
-    fixed: set[str] = set()
-    seen: dict[str, list[float]] = {key: [] for key in first}
+    settled: dict[Key, Found] = {}
+    fixed: set[Key] = set()
+    seen: dict[Key, list[float]] = {key: [] for key in first}
     for number in range(1, MANY + 1):
         waiting = [key for key in first if key not in settled and key not in fixed]
         if not waiting:
