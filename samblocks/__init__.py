@@ -21,6 +21,7 @@ The floors, lowest first; imports only go down:
     layouts      tensor names in five layouts
     checkpoints  files: read, load, save, convert, download
     swap         our blocks inside other libraries' models
+    predict      pictures and clicks in, masks out
     cli          the command `samblocks`
 
 Names are imported when they are first used, so that what needs no torch does not wait for it.

@@ -86,7 +86,7 @@ def test_import_samblocks_imports_nothing_beyond_its_dependencies() -> None:
         "import sys, torch, numpy, safetensors.torch\n"
         "before = {name.split('.')[0] for name in sys.modules}\n"
         "import samblocks, samblocks.blocks, samblocks.models\n"
-        "import samblocks.layouts, samblocks.checkpoints, samblocks.cli\n"
+        "import samblocks.layouts, samblocks.checkpoints, samblocks.predict, samblocks.cli\n"
         "after = {name.split('.')[0] for name in sys.modules}\n"
         "print(*sorted(after - before - set(sys.stdlib_module_names)))"
     )

@@ -1,0 +1,7 @@
+"""Predictors: pictures and clicks in, masks out, as upstream's drivers give them.
+
+| file | what is in it |
+|---|---|
+| `pictures` | what is taken as a picture |
+| `resize` | how pictures are brought to a model's size: Pillow's rules and torch's |
+"""
