@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from samblocks.blocks import get_1d_sine_pe, select_closest_cond_frames
-from samblocks.models.sam2.frames import memory_frames, pointer_frames
+from samblocks.models.sam2.frames import Pointed, Remembered, memory_frames, pointer_frames
 from samblocks.models.sam2.levels import to_tokens
 from samblocks.ops.precision import at_least_float32
 from samblocks.variants import SAM2Config
@@ -26,6 +26,66 @@ class Memory(NamedTuple):
     tokens: Tensor
     encodings: Tensor
     pointer_tokens: int
+
+
+class Sources(NamedTuple):
+    """Which outputs of other frames a frame reads, in the order in which it reads them.
+
+    Those of frames with prompts have the last row of the temporal table. `limit` is what distances of pointers
+    are measured in, plus one.
+    """
+
+    maps: list[tuple[Remembered, dict[str, Any]]]
+    pointers: list[tuple[Pointed, dict[str, Any]]]
+    limit: int
+
+
+def memory_sources(
+    frame_idx: int,
+    output_dict: Mapping[str, FrameOutputs],
+    num_frames: int,
+    reverse: bool,
+    *,
+    config: SAM2Config,
+    training: bool = False,
+) -> Sources:
+    """Say which outputs a frame reads; see `read_memory`, whose arguments these are.
+
+    Raises:
+        ValueError: when there is nothing to read.
+    """
+    if not output_dict["cond_frame_outputs"]:
+        raise ValueError(
+            f"output_dict: no frame with prompts, but frame {frame_idx} is to be tracked from one"
+        )
+    selected, unselected = select_closest_cond_frames(
+        frame_idx, output_dict["cond_frame_outputs"], config.max_cond_frames_in_attn
+    )
+    others = ChainMap(output_dict["non_cond_frame_outputs"], unselected)
+
+    # Frames with prompts share the last row of the temporal table, however far away they are.
+    maps = [(Remembered(frame, config.num_maskmem - 1), selected[frame]) for frame in selected]
+    neighbours = memory_frames(
+        frame_idx,
+        config.num_maskmem,
+        stride=1 if training else config.memory_temporal_stride_for_eval,
+        reverse=reverse,
+    )
+    maps += [(neighbour, others[neighbour.frame]) for neighbour in neighbours if neighbour.frame in others]
+    limit = min(num_frames, config.max_obj_ptrs_in_encoder)
+    if not config.use_obj_ptrs_in_encoder:
+        return Sources(maps, [], limit)
+    pointed = pointer_frames(
+        frame_idx,
+        selected,
+        others,
+        limit=limit,
+        num_frames=num_frames,
+        reverse=reverse,
+        past_only=config.only_obj_ptrs_in_the_past_for_eval and not training,
+        signed=config.use_signed_tpos_enc_to_obj_ptrs,
+    )
+    return Sources(maps, [(at, (selected if at.prompted else others)[at.frame]) for at in pointed], limit)
 
 
 def read_memory(
@@ -60,57 +120,27 @@ def read_memory(
     Raises:
         ValueError: when there is nothing to read, or a remembered frame was stored without its memory.
     """
-    if not output_dict["cond_frame_outputs"]:
-        raise ValueError(
-            f"output_dict: no frame with prompts, but frame {frame_idx} is to be tracked from one"
-        )
-    selected, unselected = select_closest_cond_frames(
-        frame_idx, output_dict["cond_frame_outputs"], config.max_cond_frames_in_attn
-    )
-    others = ChainMap(output_dict["non_cond_frame_outputs"], unselected)
-
-    # Frames with prompts share the last row of the temporal table, however far away they are.
-    sources = [(frame, selected[frame], config.num_maskmem - 1) for frame in selected]
-    neighbours = memory_frames(
-        frame_idx,
-        config.num_maskmem,
-        stride=1 if training else config.memory_temporal_stride_for_eval,
-        reverse=reverse,
-    )
-    sources += [(frame, others[frame], row) for frame, row in neighbours if frame in others]
+    sources = memory_sources(frame_idx, output_dict, num_frames, reverse, config=config, training=training)
     memory, memory_pos = [], []
-    for frame, output, row in sources:
+    for (frame, row), output in sources.maps:
         if output.get("maskmem_features") is None:
             raise ValueError(f"output_dict: frame {frame} was stored without maskmem_features")
         # Drivers store memories in half precision, and sometimes on another device.
         memory.append(to_tokens(output["maskmem_features"]).to(features))
         place = to_tokens(output["maskmem_pos_enc"][-1]).to(features.device)
         memory_pos.append(place + maskmem_tpos_enc[row])
-    if not config.use_obj_ptrs_in_encoder:
+    if not sources.pointers:
         return Memory(torch.cat(memory), torch.cat(memory_pos), 0)
-
-    limit = min(num_frames, config.max_obj_ptrs_in_encoder)
-    pointed = pointer_frames(
-        frame_idx,
-        selected,
-        others,
-        limit=limit,
-        num_frames=num_frames,
-        reverse=reverse,
-        past_only=config.only_obj_ptrs_in_the_past_for_eval and not training,
-        signed=config.use_signed_tpos_enc_to_obj_ptrs,
-    )
-    if not pointed:
-        return Memory(torch.cat(memory), torch.cat(memory_pos), 0)
-    outputs = [(selected if at.prompted else others)[at.frame] for at in pointed]
-    pointers = torch.stack([output["obj_ptr"].to(features) for output in outputs])
+    pointers = torch.stack([output["obj_ptr"].to(features) for _, output in sources.pointers])
     width = maskmem_tpos_enc.shape[-1]
     if config.add_tpos_enc_to_obj_ptrs:
         channels = pointers.shape[-1] if config.proj_tpos_enc_in_obj_ptrs else width
-        distances = distance_encodings([at.distance for at in pointed], limit, channels, pointers)
-        encodings: Tensor = obj_ptr_tpos_proj(distances)
+        distances = [at.distance for at, _ in sources.pointers]
+        encodings: Tensor = obj_ptr_tpos_proj(
+            distance_encodings(distances, sources.limit, channels, pointers)
+        )
     else:
-        encodings = pointers.new_zeros(len(pointed), width)
+        encodings = pointers.new_zeros(len(pointers), width)
     tokens, token_pos = pointers_as_tokens(pointers, encodings)
     return Memory(torch.cat([*memory, tokens]), torch.cat([*memory_pos, token_pos]), len(tokens))
 

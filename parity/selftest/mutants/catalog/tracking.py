@@ -36,7 +36,7 @@ SAM2Model in samblocks/models/sam2/memory_bank.py
     mask_to_remember: torch.sigmoid(masks) => masks
   prompted_frames_by_distance | memory temporal index | frames with prompts share the last row, however near
       they are | cases: released_2.1
-    read_memory: config.num_maskmem - 1 => min(abs(frame_idx - frame), config.num_maskmem - 1)
+    memory_sources: config.num_maskmem - 1 => min(abs(frame_idx - frame), config.num_maskmem - 1)
   distance_over_limit | reach of pointers | n frames are n - 1 steps apart | cases: released_2.1
     distance_encodings: max(limit - 1, 1) => limit
   codes_in_blocks | repetition | each code is for the chunks of one pointer, which follow each other | cases:
@@ -108,13 +108,14 @@ SAM2Model in samblocks/models/sam2/memory_bank.py
     mark_absent: object_score_logits > 0 => object_score_logits >= 0
   prompted_answer_before_tracked | two answers | of a frame that has both, the tracked one is a neighbour |
       cases: small_two_answers
-    read_memory: ChainMap(output_dict["non_cond_frame_outputs"], unselected)
+    memory_sources: ChainMap(output_dict["non_cond_frame_outputs"], unselected)
       => ChainMap(unselected, output_dict["non_cond_frame_outputs"])
   selected_frames_are_no_neighbours | two answers | a selected frame may be a neighbour too, by its other
       answer | cases: small_two_answers
-    read_memory: frame in others => frame in others and frame not in selected
+    memory_sources: neighbour.frame in others
+      => neighbour.frame in others and neighbour.frame not in selected
   past_only_in_training_too | prompts ahead | the setting is for evaluation | cases: prompt_ahead_in_training
-    read_memory: config.only_obj_ptrs_in_the_past_for_eval and not training
+    memory_sources: config.only_obj_ptrs_in_the_past_for_eval and not training
       => config.only_obj_ptrs_in_the_past_for_eval
 
 SAM2Model in samblocks/models/sam2/frames.py
