@@ -12,15 +12,8 @@ from parity.run.job import Job, another_draw
 from parity.run.judging import Row, bound_of
 from parity.verdict.compare import Comparison, Verdict
 from parity.verdict.precision import PRECISIONS
-from samblocks.numerics.draws import by_float64, settle, undecided
-from samblocks.numerics.verdict import (
-    ANOTHER_FUNCTION,
-    LESS_PRECISE,
-    UNDECIDED,
-    Error,
-    above,
-    ratio_of,
-)
+from samblocks.numerics.draws import first_alarms, settle, with_question
+from samblocks.numerics.verdict import Error, above, ratio_of
 
 _DOUBLE = "float64"
 
@@ -46,13 +39,12 @@ def decided(
         goldens: by the reference's name, those that answer from files: they hold the reference's errors alone.
         library: ours.
     """
-    double = {(row.reference, row.output): row.comparison for row in rows if row.dtype == _DOUBLE}
-    first = {
-        key: row.comparison
-        for key, row in _keyed(rows).items()
-        if undecided(row.comparison, _bound(job, row)) and _may_be_luck(row, double, goldens)
-    }
+    narrow = {key: row.comparison for key, row in _keyed(rows).items() if row.dtype != _DOUBLE}
+    wide = {(row.reference, row.output): row.comparison for row in rows if row.dtype == _DOUBLE}
+    double = {key: wide[key[0], key[2]] for key in narrow if (key[0], key[2]) in wide}
     bounds = {key: _bound(job, row) for key, row in _keyed(rows).items()}
+    # Where a golden judges, our own float64 is the truth of further draws: it must have been shown to be that.
+    first = first_alarms(narrow, double, bounds, need_double={key for key in narrow if key[0] in goldens})
 
     def draw(number: int) -> dict[Key, Comparison]:
         with another_draw(job, number, library) as drawn:
@@ -71,11 +63,14 @@ def decided(
                         found |= {} if one is None else {key: one}
             return found
 
-    settled = settle(first, draw, bounds)
-    for key, found in first.items():
-        if key not in settled and (key[0], key[2]) in double:
-            settled[key] = by_float64(found)
-    return [_named(replace(row, comparison=settled.get(_key(row), row.comparison)), double) for row in rows]
+    settled = settle(first, draw, bounds, same=double)
+    # Float64 has rows of its own here, perhaps known to differ: it lends its words to a failure, and makes none.
+    return [
+        replace(row, comparison=with_question(settled.get(_key(row), row.comparison), double.get(_key(row))))
+        if row.dtype != _DOUBLE
+        else row
+        for row in rows
+    ]
 
 
 def _of(key: Key, compared: Mapping[Key, Row]) -> Comparison | None:
@@ -119,28 +114,6 @@ def _output(outcome: Outcome | str, path: str) -> Tensor | str:
     if isinstance(outcome, str):
         return outcome
     return outcome.outputs.get(path, f"ours has no output {path!r}")
-
-
-def _may_be_luck(
-    row: Row, double: Mapping[tuple[str, str], Comparison], goldens: Mapping[str, GoldenClient]
-) -> bool:
-    """Float64 decides first; and where a golden judges, it must have shown that our float64 is the truth."""
-    if row.dtype == _DOUBLE:
-        return False
-    found = double.get((row.reference, row.output))
-    return not found.verdict.failed if found is not None else row.reference not in goldens
-
-
-def _named(row: Row, double: Mapping[tuple[str, str], Comparison]) -> Row:
-    """A failure in a working precision, with the question that it answers."""
-    found = row.comparison
-    if row.dtype == _DOUBLE or found.verdict is not Verdict.DIVERGED or found.ratio is None:
-        return row
-    if found.cause.startswith((ANOTHER_FUNCTION, LESS_PRECISE)):
-        return row
-    wide = double.get((row.reference, row.output))
-    word = UNDECIDED if wide is None else ANOTHER_FUNCTION if wide.verdict.failed else LESS_PRECISE
-    return replace(row, comparison=replace(found, cause=f"{word}: {found.cause}"))
 
 
 def _bound(job: Job, row: Row) -> float:

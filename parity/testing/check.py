@@ -23,7 +23,7 @@ from parity.testing.sight import unseen
 from parity.testing.values import Inputs
 from parity.testing.wide import Truth, Wide, candidate_run, drew_alike, given_truth, truth_run
 from parity.verdict.compare import Comparison, Verdict
-from samblocks.numerics.draws import by_float64, settle
+from samblocks.numerics.draws import settle
 from samblocks.numerics.verdict import BOUND
 
 Progress = Callable[[str], None]
@@ -174,9 +174,8 @@ class _Check:
         if not alarms:
             return list(found.findings)
         draw = partial(self._draw, list(alarms), pooled(outputs[name].shape for name in alarms))
-        settled = settle(alarms, draw, dict.fromkeys(alarms, self._how.bound))
-        if compared:
-            settled |= {name: by_float64(first) for name, first in alarms.items() if name not in settled}
+        bounds = dict.fromkeys(alarms, self._how.bound)
+        settled = settle(alarms, draw, bounds, same=alarms if compared else ())
         return [
             replace(finding, comparison=settled.get(finding.output, finding.comparison))
             for finding in found.findings

@@ -35,7 +35,7 @@ from parity.testing.values import Inputs, digest
 from parity.testing.wide import candidate_run
 from parity.verdict.compare import Comparison, Verdict
 from samblocks.files import write_atomically
-from samblocks.numerics.draws import MANY, by_float64, settle
+from samblocks.numerics.draws import MANY, settle
 from samblocks.numerics.verdict import Error, above, error, ratio_of
 
 _UPSTREAM, _TRUTH = "upstream/", "truth/"
@@ -189,8 +189,8 @@ def judge_by(file: Path, candidate: Function, inputs: Inputs, how: How) -> Resul
             alarms,
             lambda number: _draw(kept, sides, how, list(alarms), number),
             dict.fromkeys(alarms, how.bound),
+            same=alarms,
         )
-        settled |= {name: by_float64(one) for name, one in alarms.items() if name not in settled}
         findings = [replace(f, comparison=settled.get(f.output, f.comparison)) for f in found.findings]
         found = result(findings)
     if not found:

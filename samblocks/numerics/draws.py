@@ -16,7 +16,7 @@ alone fails at once. A bound other than 2 scales 1.7 and 2.0 with it.
 """
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Container, Hashable, Iterable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 from zlib import crc32
@@ -25,7 +25,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from samblocks.numerics.verdict import BOUND, LESS_PRECISE, UNDECIDED, Comparison, Verdict
+from samblocks.numerics.verdict import (
+    ANOTHER_FUNCTION,
+    BOUND,
+    LESS_PRECISE,
+    UNDECIDED,
+    Comparison,
+    Verdict,
+)
 
 FEW, MANY = 8, 16
 """How many further draws decide, and how many where these leave it open."""
@@ -44,10 +51,37 @@ def undecided(first: Comparison, bound: float = BOUND) -> bool:
     return first.verdict is Verdict.DIVERGED and first.excess is not None and bound < first.excess <= REDRAWN
 
 
+def first_alarms(
+    first: Mapping[Key, Found],
+    double: Mapping[Key, Comparison],
+    bounds: Mapping[Key, float] | None = None,
+    need_double: Container[Key] = (),
+) -> dict[Key, Found]:
+    """The comparisons of a first draw that further draws decide: float64 decides first.
+
+    Args:
+        first: by any key, the comparisons in a working precision.
+        double: those in float64, of what could be compared there.
+        bounds: by key, the largest R that holds; 2 where it is missing.
+        need_double: keys whose further draws mean something only if float64 has shown the same function.
+    """
+    bounds = bounds or {}
+
+    def open_in_float64(key: Key) -> bool:
+        return not double[key].verdict.failed if key in double else key not in need_double
+
+    return {
+        key: found
+        for key, found in first.items()
+        if undecided(found, bounds.get(key, BOUND)) and open_in_float64(key)
+    }
+
+
 def settle(
     first: Mapping[Key, Found],
     draw: Callable[[int], Mapping[Key, Comparison]],
     bounds: Mapping[Key, float] | None = None,
+    same: Container[Key] = (),
 ) -> dict[Key, Found]:
     """Judge first alarms by further draws.
 
@@ -55,10 +89,11 @@ def settle(
         first: by any key, the comparisons of the first draw that are `undecided`.
         draw: gives the comparisons of draw 1, 2, … by the same keys; one that it leaves out cannot be varied.
         bounds: by key, the largest R that holds; 2 where it is missing.
+        same: keys that float64 has shown to be the same function: that decides those that cannot be varied.
 
     Returns:
         The settled comparisons by key. Their `ratio` is the geometric mean, `draws` how many it is of. Keys that
-        cannot be varied are left out: see `by_float64`.
+        neither can be varied nor are `same` are left out.
     """
     bounds = bounds or {}
     settled: dict[Key, Found] = {}
@@ -82,7 +117,7 @@ def settle(
             decided = _decide(seen[key], bound)
             if decided is not None:
                 settled[key] = _settled(first[key], seen[key], bound, decided)
-    return settled
+    return settled | {key: _by_float64(first[key]) for key in fixed if key in same}
 
 
 def geometric_mean(ratios: Iterable[float]) -> float:
@@ -104,14 +139,13 @@ def _decide(ratios: list[float], bound: float) -> bool | None:
 
 def _settled(first: Found, ratios: list[float], bound: float, holds: bool) -> Found:
     mean, limit = geometric_mean(ratios), (_HOLDS if holds or len(ratios) == MANY else _FAILS) * bound / BOUND
-    told = f"R {first.excess:.3g} in the first draw, {mean:.3g} over {len(ratios)} others"
-    cause = told if holds else f"{LESS_PRECISE}: {told}, above {limit:g}"
+    figures = f"R {first.excess:.3g} in the first draw, {mean:.3g} over {len(ratios)} others"
+    cause = figures if holds else f"{LESS_PRECISE}: {figures}, above {limit:g}"
     verdict = Verdict.WITHIN if holds else Verdict.DIVERGED
     return replace(first, verdict=verdict, ratio=mean, draws=len(ratios), cause=cause)
 
 
-def by_float64(first: Found) -> Found:
-    """A first alarm that cannot be varied, and that float64 has shown to be the same function: that decides."""
+def _by_float64(first: Found) -> Found:
     return replace(first, verdict=Verdict.WITHIN, cause=f"one draw, R {first.excess:.3g}: decided by float64")
 
 
@@ -151,15 +185,7 @@ def decided(
     Returns:
         The comparisons by output. Those that fail say by their cause which question failed.
     """
-    bounds = bounds or {}
-    same = {key for key, found in double.items() if not found.verdict.failed}
-    alarms = {
-        key: found
-        for key, found in first.items()
-        if undecided(found, bounds.get(key, BOUND)) and (key in same or key not in double)
-    }
-    settled = settle(alarms, draw, bounds)
-    settled |= {key: by_float64(alarms[key]) for key in alarms.keys() & same - settled.keys()}
+    settled = settle(first_alarms(first, double, bounds), draw, bounds, same=double)
     return {key: answered(settled.get(key, found), double.get(key)) for key, found in first.items()}
 
 
@@ -167,6 +193,14 @@ def answered(found: Found, double: Comparison | None) -> Found:
     """A comparison in a working precision with what float64 says: another function fails, however small its R is."""
     if double is not None and double.verdict.failed:
         return replace(found, verdict=Verdict.DIVERGED, cause=double.cause)
-    if found.verdict is not Verdict.DIVERGED or found.ratio is None or found.cause.startswith(LESS_PRECISE):
+    return with_question(found, double)
+
+
+def with_question(found: Found, double: Comparison | None) -> Found:
+    """A comparison in a working precision; if it failed by its R, its cause names the question that it answers."""
+    if found.verdict is not Verdict.DIVERGED or found.ratio is None:
         return found
-    return replace(found, cause=f"{UNDECIDED if double is None else LESS_PRECISE}: {found.cause}")
+    if found.cause.startswith((ANOTHER_FUNCTION, LESS_PRECISE)):
+        return found
+    question = UNDECIDED if double is None else ANOTHER_FUNCTION if double.verdict.failed else LESS_PRECISE
+    return replace(found, cause=f"{question}: {found.cause}")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pytest
 import torch
 
-from samblocks.numerics.draws import FEW, MANY, by_float64, geometric_mean, settle, undecided
+from samblocks.numerics.draws import FEW, MANY, geometric_mean, settle, undecided
 from samblocks.numerics.verdict import Comparison, Verdict, compare
 
 
@@ -84,7 +84,8 @@ def test_a_draw_that_is_not_finite_on_our_side_fails_at_once() -> None:
 
 def test_what_cannot_be_varied_is_left_to_float64() -> None:
     assert settle({"out": alarm(3.0)}, lambda number: {}) == {}
-    assert by_float64(alarm(3.0)).cause == "one draw, R 3: decided by float64"
+    found = settle({"out": alarm(3.0)}, lambda number: {}, same={"out"})["out"]
+    assert (found.verdict, found.cause) == (Verdict.WITHIN, "one draw, R 3: decided by float64")
 
 
 def test_outputs_are_decided_one_by_one() -> None:
