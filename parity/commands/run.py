@@ -145,7 +145,7 @@ def _truths(options: argparse.Namespace, clients: Sequence[Client]) -> TruthCach
     if options.no_truths:
         return TruthCache(None)
     folder: Path = options.truths
-    return TruthCache(
+    cache = TruthCache(
         folder,
         {
             client.reference.name: reference_files.digest(
@@ -154,6 +154,8 @@ def _truths(options: argparse.Namespace, clients: Sequence[Client]) -> TruthCach
             for client in clients
         },
     )
+    cache.prune()
+    return cache
 
 
 def _chosen(options: argparse.Namespace) -> list[Case]:

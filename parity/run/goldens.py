@@ -167,6 +167,7 @@ class GoldenClient:
         self.reference = reference
         self.versions: dict[str, str] = {}
         self._folder = folder
+        self._last: tuple[Path, Golden] | None = None
 
     def cases(self, cases: Iterable[Case]) -> Iterator[Case]:
         """Those of `cases` that have a golden."""
@@ -187,7 +188,7 @@ class GoldenClient:
         recorded = autocast is None and (lift or dtype is torch.float32)
         if weights is not None or not recorded or not file.exists():
             return Reply("no counterpart", "no golden was recorded for this", {}, ())
-        golden = read(file)
+        golden = self._read(file)
         if golden.provenance["inputs"] != inputs_digest(case):
             raise GoldenError(f"the inputs of {case.id} are not those of its golden any more: make goldens")
         self.versions = {**golden.provenance["packages"], "torch": golden.provenance["torch"]}
@@ -200,7 +201,14 @@ class GoldenClient:
         Returns:
             Both; None where the reference could not be run on that draw.
         """
-        golden = read(path_of(case, self.reference.name, self._folder))
+        golden = self._read(path_of(case, self.reference.name, self._folder))
         recorded = golden.errors[output][number - 1]
         honest = golden.honest.get(output)
         return None if recorded is None else (recorded, honest[number - 1] if honest else 0.0)
+
+    def _read(self, file: Path) -> Golden:
+        """A golden; the last one is remembered, since its draws and outputs are asked for one after the other."""
+        last = self._last  # more than one thread may ask
+        if last is None or last[0] != file:
+            self._last = last = file, read(file)
+        return last[1]

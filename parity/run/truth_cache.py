@@ -1,12 +1,16 @@
 """Truths are slow: they are kept between runs, and one is believed only while all that it depends on is as it was.
 
 That is the reference's installed files and versions, our own code that the case rests on, its inputs and weights. A
-file that is damaged, or of another kind, is none.
+file that is damaged, or of another kind, is none. What has changed leaves a file behind that nobody asks for again: it
+goes when it has not been asked for long enough.
 """
 
 import hashlib
 import json
+import os
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 
@@ -20,6 +24,9 @@ from parity.workers.reply import Answering, Reply
 from samblocks.files import write_atomically
 
 Outputs = dict[str, Tensor]
+
+UNUSED_DAYS = 14
+"""How long a truth is kept that no run asks for; two branches in turn find theirs again."""
 
 
 class TruthCache:
@@ -52,13 +59,32 @@ class TruthCache:
         if self._folder is None or installed is None:
             return compute()
         file = self._folder / f"{_key(client, installed, case, inputs, weights)}.safetensors"
-        kept = _read(file, [name, case.id])
-        if kept is not None:
-            return Reply("ok", "", kept, ())
+        found = _read(file, [name, case.id])
+        if found is not None:
+            with suppress(OSError):  # a folder that may only be read serves truths all the same
+                os.utime(file)  # the time of the last use, by which `prune` goes
+            return Reply("ok", "", found, ())
         reply = compute()
         if reply.status == "ok" and reply.outputs:
             _write(file, [name, case.id], reply.outputs)
         return reply
+
+    def prune(self) -> int:
+        """Remove truths that no run has asked for in `UNUSED_DAYS`.
+
+        Returns:
+            How many.
+        """
+        if self._folder is None:
+            return 0
+        oldest = time.time() - UNUSED_DAYS * 86400
+        removed = 0
+        for file in self._folder.glob("*.safetensors"):
+            with suppress(OSError):  # another run was faster, or the folder may only be read
+                if file.stat().st_mtime < oldest:
+                    file.unlink()
+                    removed += 1
+        return removed
 
 
 def _key(

@@ -229,9 +229,8 @@ class Process:
 def _folders(packages: Mapping[str, Path]) -> dict[str, str]:
     """What is registered: this package, and of samblocks, unless it is given, the part that we rest on ourselves."""
     folders = {"parity": package.FOLDER, **packages}
-    numerics = package.ROOT / "samblocks" / "numerics"
-    if "samblocks" not in folders and numerics.is_dir():
-        folders = {"samblocks.numerics": numerics, **folders}
+    if "samblocks" not in folders:
+        folders = {"samblocks.numerics": package.ROOT / "samblocks" / "numerics", **folders}
     return {name: str(folder) for name, folder in folders.items()}
 
 

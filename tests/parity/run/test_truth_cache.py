@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from parity.cases import find
 from parity.run import reference_files, sources
 from parity.run.job import jobs
 from parity.run.runner import run
-from parity.run.truth_cache import TruthCache
+from parity.run.truth_cache import UNUSED_DAYS, TruthCache
 from parity.verdict.compare import Verdict
 from parity.verdict.precision import DOUBLE, SINGLE
 from parity.workers.client import Client
@@ -79,6 +80,25 @@ def test_installed_files_make_another_truth(tmp_path: Path) -> None:
         get(TruthCache(tmp_path, installed), compute)
         assert compute.times == times
     assert len(list(tmp_path.iterdir())) == 2  # what cannot be told is not kept
+
+
+def test_truths_that_no_run_asks_for_go_in_the_end(tmp_path: Path) -> None:
+    compute = Computed()
+    cache = TruthCache(tmp_path)
+    for versions in ({"torch": "1"}, {"torch": "2"}):
+        get(cache, compute, versions=versions)
+    other = tmp_path / "files-of-meta.json"
+    other.write_text("{}")
+    long_ago = time.time() - (UNUSED_DAYS + 1) * 86400
+    for file in tmp_path.iterdir():
+        os.utime(file, (long_ago, long_ago))
+    get(cache, compute, versions={"torch": "2"})  # asked for again, and so of today
+    assert cache.prune() == 1
+    assert other.exists()
+    get(cache, compute, versions={"torch": "2"})
+    assert compute.times == 2
+    get(cache, compute, versions={"torch": "1"})
+    assert compute.times == 3
 
 
 def damaged(good: bytes) -> dict[str, bytes]:
