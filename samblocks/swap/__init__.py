@@ -13,6 +13,7 @@ The files in the order in which a swap goes through them:
 | `operation_order` | ours takes the host's order of operations |
 | `state_names` | its state dict keeps the host's names |
 | `host_types`, `aliases` | where hosts ask for their own class, ours derives from it, with submodules under its names |
+| `recording` | transformers' hooks for hidden states and attention weights |
 | `report` | what was done, putting ours in, and the way back |
 | `verify`, `float64` | the verdict on results |
 """

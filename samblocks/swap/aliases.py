@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from samblocks.swap.adopt import Slot, submodule
+from samblocks.swap.recording import Recorder, is_recording
 from samblocks.swap.state_names import renamed
 
 Aliases = tuple[tuple[str, str], ...]
@@ -38,6 +39,11 @@ class Aliased:
             return
         for path, module in walk(memo, "", remove_duplicate):
             yield ".".join(filter(None, (prefix, renamed(path, self._host_paths)))), module
+
+    def register_forward_hook(self, hook: Any, **options: Any) -> Any:
+        """Let transformers record what ours gives, and no more."""
+        given = Recorder(hook) if is_recording(hook) else hook
+        return super().register_forward_hook(given, **options)  # type: ignore[misc]
 
     def __setattr__(self, name: str, value: object) -> None:
         """Put something in the place that the host's name means."""

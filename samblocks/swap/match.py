@@ -119,6 +119,6 @@ def _make(path: str, host: nn.Module) -> Exchange:
     if before != after:
         odd = next((a, b) for a, b in zip_longest(before, after, fillvalue="nothing") if a != b)
         raise SwapError(f"its state dict has {odd[0]} where ours has {odd[1]}")
-    derive_from_host(ours, host, slots)
+    pairs = derive_from_host(ours, host, slots, pairs)
     inner = [(module, found) for module, found in pairs if not is_leaf(module)]
     return Exchange((path,), host, ours, slots, inner)

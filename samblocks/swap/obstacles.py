@@ -18,6 +18,7 @@ from samblocks.swap.catalog import (
     own_members,
     qualified,
 )
+from samblocks.swap.recording import is_recording
 
 _HOOKS = {
     "_forward_hooks": "forward hooks",
@@ -56,8 +57,26 @@ def sharded(module: nn.Module) -> str:
     return next((what for name, what in _SHARDED.items() if name in names), "")
 
 
+_RECOMPUTES = ("gradient_checkpointing", "grad_checkpointing", "use_checkpoint", "use_act_checkpoint")
+"""Flags by which libraries say that a module runs its layers, or itself, again in the backward pass."""
+
+_OURS_RECOMPUTE = frozenset(("ConvLayer", "BasicLayer"))
+"""Where ours does it, too, by the same flag."""
+
+
+def recomputes(module: nn.Module) -> str:
+    """The flag of a host's module that says so, is set, and means nothing to ours; empty where none is."""
+    found = counterpart(module)
+    if found is not None and found.target in _OURS_RECOMPUTE:
+        return ""
+    return next((name for name in _RECOMPUTES if getattr(module, name, False)), "")
+
+
 def changed(module: nn.Module) -> str:
     """Why a module is not what its class, or the class it derives from, promises; empty where it is."""
+    flag = recomputes(module)
+    if flag:
+        return f"gradient checkpointing is switched on in it ({flag}), and ours has none"
     base = catalogued_base(module) if counterpart(module) is None else None
     if base is not None:
         own = own_members(type(module), base)
@@ -90,8 +109,7 @@ def hooks(module: nn.Module) -> str:
 
 
 def _counts(hook: object) -> bool:
-    # transformers leaves hooks behind when it was once asked for hidden states; they do nothing by themselves.
-    return getattr(hook, "__module__", None) != "transformers.utils.output_capturing"
+    return not is_recording(hook)  # these are handed over
 
 
 def within(module: nn.Module) -> tuple[list[tuple[str, nn.Module, str]], list[tuple[str, nn.Module, str]]]:

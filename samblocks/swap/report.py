@@ -14,6 +14,7 @@ from samblocks.errors import SwapError
 from samblocks.swap.adopt import Slot, copy_training
 from samblocks.swap.hosts.reading import renew
 from samblocks.swap.obstacles import sharded
+from samblocks.swap.recording import hand_over
 from samblocks.swap.verify import Verification, verify
 
 
@@ -61,6 +62,7 @@ class Exchange:
         for slot in self.slots:
             slot.take()
         copy_training(self.ours, self.host, self.pairs)
+        hand_over((host, ours) for ours, host in self.pairs)
 
     def give_back(self) -> None:
         """Let the host's modules hold what ours hold by now, and be in training or not as ours are."""
@@ -69,6 +71,7 @@ class Exchange:
         for ours, host in self.pairs:
             host.training = ours.training
             renew(host)
+        hand_over(self.pairs)
 
 
 class SwapReport:

@@ -88,12 +88,9 @@ def test_the_largest_modules_go_first():
     model = pipeline()
     report = swap_blocks(model)
     assert [row.path for row in report.swapped] == ["fuser", "norm", "decoder", "memory"]
-    assert [type(model.get_submodule(row.path)) for row in report.swapped] == [
-        Fuser,
-        LayerNorm2d,
-        TwoWayTransformer,
-        MemoryAttention,
-    ]
+    kinds = (Fuser, LayerNorm2d, TwoWayTransformer, MemoryAttention)
+    for row, kind in zip(report.swapped, kinds, strict=True):
+        assert isinstance(model.get_submodule(row.path), kind)
     row = report.swapped[0]
     assert (row.source, row.target) == (
         "ultralytics.models.sam.modules.blocks.Fuser",
@@ -106,7 +103,7 @@ def test_where_decides_from_the_outside_in():
     report = swap_blocks(model, lambda module, path: type(module).__name__ in ("CXBlock", "Attention"))
     paths = [row.path for row in report.swapped]
     assert paths[:2] == ["fuser.layers.0", "fuser.layers.1"]
-    assert isinstance(model.fuser, fake_hosts.Fuser)
+    assert type(model.fuser) is fake_hosts.Fuser
     assert isinstance(model.fuser.layers[0], CXBlock)
     assert isinstance(model.decoder.layers[1].self_attn, Attention)
     assert all("memory" not in path for path in paths)
@@ -263,7 +260,7 @@ def test_a_module_in_two_places_is_one_module():
     assert isinstance(model.again, Fuser)
     report.undo()
     assert model.again is model.fuser
-    assert isinstance(model.again, fake_hosts.Fuser)
+    assert type(model.again) is fake_hosts.Fuser
 
 
 def test_attributes_stay_readable():

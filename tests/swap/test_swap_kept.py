@@ -61,9 +61,9 @@ def test_modules_with_hooks(model, register):
     reasons = kept(report)
     assert "hooks" in reasons["decoder.layers.1"]
     assert "layers.1" in reasons["decoder"]
-    assert isinstance(model.decoder, fake_hosts.TwoWayTransformer)
+    assert type(model.decoder) is fake_hosts.TwoWayTransformer
     assert isinstance(model.decoder.layers[0], TwoWayAttentionBlock)
-    assert isinstance(model.decoder.layers[1], fake_hosts.TwoWayAttentionBlock)
+    assert type(model.decoder.layers[1]) is fake_hosts.TwoWayAttentionBlock
     assert type(model.fuser).__module__.startswith("samblocks.")
     count = len(calls)
     check(model, report, before)
@@ -119,7 +119,7 @@ def test_subclasses_that_change_something(model):
     assert reasons["fuser.layers.0"].endswith("CXBlock that overrides forward")
     assert reasons["fuser.layers.1"].endswith("CXBlock that defines title")
     assert "2" not in {path.rpartition(".")[2] for path in reasons}
-    assert [type(layer) for layer in model.fuser.layers] == [Louder, Named, CXBlock, CXBlock]
+    assert [isinstance(layer, CXBlock) for layer in model.fuser.layers] == [False, False, True, True]
     check(model, report, before)
 
 
@@ -134,7 +134,7 @@ def test_the_search_goes_on_inside_a_subclass(model):
     before = run(model)
     report = swap_blocks(model)
     assert model.decoder is other
-    assert all(type(layer) is TwoWayAttentionBlock for layer in other.layers)
+    assert all(isinstance(layer, TwoWayAttentionBlock) for layer in other.layers)
     check(model, report, before)
 
 
@@ -158,7 +158,7 @@ def test_adapters_stay_inside_ours(model):
     path = "decoder.layers.0.cross_attn_image_to_token.v_proj"
     assert kept(report) == {path: "a LoRA-wrapped layer: it stays in place"}
     assert report.kept[0].source == "peft.tuners.lora.layer.LoraLinear"
-    assert type(model.decoder) is TwoWayTransformer
+    assert isinstance(model.decoder, TwoWayTransformer)
     assert model.get_submodule(path) is wrapped
     assert list(model.state_dict()) == names
     check(model, report, before)
@@ -290,7 +290,8 @@ def test_forms_follow_the_instance_that_is_swapped():
 
     model = fake_hosts.fill_(Model())
     swap_blocks(model)
-    assert type(model.two) is type(model.fused) is LayerNorm2d
+    assert isinstance(model.two, LayerNorm2d)
+    assert isinstance(model.fused, LayerNorm2d)
     assert (model.two.in_steps, model.fused.in_steps) == (True, False)
     decoder = pipeline()
     swap_blocks(decoder)
@@ -373,7 +374,7 @@ def test_hosts_that_lack_a_buffer_of_ours(held, reason):
     before = model((3, 4))
     report = swap_blocks(model)
     assert kept(report) == ({"0": reason} if reason else {})
-    assert isinstance(model[0], Directions) is bool(reason)
+    assert (type(model[0]) is Directions) is bool(reason)
     torch.testing.assert_close(model((3, 4)), before)
     report.undo()
-    assert isinstance(model[0], Directions)
+    assert type(model[0]) is Directions

@@ -13,6 +13,8 @@ from torch import nn
 from samblocks import swap_blocks
 from samblocks.blocks import Fuser, TwoWayTransformer
 from samblocks.errors import SwapError
+from samblocks.swap import host_types
+from samblocks.swap.catalog import CATALOG, qualified
 
 
 class Wrapper(nn.Module):
@@ -142,6 +144,49 @@ def test_layers_put_in_place_by_the_hosts_names_take_effect():
     assert copied.transformer.layers[0].mlp.proj_in is not model.transformer.layers[0].mlp.proj_in
     report.undo()
     assert equal(outputs(model, maps()), outputs(twin, maps()))
+
+
+HOSTS = [pytest.param(pipeline, picture, id="attributes"), pytest.param(decoder, maps, id="transformers")]
+
+
+@pytest.mark.parametrize(("make", "given"), HOSTS)
+def test_who_picks_modules_by_the_hosts_class_finds_ours(make, given):
+    def caught(model, kinds):
+        """Where hooks that were placed by class saw an output, and what it was."""
+        seen = {}
+        for kind in kinds:
+            for path, module in model.named_modules():
+                if isinstance(module, kind):
+
+                    def hook(module, args, output, path=path, kind=kind):
+                        first = output[0] if isinstance(output, tuple) else output
+                        seen[kind, path] = first.reshape(-1).clone()
+
+                    module.register_forward_hook(hook)
+        outputs(model, given())
+        return seen
+
+    model, twin = make(), make()
+    homes = {id(kind): kind for kind in map(type, twin.modules()) if qualified(kind) in CATALOG}
+    report = swap_blocks(model)
+    assert not report.kept
+    before, after = caught(twin, homes.values()), caught(model, homes.values())
+    assert len(before) > 5
+    assert before.keys() == after.keys()
+    assert all(torch.equal(after[place], output) for place, output in before.items())
+
+
+def test_what_a_host_does_for_torch_is_not_done_for_ours(monkeypatch):
+    def train(self, mode=True):
+        raise AssertionError("a host's table would be gathered")
+
+    model = pipeline()
+    train.__module__ = fake_hosts.Fuser.__module__
+    monkeypatch.setattr(fake_hosts.Fuser, "train", train, raising=False)
+    monkeypatch.setattr(host_types, "_made", {})
+    swap_blocks(model)
+    assert isinstance(model.fuser, fake_hosts.Fuser)
+    assert model.fuser.train().training
 
 
 def test_nobody_is_told_that_activations_are_recomputed():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from parity.bench.memory import measured
 from parity.execution.large_cases import give_back
 from parity.references.hosts.driver import Driver, Result, Session
 from samblocks.swap import SwapReport, swap_blocks
+from samblocks.swap.catalog import counterpart
 
 FOREGROUND = (0.05, 0.95)
 MASKS = 10
@@ -41,6 +42,8 @@ def _measure(session: Session, repeats: int) -> dict[str, Any]:
     model = _module(session.model)
     before = dict(model.named_modules(remove_duplicate=False))
     names = _state(model)
+    kinds = {type(part) for part in model.modules() if part is not model and counterpart(part) is not None}
+    counts = _instances(model, kinds)
     host = session.run()
     threshold = None if host.masks.dtype == torch.bool else float(host.masks.median())
     masks = _masks(host, threshold)
@@ -51,6 +54,9 @@ def _measure(session: Session, repeats: int) -> dict[str, Any]:
     report = swap_blocks(session.model)
     if not report.swapped:
         failures.append("nothing was swapped")
+    lost = {kind.__name__ for kind, count in _instances(model, kinds).items() if count != counts[kind]}
+    if lost:
+        failures.append(f"isinstance finds other numbers of {', '.join(sorted(lost))}")
     if not _same_state(names, _state(model)):
         failures.append("the state dict has other names, another order or other tensors")
     ours = session.run()
@@ -82,6 +88,11 @@ def _measure(session: Session, repeats: int) -> dict[str, Any]:
         "memory": _ratio(peaks),
         "failures": failures,
     }
+
+
+def _instances(model: nn.Module, kinds: Iterable[type]) -> dict[type, int]:
+    """How many modules of each of the host's classes `isinstance` finds."""
+    return {kind: sum(isinstance(part, kind) for part in model.modules()) for kind in kinds}
 
 
 def _module(model: Any) -> nn.Module:

@@ -50,8 +50,6 @@ def check_extras(host: Any) -> None:
     Raises:
         SwapError: such a thing is switched on.
     """
-    if any(getattr(part, "gradient_checkpointing", False) for part in host.modules()):
-        raise SwapError("gradient checkpointing is switched on in it, and ours has none")
     for name in ("output_hidden_states", "output_attentions"):
         if getattr(host.config, name, False):
             raise SwapError(f"its configuration sets {name}, and ours gives none")
