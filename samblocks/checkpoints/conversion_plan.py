@@ -8,6 +8,7 @@ from math import prod
 
 from torch import Tensor
 
+from samblocks.checkpoints.mismatch_text import copies
 from samblocks.checkpoints.tensor_source import TensorSource
 from samblocks.errors import LayoutError
 from samblocks.layouts import Detection, Plan, Step, TensorInfo, detect, expected, plan, tied_keys
@@ -94,7 +95,7 @@ def prepare(
     Raises:
         LayoutError: a tensor is not understood, would be dropped, or is missing.
     """
-    found = detect(given.source.tensors)
+    found = _recognised(given, drop=drop)
     below = None if base is None else detect(base.source.tensors)
     row = _variant(found, below)
     plans = [_plan(given.source, found, to, row, model_class)]
@@ -131,6 +132,25 @@ def envelope_of(layout: str, row: Variant) -> str:
     return "model" if layout in ("meta", "ultralytics") and isinstance(row, SAM2Variant) else ""
 
 
+def _recognised(given: Named, *, drop: bool) -> Detection:
+    """What the tensors are; what is not understood among them may only be dropped.
+
+    Raises:
+        LayoutError: some are missing, misshapen or not understood.
+    """
+    tensors = given.source.tensors
+    found = detect(tensors, strict=False)
+    if found.rivals:
+        raise LayoutError(f"in {given.where} {copies(found)}")
+    unknown = (*found.unexpected, *found.beside)
+    if unknown and not drop and not (found.missing or found.misshapen):
+        raise LayoutError(
+            f"{given.where} is {' or '.join(found.candidates)} with {len(unknown)} tensors that are not understood "
+            f"({_listed(unknown)}); leave them out with drop=True (--drop)"
+        )
+    return found if not (found.missing or found.misshapen) else detect(tensors)
+
+
 def _variant(found: Detection, below: Detection | None) -> Variant:
     """The first variant that both the tensors and the base can be."""
     if below is None:
@@ -156,13 +176,9 @@ def _plan(source: TensorSource, found: Detection, to: str, row: Variant, model_c
 
 def _dropped(given: Named, first: Plan) -> list[tuple[str, str]]:
     """What is lost: not what only describes the tensors, such as the text of a configuration."""
-    unknown = [name for step in first.of_kind("unexplained") for name in step.sources]
-    if unknown:
-        raise LayoutError(
-            f"{given.where} has {len(unknown)} tensors that are not understood ({_listed(unknown)})"
-        )
+    unknown = [(name, step.why) for step in first.of_kind("unexplained") for name in step.sources]
     tensors = given.source.tensors
-    return [
+    return unknown + [
         (name, step.why)
         for step in first.of_kind("dropped")
         for name in step.sources

@@ -31,7 +31,8 @@ def convert(
         state_dict: name to tensor, in any layout, with or without prefixes. It is not changed, but tensors of
             the result may share memory with it.
         to: one of `samblocks.layouts.LAYOUTS`.
-        drop: allow that tensors which the target has no place for are left out.
+        drop: allow that tensors which the target has no place for, and those that are not understood, are
+            left out.
         base: a whole checkpoint, in any layout, that gives what a part of a model lacks.
         model_class: `"Sam2VideoModel"` or `"Sam2Model"`, for transformers; the first, which holds all, if None.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Final
 
@@ -16,7 +16,8 @@ from samblocks.checkpoints.reading.read import Checkpoint
 from samblocks.checkpoints.report import Fact, Gap, LoadReport, Row
 from samblocks.checkpoints.resize import policy_for
 from samblocks.errors import CheckpointError, LayoutError
-from samblocks.layouts import Detection, Plan, Step, TensorInfo, detect, plan
+from samblocks.layouts import Detection, Plan, Step, TensorInfo, detect, plan, table
+from samblocks.layouts.scope import beside_model, beside_part
 from samblocks.layouts.tensors import DTYPE_NAMES, WEIGHT_DTYPES
 from samblocks.variants import Variant
 
@@ -98,6 +99,8 @@ def explain(
     resized, misshapen = _shapes(to_meta, wanted, request)
     problems = {gap.name: gap.why for gap in misshapen}
     rows = {row.name: row for step in to_meta.steps for row in _rows(file, step, wanted, request, problems)}
+    for name, why in _beside(to_meta, found, request).items():
+        rows[name] = replace(rows[name], status="dropped", why=why)
     fitting = {name for name in to_meta.infos if name in wanted and name not in problems}
     invented = [
         Gap(name, to_meta.infos[name].shape, None, step.why)
@@ -130,6 +133,19 @@ def explain(
         metadata=dict(file.metadata),
     )
     return Explanation(report, to_meta, wanted)
+
+
+def _beside(to_meta: Plan, found: Detection, request: Request) -> dict[str, str]:
+    """What nothing is known about and is no part of what was asked for, with the reason."""
+    unknown = [name for step in to_meta.of_kind("unexplained") for name in step.sources]
+    if found.rivals or not unknown:
+        return {}
+    if request.component is None:
+        under = f"not under {found.prefix}, where the model is"
+        return dict.fromkeys(beside_model(unknown, to_meta.prefix), under)
+    rules = table(found.layout, request.row)
+    aside = beside_part(unknown, to_meta.prefix, rules, request.row, request.component)
+    return dict.fromkeys(aside, f"not part of {request.component}")
 
 
 def _shapes(

@@ -20,7 +20,7 @@ from samblocks.checkpoints.component_selection import (
     named_variant,
 )
 from samblocks.checkpoints.explain import Explanation, Request, explain, recognise
-from samblocks.checkpoints.mismatch_text import problems
+from samblocks.checkpoints.mismatch_text import copies, problems
 from samblocks.checkpoints.reading.read import Checkpoint, read
 from samblocks.checkpoints.report import LoadReport
 from samblocks.checkpoints.resize import resize
@@ -91,7 +91,8 @@ def load(
         variant: what the file must hold. It is needed only where the tensors fit several variants whose
             models differ.
         component: return this part of the model alone, such as `"image_encoder"`, `"trunk"` or
-            `"mask_decoder"`; the file may hold it alone too.
+            `"mask_decoder"`; the file may hold it alone too. What is in the file beside it is listed in the
+            report and hinders nothing; a tensor inside it that nothing is known about does.
         source: of a name, who distributes the file, such as `"transformers"`; by default Meta.
         image_size: side of the model's images in pixels. Tensors that depend on it are resized by the
             policies of `samblocks.checkpoints.resize`, which the report names.
@@ -127,6 +128,8 @@ def load(
     row = None if variant is None else named_variant(variant)
     file = read(_find(path_or_name, source), mmap=mmap)
     found = recognise(file)
+    if found.rivals:
+        raise CheckpointError(f"in {file.path} {copies(found)}.")
     request = _request(file, found, row, component, strict is True)
     request = replace(request, image_size=image_size, num_maskmem=num_maskmem, dtype=wanted_dtype)
     model = skeleton(request.row, image_size=image_size, num_maskmem=num_maskmem)
@@ -171,23 +174,22 @@ def _request(
     file: Checkpoint, found: Detection, row: Variant | None, component: str | None, strict: bool
 ) -> Request:
     """Settle variant and component, or say what the caller must settle."""
-    exact = not (found.missing or found.unexpected or found.misshapen)
     if component is not None:
         path = component_path(component, row or found.rows[0])
         component = component_at(path) if not is_component(component, found.rows[0]) else component
-    elif found.component is not None and strict and exact:
+    elif found.component is not None and strict and found.exact:
         parts = [part for part in found.component.split("+") if is_component(part, found.rows[0])]
         hint = " or ".join(f"component={part!r}" for part in parts) or "strict='explain'"
         raise CheckpointError(
             f"{file.path} holds {found.component} alone, not a whole model: load it with {hint}."
         )
-    elif found.model_class == "Sam2Model" and strict and exact:
+    elif found.model_class == "Sam2Model" and strict and found.exact:
         raise CheckpointError(
             f"{file.path} is a Sam2Model file, which holds the image part alone: load a part of it, such as "
             "component='image_encoder', or convert it with a base."
         )
     if row is None:
-        row = choose_variant(file.path, found.rows, component) if exact else found.rows[0]
+        row = choose_variant(file.path, found.rows, component) if found.exact or component else found.rows[0]
     return Request(row, component)
 
 

@@ -24,6 +24,12 @@ def problems(report: LoadReport, found: Detection) -> str:
     return f"{sentence}; {_nearest(report, found)}{_advice(report)}."
 
 
+def copies(found: Detection) -> str:
+    """That a file holds several copies of a model, and how to say which one is meant."""
+    names = [prefix.rstrip(".") or "no prefix" for prefix in sorted((found.prefix, *found.rivals))]
+    return f"the tensors of a model stand under {' and under '.join(names)}: say which with envelope={names[0]!r}"
+
+
 def _listed(kind: str, names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return f"{len(names)} {kind} ({', '.join(names[:_NAMED])}{more})" if names else ""

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from samblocks.errors import LayoutError
 from samblocks.layouts.key_prefix import key_prefixes, prefix_text, unwrapped
 from samblocks.layouts.match import Match, match_all, misshapen
+from samblocks.layouts.scope import beside_model
 from samblocks.layouts.tensors import TensorInfo
 from samblocks.variants import VARIANTS, Variant
 
 _NAMED = 3
 """Tensors named per kind of difference in a message."""
+
+_WHOLE = 8
+"""Tensors that the smallest part of a model has; a file that holds fewer among many others is none."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,9 @@ class Detection:
         image_size: side of the image that the shapes were made for, where shapes depend on it.
         num_maskmem: memories that the shapes were made for, where the file holds their encodings.
         missing: names of the layout that the file lacks; empty unless differences were allowed.
-        unexpected: names of the file that are none of the layout's.
+        unexpected: names of the file that are none of the layout's, though they have the prefix of the model.
+        beside: names that lie elsewhere, as those of a larger model do that this one is a part of.
+        rivals: prefixes under which another copy of the model stands.
         misshapen: name, shape and expected shape, as text.
     """
 
@@ -45,6 +51,13 @@ class Detection:
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
     misshapen: tuple[tuple[str, str, str], ...] = ()
+    beside: tuple[str, ...] = ()
+    rivals: tuple[str, ...] = ()
+
+    @property
+    def exact(self) -> bool:
+        """Whether every tensor with the prefix of the model is explained, and none of its part is missing."""
+        return not (self.missing or self.unexpected or self.misshapen)
 
     @property
     def candidates(self) -> tuple[str, ...]:
@@ -57,8 +70,8 @@ def detect(tensors: Mapping[str, TensorInfo], *, strict: bool = True) -> Detecti
 
     Args:
         tensors: every tensor's name in the file, with shape and dtype.
-        strict: whether every tensor of the file must be explained, and none of a component be missing; if not,
-            the nearest variant is returned together with the differences.
+        strict: whether every tensor with the model's prefix must be explained, and none of a component be
+            missing; if not, the nearest variant is returned together with the differences.
 
     Returns:
         layout, candidates and the rest.
@@ -75,22 +88,31 @@ def detect(tensors: Mapping[str, TensorInfo], *, strict: bool = True) -> Detecti
     if not tensors:
         raise LayoutError("there are no tensors, so there is nothing to recognise")
     prefixes = key_prefixes(tensors)
-    if not prefixes or 4 * prefixes[0].votes < len(tensors):
+    few = not prefixes or 4 * prefixes[0].votes < len(tensors)
+    likely = [
+        prefix
+        for prefix in prefixes
+        if 2 * prefix.kinds >= prefixes[0].kinds and prefix.votes >= few * _WHOLE
+    ]
+    matches = [match for prefix in likely for match in match_all(tensors, prefix)]
+    best = min(matches, key=Match.rank, default=None)
+    if best is None or (few and not best.intact):
         sample = ", ".join(sorted(tensors)[:_NAMED])
         raise LayoutError(
             f"{prefixes[0].votes if prefixes else 'none'} of the {len(tensors)} names ({sample}, …) "
             "are those of a SAM or SAM 2 model in any known layout"
         )
-    likely = [prefix for prefix in prefixes if 2 * prefix.votes >= prefixes[0].votes]
-    matches = [match for prefix in likely for match in match_all(tensors, prefix)]
-    best = min(matches, key=Match.rank)
-    if best.distance and strict:
-        raise LayoutError(_explain(tensors, best))
-    return _detection(tensors, best, [match for match in matches if match.agrees_with(best)])
+    found = _detection(tensors, best, [match for match in matches if match.agrees_with(best)])
+    if strict and not found.exact:
+        raise LayoutError(_explain(tensors, best, found))
+    return found
 
 
 def _detection(tensors: Mapping[str, TensorInfo], best: Match, equals: list[Match]) -> Detection:
     found = {match.row for match in equals}
+    rivals = best.prefix.rivals
+    beside = () if rivals else beside_model(best.unexpected, best.prefix)
+    aside = frozenset(beside)
     rows = tuple(row for row in VARIANTS.values() if row in found)
     prefix = prefix_text(best.names, best.prefix)
     classes = {match.model_class for match in equals}
@@ -104,6 +126,11 @@ def _detection(tensors: Mapping[str, TensorInfo], best: Match, equals: list[Matc
         evidence.append(f"shapes are those of image side {best.image_size}")
     if best.num_maskmem not in (None, 7):
         evidence.append(f"shapes are those of {best.num_maskmem} memories")
+    if rivals:
+        evidence.append(f"the model stands under {prefix} and again under {', '.join(rivals)}")
+    if beside and not (best.missing or best.broken):
+        what = f"all {len(best.names)} tensors of {best.component or ' or '.join(row.name for row in rows)}"
+        evidence.append(f"{what} lie under {prefix}, {len(beside)} others")
     if len(rows) > 1:
         evidence.append(f"tensors cannot tell between {', '.join(row.name for row in rows)}")
     return Detection(
@@ -116,22 +143,22 @@ def _detection(tensors: Mapping[str, TensorInfo], best: Match, equals: list[Matc
         image_size=best.image_size,
         num_maskmem=best.num_maskmem,
         missing=best.missing,
-        unexpected=best.unexpected,
+        unexpected=tuple(key for key in best.unexpected if key not in aside),
         misshapen=misshapen(tensors, best) if best.broken else (),
+        beside=beside,
+        rivals=rivals,
     )
 
 
-def _explain(tensors: Mapping[str, TensorInfo], best: Match) -> str:
+def _explain(tensors: Mapping[str, TensorInfo], best: Match, found: Detection) -> str:
     """The sentence about a file that fits nothing."""
     what = f"{best.prefix.layout} {best.row.name}" + (f" ({best.model_class})" if best.model_class else "")
     if best.component:
         what += f", {best.component} alone"
     problems = [
         _listed("missing", best.missing),
-        _listed("unexpected", best.unexpected),
-        _listed(
-            "misshapen", [f"{key} is {has}, should be {want}" for key, has, want in misshapen(tensors, best)]
-        ),
+        _listed("unexpected", found.unexpected),
+        _listed("misshapen", [f"{key} is {has}, should be {want}" for key, has, want in found.misshapen]),
     ]
     return f"these {len(tensors)} tensors fit no layout; the nearest is {what}: " + "; ".join(
         filter(None, problems)

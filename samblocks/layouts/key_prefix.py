@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from samblocks.layouts.components import bare_prefixes, family_of
@@ -37,6 +37,9 @@ _SAMPLES = (
 )
 """Per layout and family one variant, which has every name of the family up to its numbers."""
 
+_Place = tuple[str, str, str, str]
+"""Layout, family, what comes off a name, and what goes in front of it."""
+
 _RENAMED = {
     "weight": ("gamma", "scale"),
     "gamma": ("weight", "scale"),
@@ -55,6 +58,9 @@ class KeyPrefix:
         removed: what comes off the front.
         added: what goes in front afterwards.
         votes: how many names look like the layout's then.
+        kinds: how many different ones, numbers aside. What has many layers of one kind is often something else.
+        parts: what comes off and goes in front where a part of the model has a prefix of its own.
+        rivals: other prefixes under which nearly as many names look like the layout's: another copy.
     """
 
     layout: str
@@ -62,11 +68,17 @@ class KeyPrefix:
     removed: str = ""
     added: str = ""
     votes: int = 0
+    kinds: int = 0
+    parts: tuple[tuple[str, str], ...] = ()
+    rivals: tuple[str, ...] = ()
 
-    def strip(self, key: str) -> str | None:
-        """The name that a name of the file becomes, or None if it has another prefix."""
+    def readings(self, key: str) -> list[str]:
+        """The names that a name of the file may become, by its longest prefix; none if it has another one."""
         plain = unwrapped(key)
-        return self.added + plain[len(self.removed) :] if plain.startswith(self.removed) else None
+        places = (*self.parts, (self.removed, self.added))
+        fitting = [(removed, added) for removed, added in places if plain.startswith(removed)]
+        longest = max((len(removed) for removed, _ in fitting), default=0)
+        return [added + plain[longest:] for removed, added in fitting if len(removed) == longest]
 
 
 def unwrapped(key: str) -> str:
@@ -96,7 +108,7 @@ def _known_names() -> Mapping[str, tuple[tuple[str, str, str], ...]]:
 
 
 def key_prefixes(keys: Iterable[str]) -> list[KeyPrefix]:
-    """The prefixes that the names of a file may have, one per layout and family, those of most names first.
+    """The prefixes that the names of a file may have, one per layout and family, those of most kinds of names first.
 
     Args:
         keys: the names in the file.
@@ -104,7 +116,8 @@ def key_prefixes(keys: Iterable[str]) -> list[KeyPrefix]:
     Returns:
         prefixes with at least one vote.
     """
-    votes: Counter[tuple[str, str, str, str]] = Counter()
+    votes: Counter[_Place] = Counter()
+    patterns: dict[_Place, set[str]] = {}
     readings: dict[str, list[tuple[int, tuple[tuple[str, str, str], ...]]]] = {}
     names = list(keys)
     for key in names[:: len(names) // _ENOUGH + 1]:
@@ -114,13 +127,62 @@ def key_prefixes(keys: Iterable[str]) -> list[KeyPrefix]:
             readings[name] = list(_readings(name))
         for depth, places in readings[name]:
             removed = "".join(f"{word}." for word in plain.split(".", depth)[:depth])
-            votes.update((layout, family, removed, added) for layout, family, added in places)
+            for layout, family, added in places:
+                place = (layout, family, removed, added)
+                votes[place] += 1
+                patterns.setdefault(place, set()).add(name.split(".", depth)[depth])
     best: dict[tuple[str, str], KeyPrefix] = {}
     for (layout, family, removed, added), count in votes.items():
-        offer = KeyPrefix(layout, family, removed, added, count)
+        offer = KeyPrefix(
+            layout, family, removed, added, count, len(patterns[layout, family, removed, added])
+        )
         if (layout, family) not in best or _worth(offer) > _worth(best[layout, family]):
             best[layout, family] = offer
-    return sorted(best.values(), key=lambda prefix: -prefix.votes)
+    found = [
+        replace(offer, parts=_parts(offer, votes, patterns), rivals=_rivals(offer, votes))
+        for offer in best.values()
+    ]
+    return sorted(found, key=lambda prefix: (-prefix.kinds, -prefix.votes))
+
+
+def _rivals(best: KeyPrefix, votes: Mapping[_Place, int]) -> tuple[str, ...]:
+    """Other prefixes that as many names have, or nearly as many."""
+    return tuple(
+        sorted(
+            removed
+            for (layout, family, removed, added), count in votes.items()
+            if (layout, family, added) == (best.layout, best.family, best.added)
+            and removed != best.removed
+            and 10 * count >= 9 * best.votes
+        )
+    )
+
+
+def _parts(
+    best: KeyPrefix, votes: Mapping[_Place, int], patterns: Mapping[_Place, set[str]]
+) -> tuple[tuple[str, str], ...]:
+    """What parts are called in the file that do not have the name that the prefix gives them.
+
+    Most of the part's names must be there, as every network has some like `layers.0.norm1.weight`.
+    """
+    found: dict[str, tuple[int, str]] = {}
+    for place, count in votes.items():
+        layout, family, removed, added = place
+        if (layout, family) != (best.layout, best.family) or not added:
+            continue
+        own = best.removed + added.removeprefix(best.added)
+        if added.startswith(best.added) and (layout, family, own, added) in votes:
+            continue
+        if 2 * len(patterns[place]) > _patterns(layout, family, added):
+            found[added] = max(found.get(added, (0, "")), (count, removed))
+    chosen = [(removed, added) for added, (_, removed) in found.items()]
+    return tuple(sorted(chosen, key=lambda part: (-len(part[0]), part)))
+
+
+@lru_cache(maxsize=64)
+def _patterns(layout: str, family: str, added: str) -> int:
+    """How many names, without their numbers, a part has in a layout."""
+    return sum((layout, family, added) in places for places in _known_names().values())
 
 
 def _readings(name: str) -> Iterator[tuple[int, tuple[tuple[str, str, str], ...]]]:
@@ -133,9 +195,10 @@ def _readings(name: str) -> Iterator[tuple[int, tuple[tuple[str, str, str], ...]
             yield depth, places
 
 
-def _worth(prefix: KeyPrefix) -> tuple[int, bool, bool, int, str]:
-    """More votes first, then whole models, then no running averages, then the shorter prefix."""
-    return prefix.votes, not prefix.added, "ema" not in prefix.removed, -len(prefix.removed), prefix.removed
+def _worth(prefix: KeyPrefix) -> tuple[int, int, bool, bool, int, str]:
+    """More kinds first, then more names, then whole models, then no running averages, then the shorter prefix."""
+    plain = "ema" not in prefix.removed
+    return prefix.kinds, prefix.votes, not prefix.added, plain, -len(prefix.removed), prefix.removed
 
 
 def _renamed(name: str) -> Iterator[str]:
@@ -156,22 +219,18 @@ def strip(keys: Iterable[str], prefix: KeyPrefix, known: Callable[[str], bool]) 
     Returns:
         name in the file to name in the layout, for those that are known; each name of the layout once.
     """
-    readings = {key: prefix.strip(key) for key in keys}
-    names = {key: name for key, name in readings.items() if name is not None}
+    readings = {key: prefix.readings(key) for key in keys}
     found: dict[str, str] = {}
     taken: set[str] = set()
-    rest: list[str] = []
-    for key, name in names.items():
-        if known(name) and name not in taken:
-            found[key] = name
-            taken.add(name)
-        else:
-            rest.append(key)
-    for key in rest:
-        before = next((name for name in _renamed(names[key]) if name not in taken and known(name)), None)
-        if before is not None:
-            found[key] = before
-            taken.add(before)
+    for before in (False, True):
+        for key, names in readings.items():
+            if key in found:
+                continue
+            names = [old for name in names for old in _renamed(name)] if before else names
+            name = next((name for name in names if name not in taken and known(name)), None)
+            if name is not None:
+                found[key] = name
+                taken.add(name)
     return found
 
 
@@ -188,6 +247,6 @@ def prefix_text(names: Mapping[str, str], prefix: KeyPrefix) -> str:
     seen: Counter[str] = Counter()
     for key, name in names.items():
         bare = name[len(prefix.added) :]
-        if key.endswith(bare):
+        if name.startswith(prefix.added) and key.endswith(bare):
             seen[key[: len(key) - len(bare)]] += 1
     return seen.most_common(1)[0][0] if seen else prefix.removed

@@ -26,6 +26,7 @@ class Match:
         row, model_class, rules: what the file was compared with.
         names: name in the file to name in the layout.
         component: the components that are there, or None for all.
+        intact: those of them whose tensors are all there, in their shapes.
         image_size, num_maskmem: what the shapes were made for, where they tell.
         missing, unexpected: as in `Detection`.
         broken: names of the layout whose tensors have another shape than the variant's.
@@ -37,6 +38,7 @@ class Match:
     rules: Table
     names: Mapping[str, str]
     component: str | None
+    intact: frozenset[str]
     image_size: int | None
     num_maskmem: int | None
     missing: tuple[str, ...]
@@ -183,6 +185,7 @@ def _match(
     components = {component_of(key, prefix.family) for key in touched if key in wanted}
     absent = [key for key in wanted if key not in touched and rules.to_other(key)]
     lacking = [key for key in absent if component_of(key, prefix.family) in components]
+    damaged = {*lacking, *(key for name in broken for key in rules.to_meta(name))}
     whole = prefix.layout != "timm" and len(lacking) == len(absent)
     return Match(
         prefix=prefix,
@@ -191,6 +194,7 @@ def _match(
         rules=rules,
         names=names,
         component=None if whole else component_name(components),
+        intact=frozenset(components - {component_of(key, prefix.family) for key in damaged if key in wanted}),
         image_size=image_size,
         num_maskmem=num_maskmem,
         missing=tuple(dict.fromkeys(name for key in lacking for name in rules.to_other(key))),

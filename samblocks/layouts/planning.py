@@ -79,7 +79,7 @@ def plan(
     steps.sort(key=lambda step: (0, outgoing.rank_other(step.targets[0])) if step.targets else (1, []))
     infos = {key: info for step in steps for key, info in step.infer(tensors).items()}
     missing, misshapen = _against_variant(infos, outgoing, row)
-    return Plan(source, target, tuple(steps), target_class, infos, missing, misshapen)
+    return Plan(source, target, tuple(steps), target_class, infos, missing, misshapen, prefix)
 
 
 def _unknown(
@@ -90,7 +90,7 @@ def _unknown(
     found = {}
     for key in tensors:
         if key not in names:
-            first = taken.get(prefix.strip(key) or "")
+            first = next((taken[name] for name in prefix.readings(key) if name in taken), None)
             found[key] = (
                 f"{first} is the same tensor" if first else f"no tensor of {incoming.name} has this name"
             )

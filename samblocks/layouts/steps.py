@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from samblocks.layouts.key_prefix import KeyPrefix
 from samblocks.layouts.rules import TensorMapping
 from samblocks.layouts.tensors import TensorInfo
 
@@ -81,6 +82,7 @@ class Plan:
         infos: shape and dtype of every target.
         missing: names of the target that nothing in the file becomes, and that cannot be left out.
         misshapen: target, shape and expected shape, where a tensor has not the variant's shape.
+        prefix: how the names of the file were read.
     """
 
     source: str
@@ -90,6 +92,7 @@ class Plan:
     infos: Mapping[str, TensorInfo] = field(default_factory=dict, repr=False)
     missing: tuple[str, ...] = ()
     misshapen: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...] = ()
+    prefix: KeyPrefix = field(default_factory=lambda: KeyPrefix("meta", "sam"), repr=False)
 
     def of_kind(self, *kinds: str) -> tuple[Step, ...]:
         """The steps of some kinds."""

@@ -14,7 +14,7 @@ from samblocks.checkpoints.reading.read import read
 from samblocks.checkpoints.tensor_source import TensorSource
 from samblocks.checkpoints.writing.write_safetensors import lay_out
 from samblocks.errors import CheckpointError, LayoutError
-from samblocks.layouts import LAYOUTS, classes_of, expected, meta_tensors, variants_of
+from samblocks.layouts import LAYOUTS, TensorInfo, classes_of, expected, meta_tensors, variants_of
 from samblocks.layouts.tensors import describe
 from samblocks.models import VARIANTS, build
 
@@ -226,9 +226,25 @@ def test_a_base_may_be_a_file(tmp_path):
     assert mixed["maskmem_tpos_enc"].abs().sum() == 0
 
 
-def test_what_is_not_understood_is_never_dropped():
+def test_what_is_not_understood_is_dropped_only_when_that_is_allowed(tmp_path):
+    whole = meta_tensors(VARIANTS[TINY_21])
+    state = weightless(whole) | {"extra.weight": torch.ones(2)}
+    with pytest.raises(LayoutError, match=r"1 tensors .* not understood \(extra\.weight\); .*--drop"):
+        convert(state, "transformers")
+    kept = convert(state, "transformers", drop=True)
+    assert describe(kept) == dict(expected("transformers", VARIANTS[TINY_21]))
+    source = sparse(tmp_path / "a.safetensors", {**whole, "extra.weight": TensorInfo((2,))})
+    done = convert_file(source, tmp_path / "b.safetensors", to="meta", drop=True)
+    assert done.dropped == (("extra.weight", "no tensor of meta has this name"),)
+
+
+def test_what_is_missing_or_misshapen_is_refused_whatever_may_be_dropped():
     state = weightless(meta_tensors(VARIANTS[TINY_21])) | {"extra.weight": torch.ones(2)}
-    with pytest.raises(LayoutError, match=r"extra\.weight"):
+    del state["no_mem_embed"]
+    with pytest.raises(LayoutError, match="no_mem_embed"):
+        convert(state, "transformers", drop=True)
+    state["no_mem_embed"] = torch.ones(3)
+    with pytest.raises(LayoutError, match="no_mem_embed is 3, should be 1x1x256"):
         convert(state, "transformers", drop=True)
 
 

@@ -25,7 +25,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="the class of transformers that shall read the file",
     )
     parser.add_argument(
-        "--drop", action="store_true", help="leave out what the layout cannot hold, and list it"
+        "--drop",
+        action="store_true",
+        help="leave out what the layout cannot hold and what is not understood, and list it",
     )
     parser.add_argument("--base", metavar="FILE", help="take what IN lacks from this file")
 
