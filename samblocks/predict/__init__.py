@@ -4,4 +4,7 @@
 |---|---|
 | `pictures` | what is taken as a picture |
 | `resize` | how pictures are brought to a model's size: Pillow's rules and torch's |
+| `components` | connected components; holes, sprinkles and small regions |
+| `rle` | COCO's run-length encoding |
+| `crops`, `measures`, `nms` | where a mask generator looks, and what it keeps |
 """
