@@ -7,6 +7,7 @@
 | `inspect` | says what a checkpoint is and what would become of every tensor in it |
 | `convert` | a state dict from one layout to another |
 | `build` | makes a released model with fresh weights |
+| `ImagePredictor` | pictures and clicks in, masks out, as Meta's predictors do it |
 | `swap_blocks` | puts our blocks in the place of another library's inside a live model |
 | `plain_paths` | takes no fast path meanwhile: the order of operations, and the bits, of upstream |
 | `VARIANTS` | the released models as data |
@@ -36,12 +37,14 @@ if TYPE_CHECKING:
     from samblocks.checkpoints import LoadReport, convert, inspect, load, save
     from samblocks.models.build import build
     from samblocks.ops.fast_path import plain_paths
+    from samblocks.predict.image import ImagePredictor
     from samblocks.swap.apply import swap_blocks
     from samblocks.variants import VARIANTS
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ImagePredictor": "samblocks.predict.image",
     "LoadReport": "samblocks.checkpoints",
     "VARIANTS": "samblocks.variants",
     "build": "samblocks.models.build",
@@ -56,6 +59,7 @@ _HOMES = {
 __all__ = [
     "VARIANTS",
     "CheckpointError",
+    "ImagePredictor",
     "LayoutError",
     "LoadReport",
     "SamblocksError",

@@ -2,9 +2,24 @@
 
 | file | what is in it |
 |---|---|
+| `image` | `ImagePredictor`: prompts on a picture |
+| `encoded` | the picture, and what the image encoder made of it |
+| `drivers` | how SAM and SAM 2 are driven, each in its way |
+| `prompts` | clicks, boxes and masks, checked |
+| `transforms` | from a picture to a model's input, from its pixels to the model's, from masks back |
+| `embeddings` | features in files, bound to weights and pictures |
+| `loading` | the model, by path or name |
 | `pictures` | what is taken as a picture |
 | `resize` | how pictures are brought to a model's size: Pillow's rules and torch's |
 | `components` | connected components; holes, sprinkles and small regions |
 | `rle` | COCO's run-length encoding |
 | `crops`, `measures`, `nms` | where a mask generator looks, and what it keeps |
+
+`SamPredictor` and `SAM2ImagePredictor` are Meta's names for `ImagePredictor`.
 """
+
+from samblocks.predict.image import ImagePredictor
+
+SamPredictor = SAM2ImagePredictor = ImagePredictor
+
+__all__ = ["ImagePredictor", "SAM2ImagePredictor", "SamPredictor"]

@@ -1,0 +1,244 @@
+"""How each family of models is driven on one picture: from pixels to features, and from prompts to logits.
+
+Models are known by what they have, not by their class: Meta's own are driven as well as ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from samblocks.models.sam2.levels import to_map
+from samblocks.ops.precision import at_least_float32
+from samblocks.predict.pictures import Pixels
+from samblocks.predict.prompts import Prompts
+from samblocks.predict.transforms import ResizeLongestSide, SAM2Transforms, Size
+
+Features = Any
+"""What the image encoder gives: a tensor (SAM 1), or maps by name, "image_embed" and "high_res_feats" (SAM 2)."""
+
+
+class Driver(Protocol):
+    """One family's way; batches are pictures in `prepare` and `encode`, prompts in the others."""
+
+    squares: bool
+    """Whether pictures are stretched to squares."""
+    encoding: tuple[str, ...]
+    """The tensors that features depend on, by what their names in the state dict begin with."""
+
+    @property
+    def transform(self) -> ResizeLongestSide | SAM2Transforms:
+        """From a picture's pixels to the model's."""
+        ...
+
+    @property
+    def low_res(self) -> Size:
+        """Height and width of the decoder's masks."""
+        ...
+
+    def prepare(self, pictures: Sequence[Pixels]) -> tuple[Tensor, list[Size]]:
+        """The model's input [B, 3, S, S], and the height and width that each picture takes up in it."""
+        ...
+
+    def encode(self, images: Tensor) -> Features:
+        """Run the image encoder."""
+        ...
+
+    def scale(self, prompts: Prompts, original: Size, fractions: bool) -> Prompts:
+        """Take prompts from a picture's pixels, or from fractions of its sides, to the model's."""
+        ...
+
+    def decode(
+        self, features: Features, index: int, prompts: Prompts, multimask: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Logits [B, M, h, w] and predicted qualities [B, M] for one of the pictures."""
+        ...
+
+    def enlarge(self, logits: Tensor, inside: Size, original: Size) -> Tensor:
+        """Bring logits to a picture's own size."""
+        ...
+
+
+def driver_of(model: nn.Module) -> Driver:
+    """The driver of a model.
+
+    Raises:
+        ValueError: it is neither a SAM nor a SAM 2.
+    """
+    if hasattr(model, "sam_prompt_encoder") and hasattr(model, "forward_image"):
+        return SAM2Driver(model)
+    if all(hasattr(model, part) for part in ("image_encoder", "prompt_encoder", "mask_decoder")):
+        return SAMDriver(model)
+    raise ValueError(
+        f"sam_model is a {type(model).__name__}; it must be a SAM, MobileSAM or SAM 2 model, the path of a file, "
+        "or a name that `samblocks list` shows"
+    )
+
+
+class SAMDriver:
+    """SAM 1 and MobileSAM: whole grey levels, the longest side fits, masks are enlarged in two steps."""
+
+    squares = False
+    encoding: tuple[str, ...] = ("image_encoder.",)
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = cast(Any, model)
+
+    @property
+    def transform(self) -> ResizeLongestSide:
+        """From a picture's pixels to the model's."""
+        return ResizeLongestSide(int(self._model.image_encoder.img_size))
+
+    @property
+    def low_res(self) -> Size:
+        """Height and width of the decoder's masks."""
+        height, width = self._model.prompt_encoder.mask_input_size
+        return int(height), int(width)
+
+    def prepare(self, pictures: Sequence[Pixels]) -> tuple[Tensor, list[Size]]:
+        """Resize to bytes, normalise, then fill up."""
+        resized = [self.transform.apply_image(picture) for picture in pictures]
+        device = _weight(self._model.mask_decoder).device
+        images = [
+            self._model.preprocess(torch.from_numpy(picture.transpose(2, 0, 1).copy())[None].to(device))
+            for picture in resized
+        ]
+        return torch.cat(images), [(picture.shape[0], picture.shape[1]) for picture in resized]
+
+    def encode(self, images: Tensor) -> Features:
+        """Run the image encoder: [B, C, H, W]."""
+        return self._model.image_encoder(images)
+
+    def scale(self, prompts: Prompts, original: Size, fractions: bool) -> Prompts:
+        """Multiply by new over old sides, in float64, then round."""
+
+        def scaled(coords: Tensor) -> Tensor:
+            exact = coords.double().numpy()
+            if fractions:
+                exact = exact * original[::-1]
+            return torch.from_numpy(self.transform.apply_coords(exact, original)).to(coords.dtype)
+
+        points, boxes = prompts.points, prompts.boxes
+        return Prompts(
+            None if points is None else (scaled(points[0]), points[1]),
+            None if boxes is None else scaled(boxes.reshape(-1, 2, 2)).reshape(-1, 4),
+            prompts.masks,
+        )
+
+    def decode(
+        self, features: Features, index: int, prompts: Prompts, multimask: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Logits [B, M, h, w] and predicted qualities [B, M] for one of the pictures."""
+        sparse, dense = self._model.prompt_encoder(
+            points=prompts.points, boxes=prompts.boxes, masks=prompts.masks
+        )
+        logits, ious = self._model.mask_decoder(
+            image_embeddings=features[index].unsqueeze(0),
+            image_pe=self._model.prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=multimask,
+        )
+        return logits, ious
+
+    def enlarge(self, logits: Tensor, inside: Size, original: Size) -> Tensor:
+        """To the model's size, without what filled it up, and then to the picture's."""
+        wide = logits.to(at_least_float32(logits.dtype))
+        enlarged: Tensor = self._model.postprocess_masks(wide, inside, original)
+        return enlarged
+
+
+class SAM2Driver:
+    """SAM 2 and 2.1 on pictures: real numbers, squares, boxes as two points, masks are enlarged in one step."""
+
+    squares = True
+    encoding: tuple[str, ...] = (
+        "image_encoder.",
+        "no_mem_embed",
+        "sam_mask_decoder.conv_s0.",
+        "sam_mask_decoder.conv_s1.",
+    )
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = cast(Any, model)
+
+    @property
+    def transform(self) -> SAM2Transforms:
+        """From a picture's pixels to the model's."""
+        return SAM2Transforms(int(self._model.image_size))
+
+    @property
+    def low_res(self) -> Size:
+        """Height and width of the decoder's masks."""
+        height, width = self._model.sam_prompt_encoder.mask_input_size
+        return int(height), int(width)
+
+    def prepare(self, pictures: Sequence[Pixels]) -> tuple[Tensor, list[Size]]:
+        """Resize and normalise; each picture takes up all of the input."""
+        weight = self._model.no_mem_embed
+        images = self.transform.forward_batch(pictures, at_least_float32(weight.dtype))
+        side = self.transform.resolution
+        return images.to(weight), [(side, side)] * len(pictures)
+
+    def encode(self, images: Tensor) -> Features:
+        """Run the image encoder; the coarsest map has what stands for an empty memory added."""
+        levels = self._model.forward_image(images)
+        _, tokens, _, sizes = self._model._prepare_backbone_features(levels)
+        *fine, coarse = tokens
+        if self._model.directly_add_no_mem_embed:
+            coarse = coarse + self._model.no_mem_embed
+        *fine_maps, embedding = [
+            to_map(level, *size) for level, size in zip((*fine, coarse), sizes, strict=True)
+        ]
+        return {"image_embed": embedding, "high_res_feats": fine_maps}
+
+    def scale(self, prompts: Prompts, original: Size, fractions: bool) -> Prompts:
+        """Divide by the picture's sides, then multiply by the model's; each rounds."""
+        points, boxes = prompts.points, prompts.boxes
+        to_model, normalize = self.transform, not fractions
+        if points is not None:
+            points = (to_model.transform_coords(points[0], normalize, original), points[1])
+        if boxes is not None:
+            boxes = to_model.transform_boxes(boxes, normalize, original).reshape(-1, 4)
+        return Prompts(points, boxes, prompts.masks)
+
+    def decode(
+        self, features: Features, index: int, prompts: Prompts, multimask: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Logits [B, M, h, w] and predicted qualities [B, M] for one of the pictures."""
+        sparse, dense = self._model.sam_prompt_encoder(
+            points=_corners_first(prompts), boxes=None, masks=prompts.masks
+        )
+        logits, ious, _, _ = self._model.sam_mask_decoder(
+            image_embeddings=features["image_embed"][index].unsqueeze(0),
+            image_pe=self._model.sam_prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=multimask,
+            repeat_image=len(sparse) > 1,
+            high_res_features=[level[index].unsqueeze(0) for level in features["high_res_feats"]],
+        )
+        return logits, ious
+
+    def enlarge(self, logits: Tensor, inside: Size, original: Size) -> Tensor:
+        """To the picture's size."""
+        return self.transform.postprocess_masks(logits, original)
+
+
+def _corners_first(prompts: Prompts) -> tuple[Tensor, Tensor] | None:
+    """Boxes as points labelled 2 and 3 in front of the clicks."""
+    if prompts.boxes is None:
+        return prompts.points
+    corners = prompts.boxes.reshape(-1, 2, 2)
+    kinds = torch.tensor([[2, 3]], dtype=torch.int32, device=corners.device).expand(len(corners), -1)
+    if prompts.points is None:
+        return corners, kinds
+    coords, labels = prompts.points
+    return torch.cat((corners, coords), dim=1), torch.cat((kinds, labels), dim=1)
+
+
+def _weight(module: nn.Module) -> Tensor:
+    return next(module.parameters())
