@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from parity.reports.line import ratio as shown
 from parity.reports.summary import badness
 from parity.run.judging import Row
 from parity.verdict.compare import Verdict
@@ -204,7 +205,7 @@ def _panel(case: str, reference: str, dtype: str, whole: Sequence[Row]) -> Panel
     stages = []
     for row in group:
         ratio, verdict = row.comparison.ratio, str(row.comparison.verdict)
-        text = "bit-equal" if ratio is None and verdict == Verdict.EXACT else figure(ratio) or verdict.lower()
+        text = "bit-equal" if ratio is None and verdict == Verdict.EXACT else shown(ratio) or verdict.lower()
         name = f"output {row.output}" if row.output.isdigit() else row.output
         stages.append(Stage(name, text, place(ratio or 0.0) if ratio else 0.0, verdict, slug(verdict)))
     return Panel(case, reference, dtype, tuple(stages), group is not whole, place(1.0), place(2.0))
@@ -216,21 +217,3 @@ def _folded(rows: Sequence[Row]) -> list[Row]:
     for row in rows:
         groups.setdefault(row.output.partition("/")[0], []).append(row)
     return [replace(min(group, key=badness), output=name) for name, group in groups.items()][:_MANY]
-
-
-def figure(value: float | None) -> str:
-    """R as people read it: three digits, no more."""
-    if value is None:
-        return ""
-    if not abs(value) < math.inf:
-        return "∞" if value == math.inf else "not a number"
-    return f"{value:.2f}" if value < 10 else f"{value:,.0f}".replace(",", " ")
-
-
-def small(value: float | None) -> str:
-    """A small difference in powers of ten."""
-    if value is None:
-        return ""
-    if value == 0:
-        return "0"
-    return f"{value:.1e}" if abs(value) < math.inf else figure(value)

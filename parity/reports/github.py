@@ -4,9 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from parity.reports import summary
-from parity.reports.junit import describe
 from parity.run.judging import Row
-from parity.where.where import location
 
 MOST = 10
 """GitHub shows this many errors of a step; the rest is counted."""
@@ -21,9 +19,10 @@ def lines(rows: Sequence[Row], root: Path | None = None) -> Iterator[str]:
     """
     failed = [line for line in summary.summarize(rows) if line.verdict.failed]
     for line in failed[:MOST]:
-        place = location(line.id, root)
+        place = line.place(root)
         at = f"file={_property(place.file)},line={place.line}," if place is not None else ""
-        yield f"::error {at}title={_property(f'{line.id} against {line.reference}')}::{_data(describe(line))}"
+        title = f"{line.id} against {line.reference}"
+        yield f"::error {at}title={_property(title)}::{_data(line.message)}"
     if len(failed) > MOST:
         yield f"::error title=parity::{len(failed) - MOST} more comparisons did not hold; see the report"
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from parity.extras import need_plots
 from parity.reports import summary
-from parity.reports.charts import figure, histograms, panels, slug, small
+from parity.reports.charts import histograms, panels, slug
 from parity.reports.kill_matrix import Matrix, matrix
+from parity.reports.line import MEANINGS, NOTHING, block_of, ratio, small
 from parity.run.judging import Row
 from parity.verdict.compare import Comparison, Verdict
 from parity.verdict.error_map import ErrorMap, png
@@ -21,18 +22,6 @@ from parity.verdict.error_map import ErrorMap, png
 _MAPS = 12
 _MAPS_OF_A_BLOCK = 3
 _CELLS = 16
-
-MEANINGS = {
-    Verdict.DIVERGED: "Not equal: the error is larger than honest rounding explains.",
-    Verdict.INCOMPARABLE: "Another shape, type or set of outputs, or one side raised an error.",
-    Verdict.NOT_RUN: "The reference is not installed; nothing was compared.",
-    Verdict.KNOWN: "The references differ from each other here, for a recorded cause; checked to be still so.",
-    Verdict.WITHIN: "Equal up to rounding: the error is within the bound.",
-    Verdict.NOISE: "Equal up to rounding, where the reference's own error is below one rounding step.",
-    Verdict.EXACT: "Equal bit for bit.",
-    Verdict.NO_COUNTERPART: "The reference has no such block or argument; there is nothing to compare with.",
-}
-"""What each verdict means, in one sentence."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +75,7 @@ def page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    engine.filters |= {"figure": figure, "small": small, "slug": slug}
+    engine.filters |= {"ratio": ratio, "small": small, "slug": slug}
     groups = {(line.id, line.reference): place for place, line in enumerate(lines)}
     details: list[list[list[Any]]] = [[] for _ in lines]
     for row in rows:
@@ -99,13 +88,12 @@ def page(
         outputs=sum(row.output != "-" for row in rows),
         failed=sum(number for verdict, number in counts.items() if verdict.failed),
         status=summary.status(rows) if status is None else status,
-        ran=any(verdict not in (Verdict.NOT_RUN, Verdict.NO_COUNTERPART) for verdict in counts),
+        ran=any(verdict not in NOTHING for verdict in counts),
         meanings=MEANINGS,
         references=sorted({line.reference for line in lines} - {""}),
         versions=environment.get("references") or {},
         own=version(),
-        blocks=sorted({block(line.id) for line in lines}),
-        block=block,
+        blocks=sorted({line.block for line in lines}),
         histograms=histograms(rows),
         panels=panels(rows),
         maps=_maps(rows),
@@ -115,11 +103,6 @@ def page(
         doubles=any(line.double is not None for line in lines),
         environment={name: value for name, value in environment.items() if name != "references"},
     )
-
-
-def block(case: str) -> str:
-    """What a case is about: the block of `Block/case`, the file of a test's id."""
-    return case.partition("::")[0] if "::" in case else case.partition("/")[0]
 
 
 def _row(record: Mapping[str, Any]) -> Row:
@@ -146,9 +129,9 @@ def _number(value: float | str | None) -> float | None:
 def _detail(row: Row) -> list[Any]:
     """One output for the rows that open under a line."""
     found = row.comparison
-    ratio = small(found.ratio) if row.dtype == "float64" else figure(found.ratio)
+    figure = small(found.ratio) if row.dtype == "float64" else ratio(found.ratio)
     where = str(list(found.index)) if found.index is not None and found.max_abs else ""
-    return [row.output, row.dtype, str(found.verdict), ratio, small(found.max_abs), where, found.cause]
+    return [row.output, row.dtype, str(found.verdict), figure, small(found.max_abs), where, found.cause]
 
 
 def _maps(rows: Sequence[Row]) -> list[Map]:
@@ -157,7 +140,7 @@ def _maps(rows: Sequence[Row]) -> list[Map]:
     blocks: Counter[str] = Counter()
     maps = []
     for row in sorted((row for row in rows if row.dtype != "float64"), key=summary.badness):
-        heat, about = row.comparison.heat, block(row.id)
+        heat, about = row.comparison.heat, block_of(row.id)
         if heat is None or len(heat.levels) < _CELLS or row.id in cases or blocks[about] >= _MAPS_OF_A_BLOCK:
             continue
         cases.add(row.id)
@@ -178,7 +161,7 @@ def _map(row: Row, heat: ErrorMap) -> Map:
         output=row.output,
         verdict=verdict,
         slug=slug(verdict),
-        ratio=figure(row.comparison.ratio),
+        ratio=ratio(row.comparison.ratio),
         peak=small(heat.peak),
         axes=f"{heat.shape[first]} × {heat.shape[second]}, axes {first} and {second} of {list(heat.shape)}",
         wide=min(6.0, max(1 / 3, heat.columns / heat.rows)),

@@ -5,12 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from parity.reports import summary
-from parity.reports.html import MEANINGS
+from parity.reports.line import MEANINGS, NOTHING, Line, output_sentence
 from parity.run.judging import Row
-from parity.verdict.compare import Verdict
 from samblocks.files import write_text
-
-_SKIPPED = (Verdict.NOT_RUN, Verdict.NO_COUNTERPART)
 
 
 def text(rows: Sequence[Row], versions: Mapping[str, Mapping[str, str]], seconds: float = 0.0) -> str:
@@ -32,7 +29,7 @@ def text(rows: Sequence[Row], versions: Mapping[str, Mapping[str, str]], seconds
             tests=str(len(mine)),
             failures=str(sum(line.verdict.failed for line in mine)),
             errors="0",
-            skipped=str(sum(line.verdict in _SKIPPED for line in mine)),
+            skipped=str(sum(line.verdict in NOTHING for line in mine)),
             time=f"{seconds:.1f}",
         )
         _properties(suite, {f"version.{name}": found for name, found in versions.get(reference, {}).items()})
@@ -50,47 +47,19 @@ def write(
     write_text(path, text(rows, versions, seconds))
 
 
-def _case(suite: ET.Element, line: summary.Line, rows: Sequence[Row]) -> None:
-    block, _, name = line.id.partition("/")
-    case = ET.SubElement(suite, "testcase", classname=f"parity.{line.reference}.{block}", name=name or block)
+def _case(suite: ET.Element, line: Line, rows: Sequence[Row]) -> None:
+    case = ET.SubElement(suite, "testcase", classname=f"parity.{line.reference}.{line.block}", name=line.name)
     case.set("time", "0")
-    figures = {"R": line.ratio, "relative_difference_float64": line.double, "max_abs": line.max_abs}
     _properties(
         case,
         {"verdict": str(line.verdict), "outputs": str(sum(row.output != "-" for row in rows))}
-        | {key: f"{value:.6g}" for key, value in figures.items() if value is not None},
+        | {key: f"{value:.6g}" for key, value in line.figures.items()},
     )
     if line.verdict.failed:
-        failure = ET.SubElement(case, "failure", type=str(line.verdict), message=describe(line))
-        failure.text = "\n".join(detail(row) for row in rows if row.comparison.verdict.failed)
-    elif line.verdict in _SKIPPED:
+        failure = ET.SubElement(case, "failure", type=str(line.verdict), message=line.message)
+        failure.text = "\n".join(output_sentence(row) for row in rows if row.comparison.verdict.failed)
+    elif line.verdict in NOTHING:
         ET.SubElement(case, "skipped", message=line.cause or MEANINGS[line.verdict])
-
-
-def describe(line: summary.Line) -> str:
-    """One line of the report in a sentence."""
-    parts = [f"{line.verdict} against {line.reference}"]
-    if line.ratio is not None:
-        parts.append(f"R {line.ratio:.3g}")
-    if line.max_abs:
-        parts.append(f"max |Δ| {line.max_abs:.2g}")
-    return f"{line.id}: {', '.join(parts)}" + (
-        f" — {' '.join(part for part in (line.output, line.cause) if part)}"
-        if line.output or line.cause
-        else ""
-    )
-
-
-def detail(row: Row) -> str:
-    """One output in a sentence."""
-    found = row.comparison
-    name = "relative difference" if row.dtype == "float64" else "R"
-    figures = "" if found.ratio is None else f", {name} {found.ratio:.3g}"
-    if found.max_abs:
-        figures += f", max |Δ| {found.max_abs:.2g} at {list(found.index or ())}"
-    return f"{row.output} ({row.dtype}): {found.verdict}{figures}" + (
-        f": {found.cause}" if found.cause else ""
-    )
 
 
 def _properties(parent: ET.Element, values: Mapping[str, str]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from parity.reports import summary
-from parity.reports.summary import Line
+from parity.reports.line import NOTHING, Line, block_of, one_line, ratio, small
 from parity.run.judging import Row
 from parity.verdict import outlier
 from parity.verdict.compare import Verdict
@@ -14,8 +14,6 @@ from parity.verdict.outlier import Outlier
 
 _NAMED = 3
 """How many cases are named where many share one cause."""
-
-_NOTHING = (Verdict.NO_COUNTERPART, Verdict.NOT_RUN)
 
 
 class Text(NamedTuple):
@@ -65,7 +63,7 @@ def lines(
         yield from _apart(ran.apart, every_row)
         yield from _blocks(rows, found)
     for name, why in ran.missing.items():
-        yield Text(f"{Verdict.NOT_RUN}", f" {name}: {_one_line(why)}", Verdict.NOT_RUN)
+        yield Text(f"{Verdict.NOT_RUN}", f" {name}: {one_line(why)}", Verdict.NOT_RUN)
     yield _last(rows, found, ran)
 
 
@@ -75,8 +73,8 @@ def _table(rows: Sequence[Row], found: Sequence[Line]) -> Iterator[Text]:
         "", f"{'verdict':14} {'case':{width}} {'reference':12} {_figures('R', 'float64', 'max |Δ|')}".rstrip()
     )
     for line in found:
-        figures = _figures(_number(line.ratio), _small(line.double), _small(line.max_abs))
-        rest = f"{line.id:{width}} {line.reference:12} {figures}  {_remark(line)}"
+        figures = _figures(ratio(line.ratio), small(line.double), small(line.max_abs))
+        rest = f"{line.id:{width}} {line.reference:12} {figures}  {line.remark}"
         yield Text(f"{line.verdict:14}", f" {rest.rstrip()}", line.verdict)
         if effect := summary.effect(rows, line):
             yield Text("", f"{'':14} {effect}")
@@ -90,28 +88,18 @@ def failures(rows: Sequence[Row]) -> Iterator[Text]:
     """What did not hold: each on its own, but for those that have nothing to tell but a cause that many share."""
     failed = [line for line in summary.summarize(rows) if line.verdict.failed]
     alike = Counter((line.reference, line.cause) for line in failed if _bare(line))
-    told: set[tuple[str, str]] = set()
+    named: set[tuple[str, str]] = set()
     for line in failed:
         many = alike[line.reference, line.cause]
         if not _bare(line) or many <= _NAMED:
-            figures = [
-                f"{name} {figure}"
-                for name, figure in (
-                    ("R", _number(line.ratio)),
-                    ("float64", _small(line.double)),
-                    ("max |Δ|", _small(line.max_abs)),
-                )
-                if figure
-            ]
-            what = "; ".join(part for part in (", ".join(figures), _remark(line)) if part)
-            yield Text(f"{line.verdict}", f" {line.id} against {line.reference}: {what}", line.verdict)
+            yield Text(f"{line.verdict}", f" {line.sentence}", line.verdict)
             if effect := summary.effect(rows, line):
                 yield Text("", f"    {effect}")
-        elif (line.reference, line.cause) not in told:
-            told.add((line.reference, line.cause))
+        elif (line.reference, line.cause) not in named:
+            named.add((line.reference, line.cause))
             ids = [other.id for other in failed if _bare(other) and _cause(other) == _cause(line)]
             where = f"{many} cases against {line.reference}, {_some(ids)}"
-            yield Text(f"{line.verdict}", f" {where}: {_one_line(line.cause)}", line.verdict)
+            yield Text(f"{line.verdict}", f" {where}: {one_line(line.cause)}", line.verdict)
     if failed:
         yield Text()
 
@@ -124,10 +112,8 @@ def _known(known: Sequence[Line]) -> Iterator[Text]:
         yield Text("", "known to differ, and seen to differ still:")
     for (reference, cause), those in causes.items():
         where = "1 case" if len(those) == 1 else f"{len(those)} cases"
-        blocks = ", ".join(dict.fromkeys(_block(line.id) for line in those))
-        yield Text(
-            f"{Verdict.KNOWN}", f" {reference}, {where} of {blocks}: {_one_line(cause)}", Verdict.KNOWN
-        )
+        blocks = ", ".join(dict.fromkeys(line.block for line in those))
+        yield Text(f"{Verdict.KNOWN}", f" {reference}, {where} of {blocks}: {one_line(cause)}", Verdict.KNOWN)
     if known:
         yield Text()
 
@@ -146,9 +132,9 @@ def _apart(apart: Sequence[Outlier], every: bool) -> Iterator[Text]:
 def _blocks(rows: Sequence[Row], found: Sequence[Line]) -> Iterator[Text]:
     blocks: dict[str, list[Line]] = {}
     for row in rows:  # in the order of the run, while the lines are sorted by what they found
-        blocks.setdefault(_block(row.id), [])
+        blocks.setdefault(block_of(row.id), [])
     for line in found:
-        blocks[_block(line.id)].append(line)
+        blocks[line.block].append(line)
     width = max(map(len, (*blocks, "block")))
     names = list(dict.fromkeys(row.reference for row in rows))
     if blocks:
@@ -159,9 +145,9 @@ def _blocks(rows: Sequence[Row], found: Sequence[Line]) -> Iterator[Text]:
     for block, those in blocks.items():
         # What is known to differ says nothing about how well the rest agrees.
         judged = [line for line in those if line.verdict is not Verdict.KNOWN]
-        compared = [line for line in judged if line.verdict not in _NOTHING]
+        compared = [line for line in judged if line.verdict not in NOTHING]
         verdict = (compared or those)[0].verdict
-        ran = {line.reference for line in those if line.verdict not in _NOTHING}
+        ran = {line.reference for line in those if line.verdict not in NOTHING}
         figures = f"{_worst(compared, 'ratio'):>8} {_worst(compared, 'double'):>8}"
         count = len({line.id for line in those})
         references = ", ".join(name for name in names if name in ran) or "none"
@@ -177,22 +163,18 @@ def _last(rows: Sequence[Row], found: Sequence[Line], ran: Ran) -> Text:
     worst = max(
         (line for line in judged if line.ratio is not None), key=lambda line: line.ratio or 0.0, default=None
     )
-    ratio = f"; worst R {_number(worst.ratio)} ({worst.id} against {worst.reference})" if worst else ""
+    most = f"; worst R {ratio(worst.ratio)} ({worst.id} against {worst.reference})" if worst else ""
     double = _worst(judged, "double")
-    figures = ratio + (f"; float64 within {double}" if double not in ("", "=") else "")
+    figures = most + (f"; float64 within {double}" if double not in ("", "=") else "")
     references = [name for name in dict.fromkeys(row.reference for row in rows) if name not in ran.missing]
     against = f" against {', '.join(references)}" if references else ""
     cases = "1 case" if ran.cases == 1 else f"{ran.cases} cases"
     head, verdict = {0: ("PASSED", Verdict.EXACT), 1: ("FAILED", Verdict.DIVERGED)}.get(
         ran.status, ("INCOMPLETE", Verdict.INCOMPARABLE)
     )
-    if not references or not any(verdict not in _NOTHING for verdict in counts):
+    if not references or not any(verdict not in NOTHING for verdict in counts):
         head = "NOTHING RAN"
     return Text(head, f": {cases}{against} in {ran.seconds:.0f} s: {tally}{figures}", verdict)
-
-
-def _block(case_id: str) -> str:
-    return case_id.partition("/")[0]
 
 
 def _cause(line: Line) -> tuple[str, str]:
@@ -204,17 +186,6 @@ def _bare(line: Line) -> bool:
     return line.ratio is None and line.double is None and line.max_abs is None
 
 
-def _remark(line: Line) -> str:
-    return ": ".join(
-        part for part in (line.output if line.output != "-" else "", _one_line(line.cause)) if part
-    )
-
-
-def _one_line(text: str) -> str:
-    """What others say may hold line breaks and codes that move a terminal's cursor; a report has one plain line."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))
-
-
 def _some(ids: Sequence[str]) -> str:
     more = len(ids) - _NAMED
     return ", ".join(ids[:_NAMED]) + (f" and {more} more (--verbose names them)" if more > 0 else "")
@@ -224,18 +195,9 @@ def _worst(those: Sequence[Line], name: str) -> str:
     """The largest figure; `=` where every bit is equal, nothing where nothing was compared."""
     figures = [figure for line in those if (figure := getattr(line, name)) is not None]
     if figures and max(figures) > 0:
-        return _number(max(figures)) if name == "ratio" else _small(max(figures))
+        return ratio(max(figures)) if name == "ratio" else small(max(figures))
     return "=" if any(line.verdict is Verdict.EXACT for line in those) else ""
 
 
 def _figures(*cells: str) -> str:
     return " ".join(f"{cell:>8}" for cell in cells)
-
-
-def _number(value: float | None) -> str:
-    """R, with the digits that count."""
-    return "" if value is None else f"{value:.2f}" if value < 1000 else f"{value:.1e}"
-
-
-def _small(value: float | None) -> str:
-    return "" if value is None else "0" if value == 0 else f"{value:.1e}"

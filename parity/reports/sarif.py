@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from parity.reports import summary
-from parity.reports.html import MEANINGS
-from parity.reports.junit import describe
+from parity.reports.line import MEANINGS, Line
 from parity.run.judging import Row
 from parity.verdict.compare import Verdict
-from parity.where.where import location
 from samblocks.files import write_text
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -53,21 +51,20 @@ def _rule(verdict: Verdict) -> str:
     return f"parity/{verdict.lower()}"
 
 
-def _result(line: summary.Line, root: Path | None) -> dict[str, Any]:
-    figures = {"R": line.ratio, "max_abs": line.max_abs, "relative_difference_float64": line.double}
+def _result(line: Line, root: Path | None) -> dict[str, Any]:
     result: dict[str, Any] = {
         "ruleId": _rule(line.verdict),
         "ruleIndex": _RULES.index(line.verdict),
         "level": "error",
-        "message": {"text": describe(line)},
+        "message": {"text": line.message},
         "partialFingerprints": {"caseAndReference/v1": f"{line.id} {line.reference}"},
         "properties": {
             key: value
-            for key, value in figures.items()
-            if value is not None and abs(value) < float("inf")  # JSON has neither infinity nor NaN
+            for key, value in line.figures.items()
+            if abs(value) < float("inf")  # JSON has neither infinity nor NaN
         },
     }
-    place = location(line.id, root)
+    place = line.place(root)
     if place is not None:
         result["locations"] = [
             {

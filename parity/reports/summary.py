@@ -5,12 +5,13 @@ import platform
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from parity.reports.line import MEANINGS, NOTHING, Line
 from parity.run.judging import Row
 from parity.verdict.compare import Verdict
 from parity.verdict.mask_impact import as_json, together
@@ -18,30 +19,7 @@ from samblocks.files import write_text
 
 SCHEMA = 1
 
-_ORDER = (
-    Verdict.DIVERGED,
-    Verdict.INCOMPARABLE,
-    Verdict.NOT_RUN,
-    Verdict.KNOWN,
-    Verdict.WITHIN,
-    Verdict.NOISE,
-    Verdict.EXACT,
-    Verdict.NO_COUNTERPART,
-)
-
-
-@dataclass(frozen=True)
-class Line:
-    """All outputs of one case against one reference: the worst verdict, and the largest figures."""
-
-    id: str
-    reference: str
-    verdict: Verdict
-    ratio: float | None
-    double: float | None
-    max_abs: float | None
-    output: str
-    cause: str
+_ORDER = tuple(MEANINGS)
 
 
 def summarize(rows: Sequence[Row]) -> list[Line]:
@@ -133,7 +111,7 @@ def status(rows: Sequence[Row], *, missing_by_name: bool = False) -> int:
     tally = counts(rows)
     if any(verdict.failed for verdict in tally):
         return 1
-    ran = any(verdict not in (Verdict.NOT_RUN, Verdict.NO_COUNTERPART) for verdict in tally)
+    ran = any(verdict not in NOTHING for verdict in tally)
     return 3 if missing_by_name or not ran else 0
 
 

@@ -71,7 +71,7 @@ def test_the_page_names_what_did_not_hold_first() -> None:
     assert "timm has another epsilon" in read.text
     assert read.text.count("A/bad") >= 1
     assert details(page)[0] == [
-        ["map", "float32", "DIVERGED", "31", "1.0e-03", "[0, 1]", "R is above 2"],
+        ["map", "float32", "DIVERGED", "31.40", "1.0e-03", "[0, 1]", "R is above 2"],
         ["other", "float32", "WITHIN", "1.00", "1.0e-03", "[0, 1]", ""],
     ]
 

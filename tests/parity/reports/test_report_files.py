@@ -11,7 +11,7 @@ import pytest
 
 from parity.cases import all_cases
 from parity.errors import UsageError
-from parity.reports import files, github, junit, overview, sarif, terminal
+from parity.reports import files, github, junit, overview, sarif, summary, terminal
 from parity.run.job import Job
 from parity.run.judging import Row
 from parity.verdict.compare import Comparison, Verdict
@@ -63,7 +63,7 @@ def test_junit_has_a_test_case_for_each_case_and_reference() -> None:
     failure = first.find("failure")
     assert failure is not None
     assert failure.get("type") == "DIVERGED"
-    assert failure.text == "out (float32): DIVERGED, R 31.5, max |Δ| 0.0002 at [0, 3]: R is above 2"
+    assert failure.text == "out (float32): DIVERGED, R 31.50, max |Δ| 2.0e-04 at [0, 3]: R is above 2"
     skipped = [case.find("skipped") for case in meta.findall("testcase")]
     assert [entry.get("message") for entry in skipped if entry is not None] == ["has no MLP"]
 
@@ -76,8 +76,26 @@ def test_annotations_name_the_line_of_the_case_and_escape_what_upstream_says() -
     number = int(lines[0].partition("line=")[2].partition(",")[0])
     source = (root / "parity/cases/common.py").read_text().splitlines()
     assert "map" in "".join(source[number - 1 : number + 4])
-    assert "title=LayerNorm2d/map against meta::LayerNorm2d/map: DIVERGED against meta, R 31.5" in lines[0]
-    assert lines[1].endswith("100%25:%0Ano")
+    assert "title=LayerNorm2d/map against meta::DIVERGED: LayerNorm2d/map against meta: R 31.50" in lines[0]
+    assert lines[1].endswith("\\x1b[31m 100%25: no")
+
+
+def test_every_format_says_the_same_of_a_line() -> None:
+    (line, *_) = summary.summarize(ROWS)
+    suites = ET.fromstring(junit.text(ROWS, VERSIONS).encode())
+    failure = suites.find("testsuite/testcase/failure")
+    assert failure is not None
+    said = {
+        "junit": failure.get("message"),
+        "sarif": sarif.document(ROWS, "")["runs"][0]["results"][0]["message"]["text"],
+        "github": next(github.lines(ROWS)).partition("::error ")[2].partition("::")[2],
+        "terminal": "".join(next(overview.failures(ROWS))[:2]).replace(" ", ": ", 1),
+    }
+    assert set(said.values()) == {line.message}
+    assert line.message == (
+        "DIVERGED: LayerNorm2d/map against meta: R 31.50, float64 1.0e-16, max |Δ| 2.0e-04; "
+        "out (float32): R is above 2"
+    )
 
 
 def test_annotations_are_counted_beyond_what_is_shown() -> None:
