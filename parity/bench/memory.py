@@ -25,10 +25,10 @@ def measured(call: Callable[[], object]) -> dict[str, float]:
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the highest mark starts anew
     start, started = time.perf_counter(), time.process_time()
-    kept = call()
+    result = call()
     seconds, processor = time.perf_counter() - start, time.process_time() - started
     after, private_after = _highest(), _resident()[1]
-    del kept
+    del result
     return {
         "seconds": seconds,
         "processor": processor,

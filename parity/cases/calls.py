@@ -53,10 +53,10 @@ def drops_and_keeps(scale: float) -> Check:
     def check(outputs: Mapping[str, Tensor]) -> None:
         ratio = (outputs["out"] / outputs["given"]).flatten(1)
         dropped = (ratio == 0).all(dim=1)
-        kept = ((ratio - scale).abs() < 1e-9).all(dim=1)
-        if not (bool(dropped.any()) and bool(kept.any()) and bool((dropped | kept).all())):
+        scaled = ((ratio - scale).abs() < 1e-9).all(dim=1)
+        if not (bool(dropped.any()) and bool(scaled.any()) and bool((dropped | scaled).all())):
             raise AssertionError(
-                f"{int(dropped.sum())} items dropped, {int(kept.sum())} of {len(ratio)} kept"
+                f"{int(dropped.sum())} items dropped, {int(scaled.sum())} of {len(ratio)} kept"
             )
 
     return check

@@ -57,7 +57,7 @@ class Step:
         correct: the prompt corrects what is already known of the frame: its logits are given too.
         reverse: tracking runs backwards.
         remember: run the memory encoder.
-        beside: what was tracked on a frame stays in memory beside the answer to its prompt.
+        keep_tracked: what was tracked on a frame stays in memory beside the answer to its prompt.
     """
 
     frame: int
@@ -65,7 +65,7 @@ class Step:
     correct: bool = False
     reverse: bool = False
     remember: bool = True
-    beside: bool = False
+    keep_tracked: bool = False
 
 
 @dataclass
@@ -185,9 +185,9 @@ def tracked(side: Side, script: Sequence[Step], objects: int = 2) -> dict[str, T
                 run_mem_encoder=step.remember,
                 prev_sam_mask_logits=earlier,
             )
-            kept = {name: result.get(name) for name in _KEPT}
-            known["cond_frame_outputs" if step.prompt else "non_cond_frame_outputs"][step.frame] = kept
-            for name, value in kept.items():
+            saved = {name: result.get(name) for name in _SAVED}
+            known["cond_frame_outputs" if step.prompt else "non_cond_frame_outputs"][step.frame] = saved
+            for name, value in saved.items():
                 if value is not None:
                     found.add(name, value[-1] if isinstance(value, list) else value)
             _add_stages(found, net, calls, dense_varies=mask is not None or step.correct)
@@ -226,7 +226,7 @@ class Stacks:
         return found
 
 
-_KEPT = (
+_SAVED = (
     "pred_masks",
     "pred_masks_high_res",
     "obj_ptr",
@@ -251,7 +251,7 @@ def _take_back(known: dict[str, dict[int, Any]], step: Step) -> Tensor | None:
     if not step.prompt:
         return None
     others = known["non_cond_frame_outputs"]
-    tracked = others.get(step.frame) if step.beside else others.pop(step.frame, None)
+    tracked = others.get(step.frame) if step.keep_tracked else others.pop(step.frame, None)
     if not step.correct:
         return None
     earlier = tracked or known["cond_frame_outputs"][step.frame]

@@ -165,8 +165,8 @@ def _choose(side: Side) -> Any:
 
 def _chosen_as_expected(outputs: Mapping[str, Tensor]) -> None:
     """The single mask is kept in some and replaced in others."""
-    kept = (outputs["ious"] > 0.8).flatten().tolist()
-    assert kept == [True, False, False, True, True], f"kept are {kept}"
+    confident = (outputs["ious"] > 0.8).flatten().tolist()
+    assert confident == [True, False, False, True, True], f"above 0.8 are {confident}"
 
 
 _SAM2 = family(

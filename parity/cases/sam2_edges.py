@@ -18,7 +18,7 @@ from parity.execution.case import Side, Spec, literal, uniform
 
 _SIZE = 64
 _Adjust = Callable[[dict[str, Tensor]], None]
-_KEPT = ("pred_masks", "obj_ptr", "object_score_logits", "ious")
+_COMPARED = ("pred_masks", "obj_ptr", "object_score_logits", "ious")
 
 _PROMPTS: Mapping[str, Spec] = {
     "click": literal([[[15.0, 20.0]], [[45.0, 30.0]]]),
@@ -42,13 +42,13 @@ def _first_half(shape: tuple[int, ...]) -> Any:
 
 
 def _following(
-    script: Sequence[Step], objects: int = 2, kept: Sequence[str] = _KEPT
+    script: Sequence[Step], objects: int = 2, compared: Sequence[str] = _COMPARED
 ) -> Callable[[Side], dict[str, Tensor]]:
     """The call of a case that follows a script, and keeps some of its outputs."""
 
     def call(side: Side) -> dict[str, Tensor]:
         outputs = tracked(side, script, objects)
-        return {name: value for name, value in outputs.items() if name in kept}
+        return {name: value for name, value in outputs.items() if name in compared}
 
     return call
 
@@ -72,9 +72,9 @@ def _masks_on_the_threshold(outputs: Mapping[str, Tensor]) -> None:
 
 def _losers_on_both_sides(outputs: Mapping[str, Tensor]) -> None:
     """Some losing logits fall to -10, and some lie below it and stay."""
-    kept = outputs["random"]
-    assert bool((kept == -10).any()), "no losing logit falls to -10"
-    assert bool((kept < -10).any()), "no losing logit lies below -10"
+    logits = outputs["random"]
+    assert bool((logits == -10).any()), "no losing logit falls to -10"
+    assert bool((logits < -10).any()), "no losing logit lies below -10"
 
 
 def _zero(*parts: str) -> _Adjust:
@@ -116,9 +116,9 @@ _BACK = (Step(4, "box"), *(Step(frame, reverse=True) for frame in (3, 2, 1, 0)))
 _BOTH = (
     Step(0, "click"),
     Step(2),
-    Step(2, "box", beside=True),
+    Step(2, "box", keep_tracked=True),
     Step(3),
-    Step(3, "clicks", correct=True, beside=True),
+    Step(3, "clicks", correct=True, keep_tracked=True),
     Step(5, "mask"),
     Step(4),
 )
@@ -159,7 +159,7 @@ CASES = family(
         "frames with two answers: what was tracked counts as neighbour, also where the prompted one is left out",
         {"max_cond_frames_in_attn": 2},
         _prompts("click", "clicks", "box", "mask"),
-        call=_following(_BOTH, kept=_KEPT[:3]),
+        call=_following(_BOTH, compared=_COMPARED[:3]),
         adjust=adjusted(0.0),
         check=_SEEN,
     ),

@@ -116,7 +116,7 @@ def _chosen(only: Sequence[str] | None) -> list[Mutant]:
 
 
 def _sound(
-    cases: Sequence[Case], upstream: dict[str, reference_outputs.Kept], options: argparse.Namespace
+    cases: Sequence[Case], upstream: dict[str, reference_outputs.Goldens], options: argparse.Namespace
 ) -> bool:
     """Whether the code as it is holds in all cases; those in which it does not are judged no further."""
     halves = [list(cases[start::2]) for start in (0, 1)]

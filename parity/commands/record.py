@@ -156,15 +156,18 @@ def _drift(fresh: Golden, file: Path) -> Iterator[str]:
         yield "has no golden; record it: make goldens"
         return
     try:
-        kept = goldens.read(file)
+        recorded = goldens.read(file)
     except GoldenError as error:
         yield str(error)
         return
-    changed = [key for key in fresh.provenance if fresh.provenance[key] != kept.provenance.get(key)]
-    cause = ", ".join(f"{key}: {kept.provenance.get(key)} → {fresh.provenance[key]}" for key in changed)
-    for kind, new, old in (("upstream", fresh.upstream, kept.upstream), ("truth", fresh.truth, kept.truth)):
+    changed = [key for key in fresh.provenance if fresh.provenance[key] != recorded.provenance.get(key)]
+    cause = ", ".join(f"{key}: {recorded.provenance.get(key)} → {fresh.provenance[key]}" for key in changed)
+    for kind, new, old in (
+        ("upstream", fresh.upstream, recorded.upstream),
+        ("truth", fresh.truth, recorded.truth),
+    ):
         for name in sorted(set(new) | set(old)):
-            size = _difference(new.get(name), old.get(name), kept.truth.get(name))
+            size = _difference(new.get(name), old.get(name), recorded.truth.get(name))
             if size:
                 yield f"{kind} output {name!r} drifted: {size} (cause: {cause or 'none of the recorded facts changed'})"
     if changed and set(changed) & {"inputs", "weights"}:

@@ -119,7 +119,7 @@ def run(options: argparse.Namespace) -> int:
                     truths=_truths(options, clients),
                     finished=advance,
                     heat=options.html is not None,
-                    apart=outliers.append,
+                    outlier_found=outliers.append,
                 )
             )
         elapsed = time.monotonic() - started

@@ -65,7 +65,7 @@ def _same(a: Tensor, b: Tensor) -> bool:
     return torch.equal(a.nan_to_num(), b.nan_to_num()) if a.is_floating_point() else torch.equal(a, b)
 
 
-def _told_apart(
+def _differing(
     case: Case, first: Outputs, second: Outputs, again: Callable[[torch.dtype], Outputs]
 ) -> list[str]:
     """Outputs of two runs that differ, and not only in bits that torch's own operations do not keep either.
@@ -93,11 +93,11 @@ def repeats(cases: Sequence[Case]) -> Iterator[str]:
     """Calling again gives the same bits, and leaves inputs and tensors of the module as they are."""
     for case in cases:
         module, inputs = _prepared(case), case.tensors()
-        kept = {name: value.clone() for name, value in inputs.items()}
+        given = {name: value.clone() for name, value in inputs.items()}
         state = {} if module is None else {k: v.clone() for k, v in module.state_dict().items()}
         first, second = _run(case, module, inputs, torch.float32), None
         for name, value in inputs.items():
-            if not _same(value, kept[name]):
+            if not _same(value, given[name]):
                 yield f"{case.id}: the call changed its input {name!r}"
         if case.train:
             continue  # batch norms count what they saw
@@ -111,7 +111,7 @@ def repeats(cases: Sequence[Case]) -> Iterator[str]:
             _run(case, module, case.tensors(), dtype)
             return _run(case, module, case.tensors(), dtype)
 
-        for path in _told_apart(case, first, second, again):
+        for path in _differing(case, first, second, again):
             yield f"{case.id}: a second call gives another {path}"
 
 
@@ -152,7 +152,7 @@ def turns(cases: Sequence[Case]) -> Iterator[str]:
             return _run(case, module, case.tensors(), dtype)
 
         found = _run(case, module, case.tensors(), torch.float32)
-        for path in _told_apart(case, fresh[place], found, again):
+        for path in _differing(case, fresh[place], found, again):
             yield f"{case.id}: after other sizes the module gives another {path}"
 
 
@@ -171,7 +171,7 @@ def dtypes(cases: Sequence[Case]) -> Iterator[str]:
             def again(dtype: torch.dtype, case: Case = case, module: nn.Module = module) -> Outputs:
                 return _run(case, copy.deepcopy(module).to(dtype), case.tensors(), dtype)
 
-            for path in _told_apart(case, fresh[dtype], found, again):
+            for path in _differing(case, fresh[dtype], found, again):
                 yield f"{case.id}: after another dtype the module gives another {path} in {dtype}"
 
 
@@ -195,7 +195,7 @@ def threads(cases: Sequence[Case]) -> Iterator[str]:
             def again(dtype: torch.dtype, case: Case = case) -> Outputs:
                 return _among_threads([case] * 4, _prepared(cases[0], dtype), dtype)[-1]
 
-            for path in _told_apart(case, alone[case.id], result, again):
+            for path in _differing(case, alone[case.id], result, again):
                 yield f"{case.id}: among threads {path} differs"
 
 
@@ -221,7 +221,7 @@ def copies(cases: Sequence[Case]) -> Iterator[str]:
         def again(dtype: torch.dtype) -> Outputs:
             return _run(case, copy.deepcopy(_prepared(case, dtype)), inputs, dtype)
 
-        for path in _told_apart(case, first, _run(case, other, inputs, torch.float32), again):
+        for path in _differing(case, first, _run(case, other, inputs, torch.float32), again):
             yield f"{case.id}: {what} gives another {path}"
 
 

@@ -142,14 +142,12 @@ def _cross(
 
     def there() -> tuple[Verdict, str]:
         convert_file(original, file, to=crossing.layout, model_class=crossing.model_class, drop=True)
-        told, theirs = ask(
+        answer, theirs = ask(
             crossing.library, python, _UPSTREAM, {**request, "save": False}, given, timeout=timeout
         )
-        environment[crossing.library] = told["version"]
-        apart = f"; {', '.join(told['apart'])} are the library's own" if told["apart"] else ""
-        return _judge(
-            ours if crossing.layout != "timm" else _encoder(original, variant, given), theirs, apart
-        )
+        environment[crossing.library] = answer["version"]
+        own = f"; {', '.join(answer['own'])} are the library's own" if answer["own"] else ""
+        return _judge(ours if crossing.layout != "timm" else _encoder(original, variant, given), theirs, own)
 
     def back() -> tuple[Verdict, str]:
         _, theirs = ask(

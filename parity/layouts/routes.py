@@ -109,8 +109,8 @@ def label(layout: str, model_class: str | None, ending: str) -> str:
 def _recognised(file: Path, layout: str, model_class: str | None, variant: str) -> list[str]:
     """What `inspect` says wrongly about a file without a name."""
     report, wrong = inspect(file), []
-    told = "meta" if layout == "ultralytics" else layout
-    if (report.layout, report.model_class) != (told, model_class):
+    recognised = "meta" if layout == "ultralytics" else layout
+    if (report.layout, report.model_class) != (recognised, model_class):
         wrong.append(f"taken for {report.layout} {report.model_class}")
     version_blind = layout == "timm" or model_class == "Sam2Model"
     size = variant.partition("_hiera_")[2]

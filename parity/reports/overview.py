@@ -32,14 +32,14 @@ class Ran:
         cases: how many there were.
         seconds: how long it took.
         missing: why references that were to run did not, by name.
-        apart: where one of several libraries stands apart from the others.
+        outliers: where one of several libraries stands apart from the others.
         status: the run's exit status.
     """
 
     cases: int
     seconds: float
     missing: Mapping[str, str]
-    apart: Sequence[Outlier]
+    outliers: Sequence[Outlier]
     status: int
 
 
@@ -60,7 +60,7 @@ def lines(
     yield from failures(rows)
     if not failures_only:
         yield from _known([line for line in found if line.verdict is Verdict.KNOWN])
-        yield from _apart(ran.apart, every_row)
+        yield from _outliers(ran.outliers, every_row)
         yield from _blocks(rows, found)
     for name, why in ran.missing.items():
         yield Text(f"{Verdict.NOT_RUN}", f" {name}: {one_line(why)}", Verdict.NOT_RUN)
@@ -118,12 +118,12 @@ def _known(known: Sequence[Line]) -> Iterator[Text]:
         yield Text()
 
 
-def _apart(apart: Sequence[Outlier], every: bool) -> Iterator[Text]:
+def _outliers(outliers: Sequence[Outlier], every: bool) -> Iterator[Text]:
     """Who stands apart from the others; each case of it only where that is us, or where all is wanted."""
-    total, *each = outlier.lines(apart) or [""]
+    total, *each = outlier.lines(outliers) or [""]
     if total:
         yield Text("", total)
-        for found, text in zip(apart, each, strict=True):
+        for found, text in zip(outliers, each, strict=True):
             if every or found.library == "samblocks":
                 yield Text("", text)
         yield Text()

@@ -84,18 +84,18 @@ def _with_rich(total: int, stream: TextIO) -> Iterator[Advance]:
 @contextmanager
 def _plain(total: int, stream: TextIO) -> Iterator[Advance]:
     done, failed = 0, 0
-    started = told = time.monotonic()
+    started = printed = time.monotonic()
 
     def advance(job: Job, rows: Sequence[Row]) -> None:
-        nonlocal done, failed, told
+        nonlocal done, failed, printed
         done += 1
         against = _failing(rows)
         failed += bool(against)
         now = time.monotonic()
         if against:
             print(f"failed: {job.case.id} against {', '.join(against)}", file=stream, flush=True)
-        if now - told >= EVERY:
-            told = now
+        if now - printed >= EVERY:
+            printed = now
             print(
                 f"{done}/{total} cases in {now - started:.0f} s, {failed} failed, last {job.case.id}",
                 file=stream,

@@ -45,7 +45,7 @@ def run(
     truths: TruthCache | None = None,
     finished: Callable[[Job, Sequence[Row]], None] | None = None,
     heat: bool = False,
-    apart: Callable[[Outlier], None] | None = None,
+    outlier_found: Callable[[Outlier], None] | None = None,
 ) -> Iterator[Row]:
     """Yield the rows of each job against each reference, in order.
 
@@ -56,7 +56,7 @@ def run(
         truths: where truths are kept.
         finished: called after each job with its rows.
         heat: keep with each comparison where the difference sits.
-        apart: called for each job on which one of three or more libraries stands apart.
+        outlier_found: called for each job on which one of three or more libraries stands apart.
     """
     truths = truths or TruthCache(None)
     wanted = [precision.of(entry) for entry in dtypes]
@@ -109,8 +109,8 @@ def run(
             )
             rows = _rows(job, ours, answers, heat)
             rows = decided(job, rows, again, ours_alone, by_files, own_library())
-            if apart is not None and (found := _outlier(job, ours, answers)) is not None:
-                apart(found)
+            if outlier_found is not None and (found := _outlier(job, ours, answers)) is not None:
+                outlier_found(found)
             if finished is not None:
                 finished(job, rows)
             yield from rows

@@ -228,10 +228,10 @@ def _with_state(ours: Outcome, theirs: Outcome) -> tuple[dict[str, Tensor], dict
     mine, others = (
         dict(side.outputs) | {f"{STATE}{name}": side.moved[name] for name in both} for side in (ours, theirs)
     )
-    told = (
+    notes = (
         [f"{', '.join(alone[:6])} {'move' if len(alone) > 1 else 'moves'} on one side alone"] if alone else []
     )
-    return mine, others, told
+    return mine, others, notes
 
 
 def _need_slopes(theirs: First, ask: Ask) -> None:

@@ -64,7 +64,7 @@ def _question(cause: str) -> str:
 
 def _next(at: Place, *, golden: bool) -> str:
     command = f"pytest {shlex.quote(at.test)} --parity-html=parity.html"
-    told = f"{command} shows where the difference sits"
+    advice = f"{command} shows where the difference sits"
     if golden:
-        told += f"; if the reference has changed, pytest {shlex.quote(at.test)} --parity-record"
-    return told
+        advice += f"; if the reference has changed, pytest {shlex.quote(at.test)} --parity-record"
+    return advice

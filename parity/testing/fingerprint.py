@@ -34,11 +34,11 @@ def fingerprint(
     parts = [
         name,
         digest(drawn_inputs(inputs, 0)),
-        repr(sorted((key, _told(value)) for key, value in how.items())),
+        repr(sorted((key, _token(value)) for key, value in how.items())),
         _installed(),
     ]
     for side in (candidate, reference):
-        parts.append(_told(side))
+        parts.append(_token(side))
         for path, module in reached(side).items():
             parts += [path, digest(dict(module.state_dict())), *_settings(module)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -92,7 +92,7 @@ def _settings(module: nn.Module) -> Iterator[str]:
         yield f"{path} {type(part).__qualname__} {sorted(plain.items())}"
 
 
-def _told(value: Any) -> str:
+def _token(value: Any) -> str:
     """A value without addresses, which differ from run to run."""
     if isinstance(value, FunctionType):
         return f"{value.__qualname__} {hashlib.sha256(value.__code__.co_code).hexdigest()} {value.__code__.co_consts!r}"

@@ -45,7 +45,7 @@ _SLOW = 10.0
 
 
 @dataclass(frozen=True)
-class Kept:
+class Golden:
     """What a file holds.
 
     Attributes:
@@ -60,8 +60,8 @@ class Kept:
 
     def error(self, number: int, output: str) -> Error | None:
         """The reference's error in a further draw; None where there is none."""
-        kept = self.note.get("errors", {}).get(output)
-        found = kept[number - 1] if kept else None
+        recorded = self.note.get("errors", {}).get(output)
+        found = recorded[number - 1] if recorded else None
         return None if found is None else Error(*found)
 
 
@@ -123,7 +123,7 @@ def record(
         stream.write(safetensors.torch.save(tensors, texts))
 
 
-def read(file: Path) -> Kept:
+def read(file: Path) -> Golden:
     """Read a golden.
 
     Raises:
@@ -139,7 +139,7 @@ def read(file: Path) -> Kept:
                     note[key] = json.loads(note[key])
             upstream = {name: stored.get_tensor(_UPSTREAM + name) for name in note["order"]}
             wide = {name: stored.get_tensor(_TRUTH + name) for name in note["order"]}
-            return Kept(upstream, wide, {"inputs": note["inputs"], **note})
+            return Golden(upstream, wide, {"inputs": note["inputs"], **note})
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as damage:
         raise GoldenError(f"{file} is damaged ({damage}); record it anew: pytest --parity-record") from None
 
@@ -151,28 +151,28 @@ def judge_by(file: Path, candidate: Function, inputs: Inputs, how: How) -> Resul
         GoldenError: when there is none, it is damaged, or it was recorded with other inputs.
         UsageError: when the candidate is not the same in every run.
     """
-    kept = read(file)
+    golden = read(file)
     sides = Sides(candidate, candidate, inputs)
     first = replace(sides, inputs=drawn_inputs(inputs, 0))
     first = filled(first, 0) if how.fill else first
     used, _, given = first.parts
-    if kept.note["inputs"] != digest(given):
+    if golden.note["inputs"] != digest(given):
         raise GoldenError(
-            f"{file} is stale: it was recorded with other inputs ({about(kept)}); make inputs that are the same in "
+            f"{file} is stale: it was recorded with other inputs ({about(golden)}); make inputs that are the same in "
             "every run, or record it anew: pytest --parity-record"
         )
     ours = first_run("candidate", used, given, how.ask)
     double = candidate_run(used, given, how.ask)
     judged = {"double": None if double.why_not else double.outputs, "bound": how.bound, "heat": how.heat}
     changed = ours.outcome.changed
-    found = judge(ours.outcome.outputs, kept.upstream, kept.truth, changed=changed, **judged)  # type: ignore[arg-type]
+    found = judge(ours.outcome.outputs, golden.upstream, golden.truth, changed=changed, **judged)  # type: ignore[arg-type]
     notes = []
     if any(map(is_another, found.findings)):
-        rounding, names = _rounding(kept, used, given, how.ask, double.outputs)
+        rounding, names = _rounding(golden, used, given, how.ask, double.outputs)
         again = judge(
             ours.outcome.outputs,
-            kept.upstream,
-            kept.truth,
+            golden.upstream,
+            golden.truth,
             changed=changed,
             rounding=rounding,
             **judged,  # type: ignore[arg-type]
@@ -187,21 +187,21 @@ def judge_by(file: Path, candidate: Function, inputs: Inputs, how: How) -> Resul
     if alarms:
         settled = settle(
             alarms,
-            lambda number: _draw(kept, sides, how, list(alarms), number),
+            lambda number: _draw(golden, sides, how, list(alarms), number),
             dict.fromkeys(alarms, how.bound),
             same=alarms,
         )
         findings = [replace(f, comparison=settled.get(f.output, f.comparison)) for f in found.findings]
         found = result(findings)
     if not found:
-        notes += [f"the golden was {about(kept)}", _staleness(kept, used)]
-    unseen_then = tuple(kept.note.get("unseen", ()))
+        notes += [f"the golden was {about(golden)}", _staleness(golden, used)]
+    unseen_then = tuple(golden.note.get("unseen", ()))
     return replace(found, notes=tuple(notes), unseen=unseen_then, strict=how.strict_sight)
 
 
-def about(kept: Kept) -> str:
+def about(golden: Golden) -> str:
     """When, from what, where and by which test a golden was recorded."""
-    note = kept.note
+    note = golden.note
     parts = [
         f"recorded from {note['recorded_from']} {note['version']}, torch {note['torch']}, on {note['platform']}"
     ]
@@ -216,17 +216,17 @@ def about(kept: Kept) -> str:
     return " ".join(parts)
 
 
-def _staleness(kept: Kept, candidate: Function) -> str:
+def _staleness(golden: Golden, candidate: Function) -> str:
     """Whether a golden that does not hold is stale, or the candidate has diverged from it."""
     since = []
-    before = kept.note.get("candidate_weights")
+    before = golden.note.get("candidate_weights")
     if before is not None and before != hashes(candidate):
         now = hashes(candidate)
         names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
         since.append(f"the candidate's weights changed ({names_of(names)})")
-    package = str(kept.note["recorded_from"]).split(".")[0]
+    package = str(golden.note["recorded_from"]).split(".")[0]
     installed = _version(package)
-    if installed not in ("unversioned", kept.note["version"]):
+    if installed not in ("unversioned", golden.note["version"]):
         since.append(f"{package} {installed} is installed now")
     if since:
         return (
@@ -267,14 +267,14 @@ def _errors(sides: Sides, how: How, count: int) -> dict[str, list[tuple[float, f
     return found
 
 
-def _draw(kept: Kept, sides: Sides, how: How, outputs: list[str], draw: int) -> dict[str, Comparison]:
+def _draw(golden: Golden, sides: Sides, how: How, outputs: list[str], draw: int) -> dict[str, Comparison]:
     """The candidate in a further draw, by its own float64 and the reference's recorded error."""
-    errors = {name: kept.error(draw, name) for name in outputs}
+    errors = {name: golden.error(draw, name) for name in outputs}
     if all(one is None for one in errors.values()):
         return {}
     how.progress(f"draw {draw}")
     every, truths = [], []
-    for number in numbers(draw, int(kept.note.get("pooled", 1))):
+    for number in numbers(draw, int(golden.note.get("pooled", 1))):
         drawn = another(sides, number, fill=how.fill)
         if drawn is None:
             return {}
@@ -303,13 +303,13 @@ def _compared(ours: Tensor, truth: Tensor, theirs: Error, bound: float) -> Compa
 
 
 def _rounding(
-    kept: Kept, candidate: Function, inputs: Inputs, ask: Ask, double: Mapping[str, Tensor]
+    golden: Golden, candidate: Function, inputs: Inputs, ask: Ask, double: Mapping[str, Tensor]
 ) -> tuple[dict[str, float], str]:
     """What the rounding of tensors explains that the candidate, or the reference, held alone."""
-    allowed = dict(kept.note.get("rounding", {}))
-    if "reference_weights" not in kept.note:
+    allowed = dict(golden.note.get("rounding", {}))
+    if "reference_weights" not in golden.note:
         return allowed, ""
-    alone = own_by_hash(candidate, set(kept.note["reference_weights"].values()))
+    alone = own_by_hash(candidate, set(golden.note["reference_weights"].values()))
     for name, value in explained([(candidate, double, alone)], inputs, ask).items():
         allowed[name] = max(allowed.get(name, 0.0), value)
     return allowed, names_of(alone)

@@ -180,17 +180,17 @@ def _one(
     if exact or truth is None or found.verdict is Verdict.INCOMPARABLE or truth.shape != ours.shape:
         return finding
     if double is None:
-        return replace(finding, comparison=_told(found, UNDECIDED))
+        return replace(finding, comparison=_with_question(found, UNDECIDED))
     # What both sides decide alike in the working precision may be a tie that float64 breaks.
     if not (truth.is_floating_point() or truth.is_complex()):
-        return replace(finding, comparison=_told(found, ANOTHER_FUNCTION))
+        return replace(finding, comparison=_with_question(found, ANOTHER_FUNCTION))
     allowed = _allowed(theirs, truth, bound64, rounding)
     wide = compare_double(double, truth, bound=allowed)
     finding = replace(finding, relative=wide.ratio)
     if not wide.verdict.failed:
-        return replace(finding, comparison=_told(found, LESS_PRECISE))
+        return replace(finding, comparison=_with_question(found, LESS_PRECISE))
     if wide.verdict is Verdict.INCOMPARABLE:
-        return replace(finding, comparison=_told(found, UNDECIDED))
+        return replace(finding, comparison=_with_question(found, UNDECIDED))
     cause = wide.cause
     if wide.ratio is not None:
         cause = (
@@ -199,7 +199,7 @@ def _one(
     return replace(finding, comparison=replace(found, verdict=Verdict.DIVERGED, cause=cause))
 
 
-def _told(found: Comparison, question: str) -> Comparison:
+def _with_question(found: Comparison, question: str) -> Comparison:
     """A failure with the question that it answers."""
     if found.verdict is not Verdict.DIVERGED:
         return found

@@ -84,27 +84,27 @@ def _difference(one: Mapping[str, Tensor], other: Mapping[str, Tensor], drew: bo
     if one.keys() != other.keys():
         return f"outputs {', '.join(sorted(one.keys() ^ other.keys()))} in one run only"
     for name, value in one.items():
-        beside = other[name]
-        if value.shape != beside.shape or value.dtype != beside.dtype:
-            return f"output {name!r} is {list(value.shape)} in one run, {list(beside.shape)} in another"
-        if not equal(value, beside) and not _is_rounding(value, beside, drew):
-            size, index = greatest_difference(value, beside)
+        second = other[name]
+        if value.shape != second.shape or value.dtype != second.dtype:
+            return f"output {name!r} is {list(value.shape)} in one run, {list(second.shape)} in another"
+        if not equal(value, second) and not _is_rounding(value, second, drew):
+            size, index = greatest_difference(value, second)
             return f"output {name!r} differs by {size:.3g} at {list(index)}"
     return ""
 
 
-def _is_rounding(value: Tensor, beside: Tensor, drew: bool) -> bool:
+def _is_rounding(value: Tensor, other: Tensor, drew: bool) -> bool:
     if not (value.is_floating_point() or value.is_complex()):
         return False
     finite = value.isfinite()
-    if not bool((finite == beside.isfinite()).all()):
+    if not bool((finite == other.isfinite()).all()):
         return False
     # Threads and alignment change last bits, which a deep network amplifies; random numbers change more than that.
     epsilon = torch.finfo(value.dtype).eps
     share = _ROUNDING * epsilon if drew else epsilon**0.5
     wide = torch.complex128 if value.is_complex() else torch.float64
-    apart = rms((value[finite].to(wide) - beside[finite].to(wide)).abs())
-    return apart <= share * rms(value[finite].abs())
+    difference = rms((value[finite].to(wide) - other[finite].to(wide)).abs())
+    return difference <= share * rms(value[finite].abs())
 
 
 def _random(side: str, function: Function, inputs: Inputs, ask: Ask, difference: str) -> str:

@@ -47,8 +47,8 @@ def explained(
                 return {}
             for name, value in outputs.items():
                 if name in found and found[name].shape == value.shape and value.numel():
-                    apart = (found[name] - value).abs().nan_to_num()
-                    allowed[name] = max(allowed.get(name, 0.0), _SPREAD * float(apart.max()))
+                    difference = (found[name] - value).abs().nan_to_num()
+                    allowed[name] = max(allowed.get(name, 0.0), _SPREAD * float(difference.max()))
     return allowed
 
 

@@ -37,22 +37,22 @@ def unseen(reference: Function, inputs: Inputs, ask: Ask, first: First) -> list[
     constant = [name for name, value in tensors_of.items() if name not in zero and _is_constant(value)]
     outputs = first.outcome.outputs
     plain = {name: value for name, value in outputs.items() if not name.startswith("gradient")}
-    told = [_sentence(zero, "zero"), _sentence(constant, "constant")]
-    told.append(_sentence([name for name, value in plain.items() if not value.numel()], "empty"))
+    sentences = [_sentence(zero, "zero"), _sentence(constant, "constant")]
+    sentences.append(_sentence([name for name, value in plain.items() if not value.numel()], "empty"))
     flat = [name for name, value in plain.items() if _is_constant(value)]
-    told.append(_sentence(flat, "constant"))
+    sentences.append(_sentence(flat, "constant"))
     probe = _Probe(function, inputs, ask)
     blind = [name for name in probe.without_effect() if name.removeprefix(_PARAMETER) not in zero]
     if blind:
-        told.append(f"no output depends on {_names([name.removeprefix(_PARAMETER) for name in blind])}")
+        sentences.append(f"no output depends on {_names([name.removeprefix(_PARAMETER) for name in blind])}")
     still = [name for name in probe.still if name not in flat and plain[name].numel()]
     if still:
-        told.append(
+        sentences.append(
             f"{_names(still)} {'depend' if len(still) > 1 else 'depends'} on no input and no parameter"
         )
     if first.idle:
-        told.append("random numbers are drawn, and changed nothing")
-    return [sentence for sentence in told if sentence]
+        sentences.append("random numbers are drawn, and changed nothing")
+    return [sentence for sentence in sentences if sentence]
 
 
 _INPUT, _PARAMETER = "input ", "parameter "

@@ -198,8 +198,8 @@ def drew_alike(plain: dict[str, Tensor], wide: dict[str, Tensor]) -> bool:
         if truth is None or truth.shape != value.shape or not value.is_floating_point():
             continue
         finite = value.isfinite() & truth.isfinite()
-        apart = rms(value[finite].double() - truth[finite])
-        if apart > torch.finfo(value.dtype).eps ** 0.5 * rms(truth[finite]):
+        difference = rms(value[finite].double() - truth[finite])
+        if difference > torch.finfo(value.dtype).eps ** 0.5 * rms(truth[finite]):
             return False
     return True
 

@@ -146,9 +146,9 @@ def together(found: list[Impact]) -> str:
 
 def _widths(path: str, qualities: Tensor, among: Mapping[str, Tensor]) -> Sequence[int]:
     """How many qualities belong to one prompt after another, along the last axis."""
-    told = among.get(f"{path}_widths")
-    if told is not None:
-        return [int(width) for width in told]
+    widths = among.get(f"{path}_widths")
+    if widths is not None:
+        return [int(width) for width in widths]
     masks = [value for name, value in among.items() if name.endswith("/masks") and value.ndim == 4]
     found = [value.shape[1] for value in masks for _ in range(value.shape[0])]
     total = qualities.shape[-1]

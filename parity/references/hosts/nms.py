@@ -34,14 +34,14 @@ def suppress(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
     """
     order = scores.argsort(descending=True, stable=True)
     area = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(dim=1)
-    kept: list[int] = []
+    keep: list[int] = []
     gone = torch.zeros(len(boxes), dtype=torch.bool)
     for index in order.tolist():
         if gone[index]:
             continue
-        kept.append(index)
+        keep.append(index)
         low = torch.maximum(boxes[:, :2], boxes[index, :2])
         high = torch.minimum(boxes[:, 2:], boxes[index, 2:])
         shared = (high - low).clamp(min=0).prod(dim=1)
         gone |= shared / (area + area[index] - shared) > threshold
-    return torch.tensor(kept, dtype=torch.long)
+    return torch.tensor(keep, dtype=torch.long)

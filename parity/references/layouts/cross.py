@@ -41,7 +41,7 @@ def respond(request: Request, tensors: Mapping[str, Tensor]) -> tuple[dict[str, 
     """
     torchvision_operators.declare_missing()
     torch.set_num_threads(request["threads"])
-    model, run, apart = LIBRARIES[request["library"]](request)
+    model, run, own = LIBRARIES[request["library"]](request)
     if request["save"]:
         fill.fill_(model)
         if request["library"] == "transformers":
@@ -51,7 +51,7 @@ def respond(request: Request, tensors: Mapping[str, Tensor]) -> tuple[dict[str, 
     with torch.no_grad():
         made = run(model, tensors)
     version = metadata.version(request["library"])
-    return {"version": version, "apart": apart, "tensors": len(model.state_dict())}, made
+    return {"version": version, "own": own, "tensors": len(model.state_dict())}, made
 
 
 def _save(model: nn.Module, request: Request) -> None:

@@ -24,13 +24,13 @@ def make(request: Request) -> Made:
     sam2 = probe.family(variant) == "sam2"
     name = f"sam2_hiera_{variant.partition('_hiera_')[2]}" if sam2 else f"samvit_{_NAMES[variant]}_patch16"
     model = timm.create_model(name, **({} if sam2 else {"num_classes": 0}))
-    apart: list[str] = []
+    own: list[str] = []
     if not request["save"]:
         state = load_file(request["file"])
         if sam2:
-            apart = [key for key in _OWN if key in state]
+            own = [key for key in _OWN if key in state]
         model.load_state_dict(state, strict=True)
-    return model, _trunk if sam2 else _encoder, apart
+    return model, _trunk if sam2 else _encoder, own
 
 
 def _encoder(model: Any, given: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -52,8 +52,8 @@ def _plain(path: str, parts: tuple[Part, ...], **without: Any) -> Callable[[Kwar
         given = Arguments(kwargs)
         for name, allowed in without.items():
             given.only(name, *allowed)
-        kept = {name: value for name, value in kwargs.items() if name not in without}
-        return Adapter(Entry(path).load()(**kept), parts, _forward, kwargs)
+        accepted = {name: value for name, value in kwargs.items() if name not in without}
+        return Adapter(Entry(path).load()(**accepted), parts, _forward, kwargs)
 
     return build
 

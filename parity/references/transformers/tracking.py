@@ -128,7 +128,7 @@ class Tracker:
         with (
             self._corrections(prev_sam_mask_logits),
             self._binarizing(),
-            _memory_kept_as(dtype),
+            _memory_in(dtype),
             self._recorded() as calls,
         ):
             self._inner(
@@ -136,14 +136,14 @@ class Tracker:
             )
         self._hand_out(whole, calls, masked=mask_inputs is not None)
         # A prompt on a frame that was tracked before is kept with the tracked ones.
-        kept = [
+        stored = [
             next(group[frame_idx] for name in _GROUPS if frame_idx in (group := outputs[name]))
             for outputs in session.output_dict_per_obj.values()
         ]
         return {
-            name: _taken(name, [value[theirs] for value in kept])
+            name: _taken(name, [value[theirs] for value in stored])
             for name, theirs in _OUTPUTS.items()
-            if all(value.get(theirs) is not None for value in kept)
+            if all(value.get(theirs) is not None for value in stored)
         }
 
     @contextmanager
@@ -254,7 +254,7 @@ def _joined(given: list[dict[str, Any]], name: str) -> Tensor:
 
 
 @contextmanager
-def _memory_kept_as(dtype: torch.dtype) -> Iterator[None]:
+def _memory_in(dtype: torch.dtype) -> Iterator[None]:
     """A session keeps memory rounded to bfloat16; here that type's name stands for the run's."""
     with mock.patch.object(torch, "bfloat16", dtype):
         yield

@@ -49,12 +49,12 @@ class Findings:
         self.atol = self.cosine = True
 
 
-def judge(case: Case, kept: Mapping[str, Golden]) -> Findings:
+def judge(case: Case, goldens: Mapping[str, Golden]) -> Findings:
     """Run our side of a case, with whatever bug is in it, and hold it against kept upstream outputs.
 
     Args:
         case: what to run.
-        kept: upstream's outputs by the reference's name.
+        goldens: upstream's outputs by the reference's name.
     """
     found = Findings()
     inputs = case.tensors()
@@ -64,7 +64,7 @@ def judge(case: Case, kept: Mapping[str, Golden]) -> Findings:
         except Exception as error:  # whatever a bug leads to is a way to be seen
             found.crash("raised", f"{type(error).__name__}: {' '.join(str(error).split())[:120]}")
             return found
-        for golden in kept.values():
+        for golden in goldens.values():
             state = {(name, tuple(shape)) for name, shape in golden.provenance["state"]}
             if set(outcome.state) != state:
                 found.crash("state_dict", f"{len(set(outcome.state) ^ state)} tensors differ")

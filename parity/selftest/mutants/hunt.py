@@ -15,7 +15,7 @@ from parity.execution.case import Case
 from parity.selftest.mutants.gates import Findings, judge
 from parity.selftest.mutants.mutant import Mutant
 from parity.selftest.mutants.planting import plant
-from parity.selftest.mutants.reference_outputs import Kept
+from parity.selftest.mutants.reference_outputs import Goldens
 
 TIMEOUT = 300.0
 """Seconds after which a mutant that does not end counts as killed."""
@@ -76,7 +76,7 @@ def plan(mutant: Mutant, cases: Mapping[str, Case], dependents: Sequence[str]) -
 
 def hunt(
     work: Sequence[tuple[Mutant | None, list[list[Case]]]],
-    kept: Mapping[str, Kept],
+    goldens: Mapping[str, Goldens],
     *,
     at_once: int = 2,
     timeout: float = TIMEOUT,
@@ -85,7 +85,7 @@ def hunt(
 
     Args:
         work: mutants, or None for the code as it is, with their rounds of cases.
-        kept: upstream's outputs by case and reference.
+        goldens: upstream's outputs by case and reference.
         at_once: how many processes run beside each other.
         timeout: seconds for one mutant.
     """
@@ -97,7 +97,7 @@ def hunt(
         while waiting and len(running) < at_once:
             mutant, rounds = waiting.pop()
             receiver, sender = context.Pipe(duplex=False)
-            process = context.Process(target=_child, args=(mutant, rounds, kept, sender), daemon=True)
+            process = context.Process(target=_child, args=(mutant, rounds, goldens, sender), daemon=True)
             process.start()
             sender.close()
             running[receiver] = (process, Result(mutant), time.monotonic())
@@ -126,7 +126,10 @@ def hunt(
 
 
 def _child(
-    mutant: Mutant | None, rounds: Sequence[Sequence[Case]], kept: Mapping[str, Kept], sender: Connection
+    mutant: Mutant | None,
+    rounds: Sequence[Sequence[Case]],
+    goldens: Mapping[str, Goldens],
+    sender: Connection,
 ) -> None:
     torch.set_num_threads(1)
     try:
@@ -134,19 +137,22 @@ def _child(
             plant(mutant)
         ways = importlib.reload(paths).PATHS  # of samblocks as planted
         with ways["usual" if mutant is None else mutant.paths]():
-            _run(mutant, rounds, kept, sender)
+            _run(mutant, rounds, goldens, sender)
     except Exception as error:  # a stale mutant, or a fault of the harness: reported, not counted as killed
         sender.send(("-", f"{type(error).__name__}: {error}"))
 
 
 def _run(
-    mutant: Mutant | None, rounds: Sequence[Sequence[Case]], kept: Mapping[str, Kept], sender: Connection
+    mutant: Mutant | None,
+    rounds: Sequence[Sequence[Case]],
+    goldens: Mapping[str, Goldens],
+    sender: Connection,
 ) -> None:
     for cases in rounds:
         seen = False
         for case in cases:
-            if kept[case.id]:
-                found = judge(case, kept[case.id])
+            if goldens[case.id]:
+                found = judge(case, goldens[case.id])
                 seen = seen or bool(found.gates)
                 sender.send((case.id, found))
         if seen and mutant is not None:

@@ -18,7 +18,7 @@ from parity.workers.start import start_clients
 
 FOLDER = Path(".parity/mutants")
 
-Kept = Mapping[str, Golden]
+Goldens = Mapping[str, Golden]
 """Upstream's outputs of one case, by the reference's name."""
 
 _NOTE = "sources"
@@ -26,7 +26,7 @@ _NOTE = "sources"
 
 def collect(
     wanted: Sequence[Case], environment: Path | None = None, *, timeout: float = TIMEOUT
-) -> tuple[dict[str, Kept], str]:
+) -> tuple[dict[str, Goldens], str]:
     """Upstream's outputs of each case, from each followed reference that has it and is not known to differ.
 
     Args:

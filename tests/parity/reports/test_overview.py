@@ -33,10 +33,10 @@ HELD = [
 
 
 def text(
-    rows: list[Row], *, missing: dict[str, str] | None = None, apart: tuple[Outlier, ...] = (), **how: bool
+    rows: list[Row], *, missing: dict[str, str] | None = None, outliers: tuple[Outlier, ...] = (), **how: bool
 ) -> str:
     status = summary.status(rows, missing_by_name=bool(missing))
-    ran = Ran(len({row.id for row in rows}), 12.4, missing or {}, apart, status)
+    ran = Ran(len({row.id for row in rows}), 12.4, missing or {}, outliers, status)
     stream = io.StringIO()
     terminal.show(overview.lines(rows, ran, **how), stream)
     return stream.getvalue()
@@ -115,15 +115,15 @@ def test_what_did_not_run_is_told_once() -> None:
 
 
 def test_who_stands_apart_is_counted_and_ours_is_named() -> None:
-    apart = tuple(
+    outliers = tuple(
         Outlier(f"MLP/{name}", name, "out", 0.5, 1e-8, ("a", "b")) for name in ("samblocks", "timm", "meta")
     )
-    found = text(HELD, apart=apart)
+    found = text(HELD, outliers=outliers)
     assert "where three or more libraries ran a case: meta in 1, samblocks in 1, timm in 1\n" in found
     assert "  MLP/samblocks: samblocks stands apart from a, b" in found
     assert "MLP/timm" not in found
-    assert "  MLP/timm: timm stands apart from a, b" in text(HELD, apart=apart, every_row=True)
-    assert "stand apart" not in text(HELD, apart=apart, failures_only=True)
+    assert "  MLP/timm: timm stands apart from a, b" in text(HELD, outliers=outliers, every_row=True)
+    assert "stand apart" not in text(HELD, outliers=outliers, failures_only=True)
 
 
 def test_a_module_in_a_sentence_is_its_name() -> None:
