@@ -11,10 +11,10 @@ import json
 import os
 import pickletools
 import resource
-import struct
 import sys
 import tempfile
 import time
+import tracemalloc
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -26,10 +26,19 @@ ROOT = Path(__file__).resolve().parents[2]
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
+from pickle_parts import archive_of, number, sequence, tensor_of, text  # noqa: E402
+
 from samblocks.checkpoints import inspect  # noqa: E402
 from samblocks.checkpoints.reading.read import read  # noqa: E402
 from samblocks.errors import CheckpointError  # noqa: E402
 from samblocks.layouts.tensors import TORCH_DTYPES  # noqa: E402
+
+_IMPORTED = {"encodings", "torch", "samblocks"}
+"""What is imported late by ourselves; nothing else may come with a file."""
+
+LEAST_SECONDS, SECONDS_A_BYTE = 0.25, 1e-5
+LEAST_BYTES, BYTES_A_BYTE = 2**20, 200
+"""What reading may take: a constant and so much for each byte of the file, however it is put together."""
 
 HEADER_WORDS = (
     "its header claims",
@@ -173,19 +182,6 @@ GLOBALS = (
 )
 
 
-def text(value: str) -> bytes:
-    return b"X" + struct.pack("<I", len(value.encode())) + value.encode()
-
-
-def number(value: int) -> bytes:
-    raw = value.to_bytes((value.bit_length() + 8) // 8, "little", signed=True)
-    return b"\x8a" + bytes([len(raw)]) + raw
-
-
-def sequence(parts: list[bytes]) -> bytes:
-    return b"(" + b"".join(parts) + b"t"
-
-
 @st.composite
 def tensors(draw: st.DrawFn) -> bytes:
     """The instructions for one tensor, of which anything may be a lie."""
@@ -284,6 +280,29 @@ def archives(draw: st.DrawFn) -> bytes:
 
 
 @st.composite
+def archives_sharing(draw: st.DrawFn) -> bytes:
+    """Containers that hold each other by the memo, many times over: what a walk must not walk anew each time."""
+    made = [b"\x80\x02}q\0", text("first"), tensor_of(), b"q\1s"]
+    count = 2
+    for _ in range(draw(st.integers(1, 4))):
+        kind = draw(st.sampled_from([b"}", b"]", b"("]))
+        times = draw(st.sampled_from([1, 1, 30, 600]))
+        inside = [b"h%c" % draw(st.integers(0, count - 1)) for _ in range(draw(st.integers(1, 3)))]
+        fresh = draw(st.sampled_from([b"", b"", tensor_of(), b"G" + bytes(8), b"}", text("x")]))
+        if kind == b"}":
+            words = [text(f"k{n}") + (inside * times)[n] for n in range(times)]
+            body = b"}(" + b"".join(words) + b"u"
+        else:
+            body = (b"](" if kind == b"]" else b"(") + (b"".join(inside) + fresh) * times
+            body += b"e" if kind == b"]" else b"t"
+        name = draw(st.sampled_from(STRINGS)) + str(count)
+        made.append(text(name) + body + b"q%cs" % count)
+        count += 1
+    made += [text(f"t{n}") + b"h%cs" % (count - 1) for n in range(draw(st.sampled_from([0, 0, 600])))]
+    return archive_of(b"".join(made) + b".")
+
+
+@st.composite
 def archives_damaged(draw: st.DrawFn) -> bytes:
     """Any bytes of an archive changed; the last hundreds of bytes are its directory."""
     data = draw(archives())
@@ -316,6 +335,7 @@ KINDS = {
     "safetensors, behind the header": safetensors_behind_header(),
     "safetensors, damaged": safetensors_damaged(),
     "zip, any pickle": archives(),
+    "zip, containers shared": archives_sharing(),
     "zip, damaged": archives_damaged(),
     "old torch files": old_files(),
 }
@@ -328,6 +348,7 @@ def outcome(path: Path, data: bytes) -> str:
     start = time.process_time()
     try:
         file = read(path)
+        assert time.process_time() - start < LEAST_SECONDS + SECONDS_A_BYTE * len(data)
         for name, info in file.tensors.items():
             tensor = file.get(name)
             assert tuple(tensor.shape) == info.shape
@@ -349,15 +370,32 @@ def outcome(path: Path, data: bytes) -> str:
         if "holds no model" in message:
             word = "read"
     assert time.process_time() - start < 2
-    assert {name for name in set(sys.modules) - modules if not name.startswith("encodings.")} == set()
+    assert peak_of(path) < LEAST_BYTES + BYTES_A_BYTE * len(data)
+    assert {name for name in set(sys.modules) - modules if name.partition(".")[0] not in _IMPORTED} == set()
     assert sorted(path.parent.iterdir()) == files
     return word
+
+
+def peak_of(path: Path) -> int:
+    """The most bytes that reading a file takes, above what there was before."""
+    tracemalloc.start()
+    try:
+        read(path)
+    except CheckpointError:
+        pass
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return peak
 
 
 def run(kind: str, count: int, folder: Path, *, seeded: bool) -> Counter[str]:
     """Make inputs of one kind and count what came of them."""
     counts: Counter[str] = Counter()
     path = folder / "file.pt"
+    outcome(
+        path, archive_of(b"\x80\x02}" + text("no_mem_embed") + tensor_of() + b"s.")
+    )  # imports, and fills caches
 
     @settings(
         max_examples=count,

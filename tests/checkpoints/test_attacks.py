@@ -18,8 +18,7 @@ from torch import nn
 from torch._weights_only_unpickler import _get_allowed_globals
 
 from samblocks.checkpoints import convert_file, inspect, load
-from samblocks.checkpoints.reading.pickle_values import KNOWN
-from samblocks.checkpoints.reading.pickles import _HANDLERS, _PUSHES_ARGUMENT
+from samblocks.checkpoints.reading.pickles import _HANDLERS, _PUSHES_ARGUMENT, KNOWN
 from samblocks.checkpoints.reading.read import read
 from samblocks.errors import CheckpointError
 
@@ -195,7 +194,6 @@ ATTACKS = {
     "long_record.pt": (patched(GOOD, GOOD.rfind(b"PK\x01\x02") + 20, b"\xff\xff\xff\x0f" * 2), "outside"),
     "big_endian.pt": (archive(tensor(), more=[("archive/byteorder", b"big")]), "byte order"),
     "long_pickle.pt": (lambda: archive(b"N" * (33 * 2**20)), "larger than any"),
-    "many_steps.pt": (lambda: archive(b"\x80\x02" + b"N0" * 300_000 + b"}."), "instructions"),
     # pickles that ask for more than tensors
     "system_0.pkl": (pickle.dumps(_Runs(), protocol=0), "system"),
     "system_2.pkl": (pickle.dumps(_Runs(), protocol=2), "system"),
@@ -229,7 +227,7 @@ ATTACKS = {
     "bad_opcode.pt": (archive(b"\x80\x02\xff."), "damaged"),
     "long_integer.pt": (archive(b"I" + b"9" * 1_000_000 + b"\n."), "damaged"),
     "laughs.pt": (archive(laughs()), "no table|damaged|cannot be read"),
-    "lists.pt": (archive(doubled_lists()), "instructions"),
+    "lists.pt": (archive(doubled_lists()), "again and again"),
     "nested.pt": (archive(nested()), "no table"),
     "cyclic.pt": (archive(cyclic()), "no table"),
     "keys.pt": (archive(b"\x80\x02}" + (text("a") + b"Ns") * 2 + b"."), "twice"),
@@ -248,7 +246,7 @@ ATTACKS = {
     "negative_stride.pt": (archive(tensor(strides=(-3, 1), offset=3)), "negative"),
     "negative_shape.pt": (archive(tensor(shape=(-2, 3))), "negative"),
     "negative_offset.pt": (archive(tensor(offset=-1)), "negative"),
-    "negative_count.pt": (archive(tensor(count=-6)), "outside its storage|smaller"),
+    "negative_count.pt": (archive(tensor(count=-6)), "impossible key or size"),
     "ragged.pt": (archive(tensor(shape=(2, 3, 1))), "do not fit together"),
     "dimensions.pt": (archive(tensor(shape=(1,) * 5000, strides=(1,) * 5000)), "impossible"),
     "no_storage.pt": (archive(tensor(key="7")), "does not hold"),

@@ -174,3 +174,21 @@ def test_a_link_is_followed(tmp_path):
 def test_a_file_that_may_not_be_read(tmp_path):
     with pytest.raises(CheckpointError, match="cannot be opened"):
         read(Path(os.fsdecode(b"nul\0byte")))
+
+
+def test_long_lists_beside_the_state_dict_are_no_hindrance(tmp_path):
+    losses = [float(n) for n in range(600_000)]
+    history = {n: {"loss": 0.5, "rate": n} for n in range(20_000)}
+    torch.save({"model": {"a": torch.ones(2)}, "losses": losses, "history": history}, tmp_path / "a.pt")
+    assert list(read(tmp_path / "a.pt").tensors) == ["a"]
+
+
+def test_what_is_shared_is_counted_for_each_that_leads_to_it(tmp_path):
+    state = {"a": torch.ones(2)}
+    inner = [torch.ones(3), {"b": torch.ones(4)}]
+    torch.save({"model": state, "best": state, "one": inner, "two": (inner, inner)}, tmp_path / "a.pt")
+    assert [(part.name, part.tensors, part.nbytes) for part in read(tmp_path / "a.pt").ignored] == [
+        ("best", 1, 8),
+        ("one", 2, 28),
+        ("two", 2, 28),
+    ]

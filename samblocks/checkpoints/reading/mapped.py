@@ -27,6 +27,7 @@ class StoredTensor:
         offset: first byte in the file.
         strides: in elements; None where the tensor is contiguous.
         storage: bytes `(first, last + 1)` of the storage that the tensor is a view of.
+        negative, conjugate: whether it is the negatives, or the conjugates, of what is stored.
     """
 
     shape: tuple[int, ...]
@@ -34,6 +35,8 @@ class StoredTensor:
     offset: int
     strides: tuple[int, ...] | None
     storage: tuple[int, int]
+    negative: bool = False
+    conjugate: bool = False
 
     @property
     def nbytes(self) -> int:
@@ -110,7 +113,11 @@ class MappedFile:
             count = (stop - first) // item_size(stored.dtype)
             flat = torch.frombuffer(self._map, dtype=dtype, count=count, offset=first)
         if stored.strides is not None:
-            return flat.as_strided(stored.shape, stored.strides).clone(memory_format=torch.contiguous_format)
+            flat = flat.as_strided(stored.shape, stored.strides).clone(memory_format=torch.contiguous_format)
+            copy = False
+        flat = torch.conj_physical(flat) if stored.conjugate else flat
+        flat = torch.neg(flat) if stored.negative else flat
+        copy = copy and not (stored.conjugate or stored.negative)
         return flat.clone().view(stored.shape) if copy else flat.view(stored.shape)
 
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-MOST_DIMENSIONS: Final = 16
+from samblocks.errors import printable
+
+LONGEST_NAME: Final = 1000
+"""Characters of a global or of a storage's key: longer ones would be copied and compared again and again."""
+
+LARGEST_KEY: Final = 2**60
+"""Integers below it hash to themselves; larger ones can be made to collide, and huge ones take long to hash."""
 
 
 class PickleRefused(Exception):
@@ -30,13 +36,18 @@ class StorageRef:
 
 @dataclass(frozen=True, slots=True)
 class TensorRef:
-    """A tensor as the pickle describes it, not yet held against the file: offset and strides in elements."""
+    """A tensor as the pickle describes it, not yet held against the file: offset and strides in elements.
+
+    `negative` and `conjugate` say that it stands for the negatives or the conjugates of what is stored.
+    """
 
     storage: StorageRef
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     dtype: str | None = None
+    negative: bool = False
+    conjugate: bool = False
 
 
 class Opaque:
@@ -49,11 +60,6 @@ CONTAINERS: Final = frozenset({"collections.OrderedDict", "collections.Counter"}
 _PLAIN: Final = frozenset(
     {"_codecs.encode", "builtins.bytearray", "builtins.complex", "builtins.set", "torch.Size", "torch.device"}
     | {"torch.serialization._get_layout", "torch.Tensor", "torch.nn.parameter.Parameter"}
-)
-REBUILD: Final = frozenset(
-    {"torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor_v3"}
-    | {"torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"}
-    | {"torch._tensor._rebuild_from_type_v2"}
 )
 STORAGE_DTYPES: Final = {
     "torch.DoubleStorage": "F64",
@@ -87,45 +93,27 @@ SCALAR_DTYPES: Final = {
     "torch.bool": "BOOL",
     "torch.complex64": "C64",
 }
-KNOWN: Final = CONTAINERS | _PLAIN | REBUILD | STORAGE_DTYPES.keys() | SCALAR_DTYPES.keys()
+PLAIN: Final = CONTAINERS | _PLAIN | STORAGE_DTYPES.keys() | SCALAR_DTYPES.keys()
+"""Names that a pickle may ask for, beside the functions that rebuild tensors."""
 
 
 def put(target: dict[Any, Any], key: Any, value: Any) -> None:
     """Set an item. A key that is no plain value gets a stand-in, since hashing it could take for ever."""
-    if not isinstance(key, str | int | float | bytes | None):
+    if not isinstance(key, str | int | float | bytes | None) or (
+        isinstance(key, int) and not -LARGEST_KEY < key < LARGEST_KEY
+    ):
         key = Opaque()
     elif key in target:
-        raise PickleRefused(f"it holds the key {str(key)[:80]!r} twice")
+        raise PickleRefused(f"it holds the key {key_text(key)} twice")
     target[key] = value
 
 
-def from_pairs(arguments: tuple[Any, ...]) -> dict[Any, Any]:
-    """An OrderedDict: empty, or made from a list of pairs as Python 2 wrote it."""
-    made: dict[Any, Any] = {}
-    pairs = arguments[0] if arguments else []
-    for pair in pairs if isinstance(pairs, list | tuple) else ():
-        key, value = pair
-        put(made, key, value)
-    return made
+def key_text(key: object) -> str:
+    """A key as it stands in messages.
 
-
-def rebuild(function: Global, arguments: tuple[Any, ...]) -> object:
-    """What torch's `_rebuild_…` functions would return, as a record."""
-    kind = function.name.rpartition(".")[2]
-    if kind == "_rebuild_from_type_v2":
-        inner, _, inner_arguments, _ = arguments
-        if inner in (Global(name) for name in REBUILD) and inner.name != function.name:
-            return rebuild(inner, inner_arguments)
-        return Opaque()
-    if kind in ("_rebuild_parameter", "_rebuild_parameter_with_state"):
-        return arguments[0]
-    storage, offset, shape, strides = arguments[:4]
-    dtype = arguments[6] if kind == "_rebuild_tensor_v3" else None
-    if not isinstance(storage, StorageRef):
-        raise PickleRefused("it holds a tensor without a storage")
-    if not isinstance(shape, tuple) or not isinstance(strides, tuple) or len(shape) != len(strides):
-        raise PickleRefused("it holds a tensor whose sizes and strides do not fit together")
-    numbers = (offset, *shape[:MOST_DIMENSIONS], *strides[:MOST_DIMENSIONS])
-    if len(shape) > MOST_DIMENSIONS or not all(type(n) is int and 0 <= n < 2**62 for n in numbers):
-        raise PickleRefused("it holds a tensor with negative or impossible sizes, strides or offset")
-    return TensorRef(storage, offset, shape, strides, dtype.name if dtype else None)
+    >>> key_text("model"), key_text(3), key_text(10**5000)
+    ("'model'", '3', 'int')
+    """
+    if isinstance(key, str):
+        return f"'{printable(key, 60)}'"
+    return repr(key) if isinstance(key, int) and -LARGEST_KEY < key < LARGEST_KEY else type(key).__name__

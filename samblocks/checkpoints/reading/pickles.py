@@ -16,19 +16,31 @@ from typing import Any, Final
 
 from samblocks.checkpoints.reading.pickle_values import (
     CONTAINERS,
-    KNOWN,
-    REBUILD,
+    LARGEST_KEY,
+    LONGEST_NAME,
+    PLAIN,
     Global,
     Opaque,
     PickleRefused,
     StorageRef,
-    from_pairs,
+    TensorRef,
     put,
-    rebuild,
 )
+from samblocks.checkpoints.reading.rebuilt_tensors import ARGUMENTS, rebuild
+from samblocks.errors import printable
 
-MOST_STEPS: Final = 500_000
-"""A training checkpoint of the largest model takes about 100,000; the limit is reached in half a second."""
+MOST_STEPS: Final = 4_000_000
+"""A training checkpoint of the largest model takes about 100,000, a list of losses one for each."""
+
+MOST_KEPT: Final = 2_000_000
+"""Containers, entries and memoized values: what takes memory, at most 200 bytes each. Numbers in lists do not count."""
+
+KNOWN: Final = PLAIN | ARGUMENTS.keys()
+"""Every name that a pickle may ask for."""
+
+_NUMBERS: Final = (int, float, bool, type(None))
+_FIRST: Final = 16
+"""Items of a list that are kept whatever they are; of the others, numbers are skipped: no tensor depends on them."""
 
 
 @dataclass(slots=True)
@@ -61,12 +73,16 @@ class _Reader:
     refused: dict[str, None] = field(default_factory=dict)
     storages: dict[str, StorageRef] = field(default_factory=dict)
     steps: int = 0
+    kept: int = 0
+    copied: int = 0
 
     def run(self) -> Unpickled:
         stream = io.BytesIO(self.data)
         try:
             for name, argument in _operations(stream):
-                self.charge(1)
+                self.steps += 1
+                if self.steps > MOST_STEPS:
+                    raise PickleRefused(f"its pickle has more than {MOST_STEPS:,} instructions")
                 if name == "STOP":
                     return Unpickled(self.stack.pop(), tuple(self.refused), self.storages, stream.tell())
                 if name in _PUSHES_ARGUMENT:
@@ -75,19 +91,32 @@ class _Reader:
                     _HANDLERS[name](self, argument)
         except PickleRefused:
             raise
-        except KeyError as error:
-            raise PickleRefused(f"its pickle uses {error.args[0]!r}, which nothing defined") from None
-        except (ValueError, IndexError, TypeError, AttributeError, UnicodeError, OverflowError, MemoryError):
+        except (
+            KeyError,
+            ValueError,
+            IndexError,
+            TypeError,
+            AttributeError,
+            UnicodeError,
+            OverflowError,
+            MemoryError,
+        ):
             raise PickleRefused("its pickle is damaged") from None
         raise PickleRefused("its pickle has no end")
 
-    def charge(self, steps: int) -> None:
-        """Count work done, so that a pickle built to repeat itself ends soon."""
-        self.steps += steps
-        if self.steps > MOST_STEPS:
-            raise PickleRefused(f"its pickle has more than {MOST_STEPS:,} instructions")
+    def keep(self, values: int) -> None:
+        """Count values that stay in memory."""
+        self.kept += values
+        if self.kept > MOST_KEPT:
+            raise PickleRefused(f"its pickle keeps more than {MOST_KEPT:,} values")
+
+    def push(self, made: Any) -> None:
+        """Put a new container, tensor or stand-in on the stack."""
+        self.keep(1)
+        self.stack.append(made)
 
     def mark(self, _: Any) -> None:
+        self.keep(1)
         self.marks.append(self.stack)
         self.stack = []
 
@@ -98,6 +127,8 @@ class _Reader:
     def find(self, module: Any, name: Any) -> Global:
         if not isinstance(module, str) or not isinstance(name, str):
             raise PickleRefused("its pickle names a global by something that is no text")
+        if len(module) + len(name) > LONGEST_NAME:
+            raise PickleRefused("its pickle names a global by a text that is too long")
         found = Global(f"{_OLD_MODULES.get(module, module)}.{name}")
         if found.name not in KNOWN:
             self.refused[f"{module}.{name}"] = None
@@ -107,31 +138,61 @@ class _Reader:
         if not isinstance(function, Global) or not isinstance(arguments, tuple):
             return Opaque()
         if function.name in CONTAINERS:
-            self.charge(sum(len(part) for part in arguments[:1] if isinstance(part, list | tuple)))
-            return from_pairs(arguments)
-        if function.name in REBUILD:
+            return self.table(arguments[0] if arguments else ())
+        if function.name in ARGUMENTS:
             return rebuild(function, arguments)
+        if function.name in ("torch.Tensor", "torch.nn.parameter.Parameter"):
+            raise PickleRefused(f"it makes a tensor by {function.name}, which no torch.save of today writes")
         if function.name == "torch.Size" and arguments and isinstance(arguments[0], tuple):
             return arguments[0]
         return Opaque()
 
+    def table(self, content: Any) -> dict[Any, Any]:
+        """An OrderedDict: empty, a copy, or made from a list of pairs as Python 2 wrote it."""
+        made: dict[Any, Any] = {}
+        if isinstance(content, dict | list | tuple):
+            self.copied += len(content)
+            if (
+                self.copied > self.steps
+            ):  # each entry took instructions of its own, unless one table is copied often
+                raise PickleRefused("its pickle copies one table again and again")
+            self.keep(len(content))
+            for key, value in content.items() if isinstance(content, dict) else content:
+                put(made, key, value)
+        return made
+
     def set_items(self, target: Any, items: list[Any]) -> None:
         if len(items) % 2:
             raise ValueError
-        if not isinstance(target, dict):
+        if isinstance(target, Opaque):
             return
+        if not isinstance(target, dict):
+            raise PickleRefused("its pickle sets items of what is no table")
+        self.keep(len(items) // 2)
         for key, value in zip(items[::2], items[1::2], strict=True):
             put(target, key, value)
+
+    def extend(self, target: Any, items: list[Any]) -> None:
+        if isinstance(target, Opaque):
+            return
+        if not isinstance(target, list):
+            raise PickleRefused("its pickle adds items to what is no list")
+        free = max(0, _FIRST - len(target))
+        kept = items[:free] + [item for item in items[free:] if not isinstance(item, _NUMBERS)]
+        self.keep(len(kept))
+        target.extend(kept)
 
     def persistent(self, name: Any) -> None:
         match name:
             case ("storage", Global(name=dtype), str(key), _, int(count), *rest):
                 if any(part is not None for part in rest):
                     raise PickleRefused("it stores views of storages the way PyTorch 0.3 did")
+                if len(key) > LONGEST_NAME or not -1 < count < LARGEST_KEY:
+                    raise PickleRefused("it holds a storage with an impossible key or size")
                 storage = StorageRef(key, dtype, count)
                 if self.storages.setdefault(key, storage) != storage:
-                    raise PickleRefused(f"it gives its storage {key[:40]!r} two types or sizes")
-                self.stack.append(storage)
+                    raise PickleRefused(f"it gives its storage '{printable(key, 40)}' two types or sizes")
+                self.push(storage)
             case _:
                 raise PickleRefused("its pickle refers to something that is no tensor storage")
 
@@ -151,13 +212,18 @@ _PUSHES_ARGUMENT: Final = frozenset(
 
 
 def _pushing(make: Callable[[], Any]) -> Callable[[_Reader, Any], None]:
-    return lambda reader, _: reader.stack.append(make())
+    return lambda reader, _: reader.push(make())
+
+
+def _constant(value: Any) -> Callable[[_Reader, Any], None]:
+    return lambda reader, _: reader.stack.append(value)
 
 
 def _tupling(count: int) -> Callable[[_Reader, Any], None]:
     def handler(reader: _Reader, _: Any) -> None:
         if len(reader.stack) < count:
             raise IndexError
+        reader.keep(1)
         reader.stack[-count:] = [tuple(reader.stack[-count:])]
 
     return handler
@@ -166,7 +232,7 @@ def _tupling(count: int) -> Callable[[_Reader, Any], None]:
 def _of_popped(make: Callable[[list[Any]], Any]) -> Callable[[_Reader, Any], None]:
     def handler(reader: _Reader, _: Any) -> None:
         made = make(reader.popped())
-        reader.stack.append(made)
+        reader.push(made)
 
     return handler
 
@@ -184,14 +250,12 @@ def _pop_mark(reader: _Reader, _: Any) -> None:
 
 def _append(reader: _Reader, _: Any) -> None:
     value = reader.stack.pop()
-    if isinstance(reader.stack[-1], list):
-        reader.stack[-1].append(value)
+    reader.extend(reader.stack[-1], [value])
 
 
 def _appends(reader: _Reader, _: Any) -> None:
     items = reader.popped()
-    if isinstance(reader.stack[-1], list):
-        reader.stack[-1].extend(items)
+    reader.extend(reader.stack[-1], items)
 
 
 def _set_item(reader: _Reader, _: Any) -> None:
@@ -207,22 +271,22 @@ def _set_items(reader: _Reader, _: Any) -> None:
 def _dictionary(reader: _Reader, _: Any) -> None:
     items, made = reader.popped(), dict[Any, Any]()
     reader.set_items(made, items)
-    reader.stack.append(made)
+    reader.push(made)
 
 
 def _global(reader: _Reader, argument: Any) -> None:
     module, _, name = argument.partition(" ")
-    reader.stack.append(reader.find(module, name))
+    reader.push(reader.find(module, name))
 
 
 def _stack_global(reader: _Reader, _: Any) -> None:
     name, module = reader.stack.pop(), reader.stack.pop()
-    reader.stack.append(reader.find(module, name))
+    reader.push(reader.find(module, name))
 
 
 def _reduce(reader: _Reader, _: Any) -> None:
     arguments, function = reader.stack.pop(), reader.stack.pop()
-    reader.stack.append(reader.call(function, arguments))
+    reader.push(reader.call(function, arguments))
 
 
 def _new_with_keywords(reader: _Reader, _: Any) -> None:
@@ -232,30 +296,42 @@ def _new_with_keywords(reader: _Reader, _: Any) -> None:
 
 def _object(reader: _Reader, _: Any) -> None:
     function, *arguments = reader.popped()
-    reader.stack.append(reader.call(function, tuple(arguments)))
+    reader.push(reader.call(function, tuple(arguments)))
 
 
 def _instance(reader: _Reader, argument: Any) -> None:
     arguments = tuple(reader.popped())
     module, _, name = argument.partition(" ")
-    reader.stack.append(reader.call(reader.find(module, name), arguments))
+    reader.push(reader.call(reader.find(module, name), arguments))
 
 
 def _build(reader: _Reader, _: Any) -> None:
     reader.stack.pop()  # attributes, such as a state dict's _metadata: no tensor depends on them
-    reader.stack[-1]
+    if isinstance(reader.stack[-1], TensorRef | StorageRef):
+        raise PickleRefused("its pickle changes a tensor after it was made")
 
 
 def _extension(reader: _Reader, argument: Any) -> None:
-    reader.stack.append(reader.find("copyreg", f"extension_{argument}"))
+    reader.push(reader.find("copyreg", f"extension_{argument}"))
 
 
 def _get(reader: _Reader, argument: Any) -> None:
-    reader.stack.append(reader.memo[int(argument)])
+    index = _index(argument)
+    if index not in reader.memo:
+        raise PickleRefused(f"its pickle uses value {index}, which nothing defined")
+    reader.stack.append(reader.memo[index])
 
 
 def _memoize(reader: _Reader, argument: Any) -> None:
-    reader.memo[len(reader.memo) if argument is None else int(argument)] = reader.stack[-1]
+    reader.keep(1)
+    reader.memo[len(reader.memo) if argument is None else _index(argument)] = reader.stack[-1]
+
+
+def _index(argument: Any) -> int:
+    index = int(argument)
+    if not -1 < index < LARGEST_KEY:
+        raise PickleRefused("its pickle numbers a value in an impossible way")
+    return index
 
 
 def _nothing(reader: _Reader, _: Any) -> None:
@@ -269,12 +345,12 @@ _HANDLERS: Final[dict[str, Callable[[_Reader, Any], None]]] = {
     "POP": _pop,
     "POP_MARK": _pop_mark,
     "DUP": lambda reader, _: reader.stack.append(reader.stack[-1]),
-    "NONE": _pushing(lambda: None),
-    "NEWTRUE": _pushing(lambda: True),
-    "NEWFALSE": _pushing(lambda: False),
+    "NONE": _constant(None),
+    "NEWTRUE": _constant(True),
+    "NEWFALSE": _constant(False),
     "EMPTY_LIST": _pushing(list),
     "EMPTY_DICT": _pushing(dict),
-    "EMPTY_TUPLE": _pushing(tuple),
+    "EMPTY_TUPLE": _constant(()),
     "EMPTY_SET": _pushing(Opaque),
     "TUPLE1": _tupling(1),
     "TUPLE2": _tupling(2),

@@ -139,17 +139,12 @@ def read(path: str | os.PathLike[str], *, mmap: bool = True) -> Checkpoint:
 
 def _from_torch(file: MappedFile, content: TorchFile, container: str, mmap: bool) -> Checkpoint:
     try:
-        found = find_state_dict(content.root)
+        found = find_state_dict(content.root, lambda tensor: content.locate(tensor).nbytes)
     except NoStateDict as error:
         raise CheckpointError(f"{file.path} is a file of torch.save, but {error}.") from None
     _check_names(file.path, found.tensors)
     places = {name: content.locate(tensor) for name, tensor in found.tensors.items()}
-    ignored = tuple(
-        Ignored(
-            unused.name, len(unused.tensors), sum(content.locate(tensor).nbytes for tensor in unused.tensors)
-        )
-        for unused in found.unused
-    )
+    ignored = tuple(Ignored(unused.name, unused.tensors, unused.nbytes) for unused in found.unused)
     envelope = ".".join(found.path)
     return Checkpoint(file.path, container, envelope, MappingProxyType({}), ignored, mmap, file, places)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 
 from samblocks.checkpoints.reading.mapped import MappedFile, StoredTensor
@@ -20,12 +21,14 @@ from samblocks.checkpoints.reading.pickle_values import (
 from samblocks.checkpoints.reading.pickles import Unpickled, read_pickle
 from samblocks.checkpoints.reading.zips import Record, ZipRefused, read_records
 from samblocks.errors import CheckpointError, printable
-from samblocks.layouts.tensors import item_size
+from samblocks.layouts.tensors import WEIGHT_DTYPES, item_size
 
 LARGEST_PICKLE = 32 * 2**20
 _OLD_MAGIC = 0x1950A86A20F9469CFC6C
 _OLD_PROTOCOL = 1001
 _LONGEST_LIST = 12
+_COMPLEX = frozenset({"C64"})
+_SIGNED = _COMPLEX | WEIGHT_DTYPES
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +55,12 @@ def read_zip(file: MappedFile) -> TorchFile:
     pickled = _unpickle(file, data.start, data.stop)
     _refuse_globals(file, pickled.refused)
 
+    @cache
     def storage(reference: StorageRef) -> tuple[int, int]:
         record = records.get(f"{folder}/data/{reference.key}")
         if record is None:
             raise CheckpointError(
-                f"{file.path} names a storage {reference.key[:40]!r} that it does not hold."
+                f"{file.path} names a storage '{printable(reference.key, 40)}' that it does not hold."
             )
         return record.start, record.stop
 
@@ -115,7 +119,7 @@ def _folder(file: MappedFile, records: dict[str, Record]) -> str:
             f"{file.path} is a TorchScript program, not a checkpoint: save its state_dict() instead."
         )
     if len(folders) != 1 or "/" in folders[0]:
-        held = ", ".join(repr(name[:60]) for name in list(records)[:3]) or "nothing"
+        held = ", ".join(f"'{printable(name, 60)}'" for name in list(records)[:3]) or "nothing"
         raise CheckpointError(f"{file.path} is a zip archive but no file of torch.save: it holds {held}.")
     return folders[0]
 
@@ -146,7 +150,7 @@ def _refuse_globals(file: MappedFile, refused: tuple[str, ...]) -> None:
 def _element(file: MappedFile, storage: str) -> str:
     dtype = STORAGE_DTYPES.get(storage)
     if dtype is None:
-        raise CheckpointError(f"{file.path} holds storages of an unknown type, {storage}.")
+        raise CheckpointError(f"{file.path} holds storages of an unknown type, {printable(storage)}.")
     return dtype
 
 
@@ -155,11 +159,17 @@ def _stored(file: MappedFile, tensor: TensorRef, place: tuple[int, int]) -> Stor
     element = _element(file, tensor.storage.dtype)
     dtype = element if tensor.dtype is None else SCALAR_DTYPES.get(tensor.dtype, "")
     if not dtype:
-        raise CheckpointError(f"{file.path} holds a tensor of an unknown dtype, {tensor.dtype}.")
+        raise CheckpointError(
+            f"{file.path} holds a tensor of an unknown dtype, {printable(tensor.dtype or '')}."
+        )
     start, stop = place
     stop = min(stop, start + tensor.storage.count * item_size(element))
     if stop - start < tensor.storage.count * item_size(element):
         raise CheckpointError(f"{file.path} has a storage that is smaller than its tensors: it is damaged.")
+    if (tensor.negative and dtype not in _SIGNED) or (tensor.conjugate and dtype not in _COMPLEX):
+        raise CheckpointError(
+            f"{file.path} holds a tensor of {dtype} with the bits of another dtype: it is damaged."
+        )
     size, count = item_size(dtype), prod(tensor.shape)
     last = tensor.offset + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.strides, strict=True))
     if count and (last + 1) * size > stop - start:
@@ -170,7 +180,9 @@ def _stored(file: MappedFile, tensor: TensorRef, place: tuple[int, int]) -> Stor
         )
     offset = start + tensor.offset * size if count else start
     strides = None if _contiguous(tensor.shape, tensor.strides) else tensor.strides
-    return StoredTensor(tensor.shape, dtype, offset, strides, (start, stop))
+    return StoredTensor(
+        tensor.shape, dtype, offset, strides, (start, stop), tensor.negative, tensor.conjugate
+    )
 
 
 def _contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:

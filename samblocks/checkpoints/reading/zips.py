@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from samblocks.checkpoints.reading.mapped import MappedFile
+from samblocks.errors import printable
 
 MOST_RECORDS: Final = 100_000
 _END: Final = struct.Struct("<4s4H2IH")
@@ -48,7 +49,7 @@ def read_records(file: MappedFile) -> dict[str, Record]:
     end = 0
     for record in sorted(records.values(), key=lambda record: (record.start, record.stop)):
         if record.start < end:
-            raise ZipRefused(f"its record {record.name!r} overlaps another one")
+            raise ZipRefused(f"its record '{printable(record.name)}' overlaps another one")
         end = record.stop
     return records
 
@@ -75,11 +76,13 @@ def _read_directory(file: MappedFile) -> dict[str, Record]:
         position += name_size + extra_size + comment_size
         packed, unpacked, local = _widen(extra, unpacked, packed, local)
         if flags & _ENCRYPTED:
-            raise ZipRefused(f"its record {name!r} is encrypted")
+            raise ZipRefused(f"its record '{printable(name)}' is encrypted")
         if method != 0 or packed != unpacked:
-            raise ZipRefused(f"its record {name!r} is compressed: unpack it and save it with torch.save")
+            raise ZipRefused(
+                f"its record '{printable(name)}' is compressed: unpack it and save it with torch.save"
+            )
         if name in records:
-            raise ZipRefused(f"it holds the record {name!r} twice")
+            raise ZipRefused(f"it holds the record '{printable(name)}' twice")
         records[name] = _locate(file, name, local, packed)
     return records
 
@@ -122,8 +125,8 @@ def _locate(file: MappedFile, name: str, local: int, size: int) -> Record:
     name_size, extra_size = header[9], header[10]
     named = file.bytes(local + _LOCAL.size, local + _LOCAL.size + name_size)
     if header[0] != b"PK\x03\x04" or named != name.encode():
-        raise ZipRefused(f"its record {name!r} is not where its directory says")
+        raise ZipRefused(f"its record '{printable(name)}' is not where its directory says")
     start = local + _LOCAL.size + name_size + extra_size
     if start + size > file.size:
-        raise ZipRefused(f"its record {name!r} reaches outside the file")
+        raise ZipRefused(f"its record '{printable(name)}' reaches outside the file")
     return Record(name, start, start + size)
