@@ -32,6 +32,7 @@ from parity.workers.registry import REFERENCES
 from parity.workers.start import start_clients
 from samblocks import VARIANTS
 from samblocks.checkpoints import load
+from samblocks.cli.text import ENVELOPE
 
 HELP = "find the module in which two implementations part"
 
@@ -45,6 +46,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     subject.add_argument("--block", metavar="NAME", help="every case of this block that upstream can run")
     subject.add_argument("--case", metavar="ID", help="this case")
     subject.add_argument("--variant", metavar="NAME", help="a released model, with made-up weights")
+    parser.add_argument("--envelope", metavar="KEY", help=f"with --checkpoint: {ENVELOPE}")
     subject.add_argument("--checkpoint", metavar="FILE", help="the model in this file, with its weights")
     subject.add_argument(
         "--pair",
@@ -215,7 +217,9 @@ def _subject(
         return subjects.of_block(options.block), None, None
     weights = None
     if options.checkpoint:
-        variant, weights = stack.enter_context(_canonical_weights(options.checkpoint, options.size))
+        variant, weights = stack.enter_context(
+            _canonical_weights(options.checkpoint, options.size, options.envelope)
+        )
     else:
         variant = options.variant
         if variant not in VARIANTS:
@@ -229,14 +233,14 @@ def _subject(
 
 
 @contextmanager
-def _canonical_weights(file: str, size: int | None) -> Iterator[tuple[str, Path]]:
+def _canonical_weights(file: str, size: int | None, envelope: str | None) -> Iterator[tuple[str, Path]]:
     """The variant that a checkpoint holds, and its weights in Meta's names, in a file of their own."""
-    _, report = load(file, strict="explain")
+    _, report = load(file, strict="explain", envelope=envelope)
     if not report.complete:
-        load(file)  # raises, with all that is missing or misshapen
+        load(file, envelope=envelope)  # raises, with all that is missing or misshapen
     if report.component is not None:
         raise UsageError(f"{file} holds {report.component} of {report.variant} alone: it needs a whole model")
-    model = load(file, image_size=size or subjects.default_size(report.variant))
+    model = load(file, image_size=size or subjects.default_size(report.variant), envelope=envelope)
     with tempfile.TemporaryDirectory(prefix="parity-") as folder:
         path = Path(folder) / "weights.safetensors"
         tensors = {name: value.contiguous().clone() for name, value in model.state_dict().items()}

@@ -25,6 +25,7 @@ from parity.workers import options as worker_options
 from parity.workers.client import Client
 from parity.workers.registry import REFERENCES
 from parity.workers.start import start_clients
+from samblocks.cli.text import ENVELOPE
 
 HELP = "compare with the references"
 
@@ -51,6 +52,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="also run the stages of this checkpoint on a photograph; may be given again",
     )
+    parser.add_argument("--envelope", metavar="KEY", help=f"with --checkpoint: {ENVELOPE}")
     parser.add_argument(
         "--image", type=Path, metavar="FILE", help="the photograph (default: one that ships with parity)"
     )
@@ -174,5 +176,7 @@ def _stages(options: argparse.Namespace, stack: ExitStack) -> list[Job]:
 
     work: list[Job] = []
     for checkpoint in options.checkpoint:
-        work += stack.enter_context(stages.checkpoint_jobs(checkpoint, image=options.image))
+        work += stack.enter_context(
+            stages.checkpoint_jobs(checkpoint, image=options.image, envelope=options.envelope)
+        )
     return work

@@ -22,21 +22,24 @@ from samblocks.checkpoints.reading.read import read
 
 
 @contextmanager
-def checkpoint_jobs(checkpoint: str, *, image: Path | None = None) -> Iterator[list[Job]]:
+def checkpoint_jobs(
+    checkpoint: str, *, image: Path | None = None, envelope: str | None = None
+) -> Iterator[list[Job]]:
     """The jobs of one checkpoint; while the context lasts, the file with the references' weights exists.
 
     Args:
         checkpoint: a file, or the name of a public one.
         image: a photograph in place of the one that ships with parity.
+        envelope: the table of tensors that is meant, where the file holds several.
 
     Raises:
         UsageError: the checkpoint is a part of a model only, or the picture cannot be read.
         samblocks.errors.CheckpointError: the checkpoint cannot be loaded.
     """
     picture = pictures.read(image) if image is not None else None
-    model, report = load(checkpoint, strict="explain")
+    model, report = load(checkpoint, strict="explain", envelope=envelope)
     if not report.complete:
-        load(checkpoint)  # raises, with all that is missing or misshapen
+        load(checkpoint, envelope=envelope)  # raises, with all that is missing or misshapen
     if report.component is not None:
         raise UsageError(
             f"{checkpoint} holds {report.component} of {report.variant} alone; the stages need a whole model"
@@ -46,14 +49,14 @@ def checkpoint_jobs(checkpoint: str, *, image: Path | None = None) -> Iterator[l
     tensors = {name: spec.tensor(f"{case.id}:{name}") for name, spec in given.items()}
     with tempfile.TemporaryDirectory(prefix="parity-weights-") as folder:
         weights = Path(folder) / "weights.safetensors"
-        safetensors.torch.save_file(reference_weights(model, report), weights)
+        safetensors.torch.save_file(reference_weights(model, report, envelope), weights)
         yield [Job(case, tensors, weights, model=model, truth_of=truth_of(report.variant))]
 
 
-def reference_weights(model: nn.Module, report: LoadReport) -> dict[str, Tensor]:
+def reference_weights(model: nn.Module, report: LoadReport, envelope: str | None = None) -> dict[str, Tensor]:
     """What the references load, by Meta's names: the file's own tensors, where it has those names."""
     own = model.state_dict()
-    file = read(report.path)
+    file = read(report.path, envelope=envelope)
     if set(file.tensors) == set(own):
         return {name: file.get(name).clone() for name in own}
     return {name: value.detach().clone().contiguous() for name, value in own.items()}

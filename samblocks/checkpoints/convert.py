@@ -68,6 +68,7 @@ def convert_file(
     model_class: str | None = None,
     drop: bool = False,
     base: str | os.PathLike[str] | None = None,
+    envelope: str | None = None,
 ) -> Conversion:
     """Convert a checkpoint file, holding one tensor at a time.
 
@@ -79,6 +80,8 @@ def convert_file(
         model_class: as in `convert`.
         drop: as in `convert`.
         base: as in `convert`, a file.
+        envelope: the key of the table that is meant where `src` holds several, such as `"net_ema"`, with dots
+            between those of nested ones; or what the names that are meant begin with.
 
     Returns:
         What was done: layouts, variant, what was dropped, invented, or taken from the base.
@@ -90,7 +93,7 @@ def convert_file(
     target = Path(dst)
     check_ending(target)
     check_dtype(dtype)
-    file = read(src)
+    file = read(src, envelope=envelope)
     given = Named(TensorSource(file.tensors, file.get), "the file")
     try:
         source, conversion = prepare(

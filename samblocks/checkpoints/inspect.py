@@ -17,7 +17,7 @@ from samblocks.layouts.components import component_of, family_of
 from samblocks.variants import Variant
 
 
-def inspect(path: str | os.PathLike[str], *, sha256: bool = False) -> LoadReport:
+def inspect(path: str | os.PathLike[str], *, sha256: bool = False, envelope: str | None = None) -> LoadReport:
     """Explain a checkpoint file: layout, variant, and what would become of each tensor.
 
     Only the file's tables are read, so it takes well under a second for a file of any size. A file that fits
@@ -28,6 +28,8 @@ def inspect(path: str | os.PathLike[str], *, sha256: bool = False) -> LoadReport
         path: the file.
         sha256: compute its hash, which reads all of it, and look that up in checkpoints.lock. Otherwise the
             file is looked up by its size and its tensors.
+        envelope: the key of the table that is meant where a file holds several, such as `"net_ema"`, with dots
+            between those of nested ones; or what the names that are meant begin with.
 
     Returns:
         The report; `str(report)` lays it out for people, `report.to_json()` for programs.
@@ -42,7 +44,7 @@ def inspect(path: str | os.PathLike[str], *, sha256: bool = False) -> LoadReport
     >>> report.layout, report.envelope, report.rows[0].status, report.rows[0].targets
     ('meta', 'model', 'renamed', ('no_mem_embed',))
     """
-    file = read(path)
+    file = read(path, envelope=envelope)
     found = recognise(file)
     row = found.rows[0]
     request = Request(row, found.component, found.image_size, found.num_maskmem)

@@ -42,6 +42,7 @@ class _Options(TypedDict, total=False):
     source: str | None
     image_size: int | None
     num_maskmem: int | None
+    envelope: str | None
     device: torch.device | str | None
     dtype: torch.dtype | Literal["file"] | None
     mmap: bool
@@ -74,6 +75,7 @@ def load(
     source: str | None = None,
     image_size: int | None = None,
     num_maskmem: int | None = None,
+    envelope: str | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | Literal["file"] | None = None,
     mmap: bool = True,
@@ -97,6 +99,8 @@ def load(
         image_size: side of the model's images in pixels. Tensors that depend on it are resized by the
             policies of `samblocks.checkpoints.resize`, which the report names.
         num_maskmem: frames in memory, likewise (SAM 2 only).
+        envelope: the key of the table that is meant where a file holds several, such as `"net_ema"`, with dots
+            between those of nested ones; or what the names that are meant begin with.
         device: where the model is to be; None is the CPU.
         dtype: of the weights. None gives float32, exact for half-precision files; `"file"` means the file's.
         mmap: whether tensors stay views of the mapped file. If not, the file may be changed or removed later.
@@ -126,7 +130,7 @@ def load(
         )
     wanted_dtype = _dtype(dtype)
     row = None if variant is None else named_variant(variant)
-    file = read(_find(path_or_name, source), mmap=mmap)
+    file = read(_find(path_or_name, source), mmap=mmap, envelope=envelope)
     found = recognise(file)
     if found.rivals:
         raise CheckpointError(f"in {file.path} {copies(found)}.")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 
+ENVELOPE = "the table of tensors that is meant, where the file holds several, such as net_ema or trainer.ema"
+"""Help of the option of this name."""
+
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> None:
     """Print a table.

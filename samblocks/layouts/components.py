@@ -39,6 +39,19 @@ _TRANSFORMERS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+PART_NAMES = frozenset(
+    word
+    for path in (
+        *_SAM_PATHS,
+        *_SAM2_PATHS,
+        *_SAM2_PATHS.values(),
+        *(n for names in _TRANSFORMERS.values() for n in names),
+    )
+    for word in path.strip(".").split(".")
+) | {"obj_ptr_proj", "obj_ptr_tpos_proj", "mask_downsample"}
+"""What modules of a model are called, in files that hold a table for each."""
+
+
 def family_of(row: Variant) -> str:
     """Whose names the tensors of a variant have: "sam", "mobile_sam" or "sam2" (2.1's too)."""
     return "sam2" if row.family == "sam2.1" else row.family

@@ -105,12 +105,14 @@ class Checkpoint:
         return self._file.tensor(self._places[name], copy=not self.mmap or name in self.shared)
 
 
-def read(path: str | os.PathLike[str], *, mmap: bool = True) -> Checkpoint:
+def read(path: str | os.PathLike[str], *, mmap: bool = True, envelope: str | None = None) -> Checkpoint:
     """Open a `.pt`, `.pth` or `.safetensors` file, whatever its name is.
 
     Args:
         path: the file.
         mmap: tensors are views of the file, mapped privately; otherwise each is read into memory of its own.
+        envelope: the key of the table that is meant where a file holds several, with dots between those of nested
+            ones; or what the names that are meant begin with.
 
     Raises:
         CheckpointError: the file is damaged, is something else, or asks for more than tensors.
@@ -125,28 +127,49 @@ def read(path: str | os.PathLike[str], *, mmap: bool = True) -> Checkpoint:
     file = MappedFile(Path(path))
     head = file.bytes(0, 512)
     if head.startswith(b"PK\x03\x04"):
-        return _from_torch(file, read_zip(file), "torch", mmap)
+        return _from_torch(file, read_zip(file), "torch", mmap, envelope)
     if len(head) > 8 and head[8:9] == b"{":
         places, metadata = read_safetensors(file)
         if not places:
             raise CheckpointError(f"{file.path} holds no tensor.")
         _check_names(file.path, places)
-        return Checkpoint(file.path, "safetensors", "", MappingProxyType(metadata), (), mmap, file, places)
+        places, ignored = _beginning(file.path, places, envelope)
+        return Checkpoint(
+            file.path, "safetensors", "", MappingProxyType(metadata), ignored, mmap, file, places
+        )
     if head.startswith(b"\x80") or _TEXT_PICKLE.match(head):
-        return _from_torch(file, read_old(file), "torch (before 1.6)", mmap)
+        return _from_torch(file, read_old(file), "torch (before 1.6)", mmap, envelope)
     raise CheckpointError(f"{file.path} is no checkpoint: {_kind(head)}.")
 
 
-def _from_torch(file: MappedFile, content: TorchFile, container: str, mmap: bool) -> Checkpoint:
+def _beginning(
+    path: Path, places: Mapping[str, StoredTensor], envelope: str | None
+) -> tuple[dict[str, StoredTensor], tuple[Ignored, ...]]:
+    """The tensors whose names begin with `envelope`, and what the others are."""
+    if envelope is None:
+        return dict(places), ()
+    start = f"{envelope.rstrip('.')}."
+    chosen = {name: place for name, place in places.items() if name.startswith(start)}
+    if not chosen:
+        some = ", ".join(list(places)[:3])
+        raise CheckpointError(f"{path} has no names that begin with {start}, only such as {some}.")
+    rest = [place.nbytes for name, place in places.items() if name not in chosen]
+    return chosen, (Ignored(f"what does not begin with {start}", len(rest), sum(rest)),) if rest else ()
+
+
+def _from_torch(
+    file: MappedFile, content: TorchFile, container: str, mmap: bool, envelope: str | None
+) -> Checkpoint:
     try:
-        found = find_state_dict(content.root, lambda tensor: content.locate(tensor).nbytes)
+        found = find_state_dict(content.root, lambda tensor: content.locate(tensor).nbytes, envelope)
     except NoStateDict as error:
         raise CheckpointError(f"{file.path} is a file of torch.save, but {error}.") from None
     _check_names(file.path, found.tensors)
     places = {name: content.locate(tensor) for name, tensor in found.tensors.items()}
     ignored = tuple(Ignored(unused.name, unused.tensors, unused.nbytes) for unused in found.unused)
-    envelope = ".".join(found.path)
-    return Checkpoint(file.path, container, envelope, MappingProxyType({}), ignored, mmap, file, places)
+    return Checkpoint(
+        file.path, container, ".".join(found.path), MappingProxyType({}), ignored, mmap, file, places
+    )
 
 
 def _check_names(path: Path, names: Iterable[str]) -> None:

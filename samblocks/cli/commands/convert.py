@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from samblocks.cli.text import ENVELOPE
 from samblocks.variants import LAYOUTS, MODEL_CLASSES
 
 HELP = "write a checkpoint file in another layout"
@@ -29,6 +30,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="leave out what the layout cannot hold and what is not understood, and list it",
     )
+    parser.add_argument("--envelope", metavar="KEY", help=ENVELOPE)
     parser.add_argument("--base", metavar="FILE", help="take what IN lacks from this file")
 
 
@@ -46,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         model_class=arguments.model_class,
         drop=arguments.drop,
         base=arguments.base,
+        envelope=arguments.envelope,
     )
     kind = f" ({done.model_class})" if done.model_class else ""
     print(
