@@ -8,6 +8,7 @@ from math import prod
 
 from torch import Tensor
 
+from samblocks.checkpoints.advice import merge_first
 from samblocks.checkpoints.mismatch_text import copies
 from samblocks.checkpoints.tensor_source import TensorSource
 from samblocks.errors import LayoutError
@@ -139,16 +140,22 @@ def _recognised(given: Named, *, drop: bool) -> Detection:
         LayoutError: some are missing, misshapen or not understood.
     """
     tensors = given.source.tensors
-    found = detect(tensors, strict=False)
+    merge = merge_first(tensors)
+    try:
+        found = detect(tensors, strict=False)
+        if found.missing or found.misshapen:
+            detect(tensors)  # raises, with all that is missing or misshapen
+    except LayoutError as error:
+        raise LayoutError(f"{error}; {merge}" if merge else str(error)) from None
     if found.rivals:
         raise LayoutError(f"in {given.where} {copies(found)}")
     unknown = (*found.unexpected, *found.beside)
-    if unknown and not drop and not (found.missing or found.misshapen):
+    if unknown and not drop:
         raise LayoutError(
             f"{given.where} is {' or '.join(found.candidates)} with {len(unknown)} tensors that are not understood "
-            f"({_listed(unknown)}); leave them out with drop=True (--drop)"
+            f"({_listed(unknown)}); {merge or 'leave them out with drop=True (--drop)'}"
         )
-    return found if not (found.missing or found.misshapen) else detect(tensors)
+    return found
 
 
 def _variant(found: Detection, below: Detection | None) -> Variant:

@@ -11,6 +11,7 @@ from typing import Final
 
 import torch
 
+from samblocks.checkpoints.advice import merge_first
 from samblocks.checkpoints.component_selection import component_path
 from samblocks.checkpoints.reading.read import Checkpoint
 from samblocks.checkpoints.report import Fact, Gap, LoadReport, Row
@@ -75,7 +76,10 @@ def recognise(file: Checkpoint) -> Detection:
     try:
         return detect(file.tensors, strict=False)
     except LayoutError as error:
-        raise CheckpointError(f"{file.path} holds no model that is known here: {error}.") from None
+        merge = merge_first(file.tensors)
+        raise CheckpointError(
+            f"{file.path} holds no model that is known here: {error}{merge and f'; {merge}'}."
+        ) from None
 
 
 def explain(

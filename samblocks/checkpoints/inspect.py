@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from samblocks.checkpoints import published
+from samblocks.checkpoints.advice import merge_first
 from samblocks.checkpoints.explain import Request, explain, recognise
 from samblocks.checkpoints.reading.read import read
 from samblocks.checkpoints.report import LoadReport
@@ -60,6 +61,8 @@ def inspect(path: str | os.PathLike[str], *, sha256: bool = False, envelope: str
         report = replace(
             report, evidence=(*report.evidence, f"{rest} tensors of the model are not in {kind}")
         )
+    if merge := merge_first(entry.name for entry in report.unexplained):
+        report = replace(report, evidence=(*report.evidence, merge))
     digest = sha256_of(file.path) if sha256 else None
     names = _known(report, digest)
     by = ("sha256" if digest else "size and tensors") if names else ""

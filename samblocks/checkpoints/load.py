@@ -183,10 +183,10 @@ def _request(
         component = component_at(path) if not is_component(component, found.rows[0]) else component
     elif found.component is not None and strict and found.exact:
         parts = [part for part in found.component.split("+") if is_component(part, found.rows[0])]
-        hint = " or ".join(f"component={part!r}" for part in parts) or "strict='explain'"
-        raise CheckpointError(
-            f"{file.path} holds {found.component} alone, not a whole model: load it with {hint}."
-        )
+        hint = "load it with " + " or ".join(f"component={part!r}" for part in parts)
+        if not parts:
+            hint = "no module has them alone; a whole checkpoint can give the rest (samblocks convert --base)"
+        raise CheckpointError(f"{file.path} holds {found.component} alone, not a whole model: {hint}.")
     elif found.model_class == "Sam2Model" and strict and found.exact:
         raise CheckpointError(
             f"{file.path} is a Sam2Model file, which holds the image part alone: load a part of it, such as "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from samblocks.checkpoints.advice import what_to_do
 from samblocks.checkpoints.report import Gap, LoadReport
 from samblocks.layouts import Detection
 from samblocks.layouts.tensors import shape_text
@@ -21,7 +22,8 @@ def problems(report: LoadReport, found: Detection) -> str:
         _listed("misshapen", [_misshapen(gap) for gap in report.misshapen]),
     ]
     sentence = f"{report.path} does not fit {what}: {'; '.join(filter(None, listed))}"
-    return f"{sentence}; {_nearest(report, found)}{_advice(report)}."
+    advice = what_to_do(report, found)
+    return f"{sentence}; {_nearest(report, found)}{advice and f'; {advice}'}."
 
 
 def copies(found: Detection) -> str:
@@ -50,9 +52,3 @@ def _nearest(report: LoadReport, found: Detection) -> str:
             return f"its tensors ({kind}) do fit the variant, with the sizes or parts that are named here"
         return f"its tensors are those of {names} ({kind}), every one of them"
     return f"the nearest is {names} ({kind}), from which {differences} of {len(report.rows)} tensors differ"
-
-
-def _advice(report: LoadReport) -> str:
-    if report.misshapen and all(gap.why.startswith("it fits with") for gap in report.misshapen):
-        return ""
-    return '; strict="explain" loads what fits and returns the report'

@@ -103,3 +103,12 @@ def component_name(components: Iterable[str]) -> str:
     if {"trunk", "neck"} <= found:
         found = found - {"trunk", "neck"} | {"image_encoder"}
     return "+".join(name for name in _ORDER if name in found)
+
+
+def parts_among(components: Iterable[str], family: str) -> tuple[str, ...]:
+    """The parts of a family that are made of some components; a part around others in their place.
+
+    >>> parts_among(["neck", "trunk", "mask_decoder"], "sam2"), parts_among(["trunk", "tracking"], "sam2")
+    (('image_encoder', 'mask_decoder'), ('trunk',))
+    """
+    return tuple(part for part in component_name(components).split("+") if part in component_paths(family))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from samblocks.errors import LayoutError
-from samblocks.layouts.key_prefix import key_prefixes, prefix_text, unwrapped
+from samblocks.layouts.components import parts_among
+from samblocks.layouts.key_prefix import KeyPrefix, key_prefixes, prefix_text, unwrapped
 from samblocks.layouts.match import Match, match_all, misshapen
 from samblocks.layouts.scope import beside_model
 from samblocks.layouts.tensors import TensorInfo
@@ -37,6 +38,8 @@ class Detection:
         unexpected: names of the file that are none of the layout's, though they have the prefix of the model.
         beside: names that lie elsewhere, as those of a larger model do that this one is a part of.
         rivals: prefixes under which another copy of the model stands.
+        intact: the parts of the model whose tensors are all there, in their shapes.
+        reading: how the names of the file become the layout's.
         misshapen: name, shape and expected shape, as text.
     """
 
@@ -53,6 +56,8 @@ class Detection:
     misshapen: tuple[tuple[str, str, str], ...] = ()
     beside: tuple[str, ...] = ()
     rivals: tuple[str, ...] = ()
+    intact: tuple[str, ...] = ()
+    reading: KeyPrefix = field(default_factory=lambda: KeyPrefix("meta", "sam"), repr=False)
 
     @property
     def exact(self) -> bool:
@@ -147,6 +152,8 @@ def _detection(tensors: Mapping[str, TensorInfo], best: Match, equals: list[Matc
         misshapen=misshapen(tensors, best) if best.broken else (),
         beside=beside,
         rivals=rivals,
+        intact=parts_among(best.intact, best.prefix.family),
+        reading=best.prefix,
     )
 
 
