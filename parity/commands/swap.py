@@ -8,15 +8,17 @@ turn: above 1 ours takes less.
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from parity.errors import UsageError
 from parity.execution.paths import PATHS
-from parity.swap.drive import HOSTS, drive
+from parity.swap.drive import HOSTS, digests, drive
 from parity.workers import options as worker_options
 from parity.workers.client import interpreter
 from samblocks.files import write_text
+from samblocks.swap.known_code import PATH, recorded
 
 HELP = "swap our blocks into other libraries' models and run their drivers"
 
@@ -34,6 +36,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         default="usual",
         help="plain: ours takes no fast path, so that results keep their bits; chunks: all that can be cut is cut; "
         "ragged: into larger chunks, of which the last is smaller",
+    )
+    parser.add_argument(
+        "--record-code",
+        action="store_true",
+        help="swap by names alone, and write down the code of each library whose drivers all held as proven",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything as JSON")
     worker_options.add(parser)
@@ -60,6 +67,7 @@ def run(options: argparse.Namespace) -> int:
             threads=options.threads,
             only=options.driver,
             paths=options.paths,
+            trust="names" if options.record_code else "code",
             timeout=options.worker_timeout,
         ):
             rows.append(row)
@@ -74,7 +82,20 @@ def run(options: argparse.Namespace) -> int:
     failed = [row for row in ran if row["failures"]]
     swapped = sum(len(row.get("swapped", ())) for row in ran)
     print(f"\n{len(ran)} drivers, {swapped} modules swapped, {len(failed)} failed")
+    if options.record_code:
+        _record(rows, options.host or tuple(HOSTS), python)
     return 1 if failed else 0
+
+
+def _record(rows: Sequence[dict[str, Any]], hosts: Sequence[str], python: Path) -> None:
+    """Add the code of the libraries that held to what is known."""
+    bad = {row["library"] for row in rows if "missing" in row or row["failures"]}
+    held = [host for host in hosts if host not in bad]
+    document = json.loads(PATH.read_text()) if PATH.exists() else {}
+    for row in digests(held, python):
+        document = recorded(document, row["digests"], row["version"])
+        print(f"{row['version']}: {len(row['digests'])} classes")
+    write_text(PATH, json.dumps(document, indent=1) + "\n")
 
 
 _WIDTHS = (46, 7, 5, 5, 6, 7, 5, 6, 6, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ def drive(
     threads: int = 1,
     only: str = "",
     paths: str = "usual",
+    trust: str = "code",
     timeout: float = TIMEOUT,
 ) -> Iterator[dict[str, Any]]:
     """Measure the drivers of one library.
@@ -42,6 +43,7 @@ def drive(
         threads: number of threads of the process.
         only: measure only drivers whose names hold this.
         paths: what ours may do, a key of `parity.execution.paths.PATHS`.
+        trust: what classes are known by.
         timeout: seconds that each step of its start may take.
 
     Yields:
@@ -58,6 +60,7 @@ def drive(
         "only": only,
         "prefix": prefix,
         "paths": paths,
+        "trust": trust,
     }
     try:
         with Process(host, python, _ENTRY, arguments, packages=packages, timeout=timeout) as process:
@@ -65,3 +68,22 @@ def drive(
                 yield message["row"]
     except WorkerError as error:
         yield {"library": host, "driver": "(all)", "failures": [str(error)]}
+
+
+def digests(libraries: Sequence[str], python: Path, timeout: float = TIMEOUT) -> Iterator[dict[str, Any]]:
+    """The code of libraries, class by class.
+
+    Args:
+        libraries: keys of `HOSTS`.
+        python: the interpreter of the references' environment.
+        timeout: seconds that each step of its start may take.
+
+    Yields:
+        For each library its version and the digests of its classes.
+    """
+    packages = {"samblocks": package.ROOT / "samblocks"}
+    entry = "parity.references.hosts.code:serve"
+    arguments = {"packages": list(libraries)}
+    with Process("code", python, entry, arguments, packages=packages, timeout=timeout) as process:
+        for message in process.stream("its code"):
+            yield message["row"]

@@ -8,6 +8,7 @@ The files in the order in which a swap goes through them:
 | `match` | walking a model: which modules are exchanged, and for what |
 | `obstacles` | what stands against exchanging one |
 | `catalog` | which classes of other libraries have a counterpart here, by name |
+| `known_code`, `code_digest`, `code_form` | whether a class is the code that was proven, or a fork's |
 | `hosts` | from a host's module to ours without values |
 | `adopt` | ours takes over the host's layers, parameters and buffers |
 | `operation_order` | ours takes the host's order of operations |

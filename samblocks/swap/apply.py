@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from torch import nn
 
+from samblocks.swap.known_code import Trust
 from samblocks.swap.match import Where, match
 from samblocks.swap.report import SwapReport
 
 
-def swap_blocks(model: Any, where: Where | None = None, *, dry_run: bool = False) -> SwapReport:
+def swap_blocks(
+    model: Any, where: Where | None = None, *, dry_run: bool = False, trust: Trust = "code"
+) -> SwapReport:
     """Put our blocks in the place of another library's inside a live model.
 
-    Models of Ultralytics, sam2, segment_anything and transformers are known, by the names of their classes: none
-    of these libraries is imported, and no class of theirs is changed. The largest modules go first: a whole
-    encoder is one swap, not one for each of its blocks. Ours hold the same parameter and buffer objects, under
-    the same names in the state dict, so that optimizers, tied weights, devices and dtypes stay as they are;
+    Models of Ultralytics, sam2, segment_anything and transformers are known, by the names and the code of their
+    classes: none of these libraries is imported, and no class of theirs is changed. The largest modules go first:
+    a whole encoder is one swap, not one for each of its blocks. Ours hold the same parameter and buffer objects,
+    under the same names in the state dict, so that optimizers, tied weights, devices and dtypes stay as they are;
     and they follow the host's order of operations, so that results do.
 
     What cannot be swapped is kept, and the report says why: modules with hooks, with a replaced or overridden
@@ -29,12 +32,16 @@ def swap_blocks(model: Any, where: Where | None = None, *, dry_run: bool = False
         where: called with each module that could be swapped and its path, from the outside in; where it says
             False, the search goes on inside. A module that is swapped takes along what is in it, unasked.
         dry_run: find out and report, change nothing.
+        trust: "code" swaps a class whose code is that of a version that was proven, whatever its own version;
+            forks keep the names of what they change, and are kept. "names" swaps by names alone: ask the report's
+            `verify` then.
 
     Returns:
         The report, which can undo everything; as a context manager it does so at the end of the block.
 
     Raises:
         TypeError: `model` neither is a module nor holds one.
+        ValueError: `trust` is neither.
 
     Examples:
         >>> from torch import nn
@@ -42,8 +49,10 @@ def swap_blocks(model: Any, where: Where | None = None, *, dry_run: bool = False
         >>> report.swapped, report.kept
         ((), ())
     """
+    if trust not in get_args(Trust):
+        raise ValueError(f"trust must be one of {', '.join(get_args(Trust))}, got {trust!r}")
     root = _root(model)
-    rows, exchanges = match(root, where)
+    rows, exchanges = match(root, where, trust)
     report = SwapReport(root, rows, exchanges, dry_run=dry_run)
     if not dry_run:
         report.apply()

@@ -13,6 +13,7 @@ from samblocks.swap.adopt import adopt, counterparts, is_leaf, same
 from samblocks.swap.catalog import catalogued_base, counterpart, is_ours, qualified
 from samblocks.swap.host_types import derive_from_host, our_name
 from samblocks.swap.hosts import names_of, read
+from samblocks.swap.known_code import CodeCheck, Trust
 from samblocks.swap.obstacles import changed, sealed, within
 from samblocks.swap.report import Exchange, SwapRow
 from samblocks.swap.state_names import Renaming
@@ -20,24 +21,28 @@ from samblocks.swap.state_names import Renaming
 Where = Callable[[nn.Module, str], bool]
 
 
-def match(root: nn.Module, where: Where | None = None) -> tuple[list[SwapRow], list[Exchange]]:
+def match(
+    root: nn.Module, where: Where | None = None, trust: Trust = "code"
+) -> tuple[list[SwapRow], list[Exchange]]:
     """Find what can be swapped, and make ours for it. The model is left as it is.
 
     Args:
         root: the model; it is never swapped itself.
         where: says of a module that could be swapped, with its path, whether it shall be.
+        trust: what classes are known by.
 
     Returns:
         A row for each module swapped or kept, and the exchanges to make.
     """
-    walk = _Walk(where)
+    walk = _Walk(where, trust)
     walk.visit("", root)
     return walk.rows, list(walk.exchanges.values())
 
 
 class _Walk:
-    def __init__(self, where: Where | None) -> None:
+    def __init__(self, where: Where | None, trust: Trust) -> None:
         self.where = where
+        self.code = CodeCheck(trust)
         self.rows: list[SwapRow] = []
         self.exchanges: dict[int, Exchange] = {}
         self._seen: set[int] = set()
@@ -56,7 +61,7 @@ class _Walk:
             self._keep(path, module, reason)
             return
         if path and catalogued_base(module) is not None and not is_ours(module):
-            reason = changed(module)
+            reason = changed(module, self.code)
             if reason:
                 self._keep(path, module, reason)
             elif self._wanted(path, module) and self._swap(path, module):
@@ -70,7 +75,7 @@ class _Walk:
 
     def _swap(self, path: str, module: nn.Module) -> bool:
         """Make ours for a module with all that is in it; whether that was possible."""
-        obstacles, staying = within(module)
+        obstacles, staying = within(module, self.code)
         if obstacles:
             inner, part, _ = obstacles[0]
             more = f" and {len(obstacles) - 1} more" if len(obstacles) > 1 else ""

@@ -18,6 +18,7 @@ from samblocks.swap.catalog import (
     own_members,
     qualified,
 )
+from samblocks.swap.known_code import CodeCheck
 from samblocks.swap.recording import is_recording
 
 _HOOKS = {
@@ -72,8 +73,13 @@ def recomputes(module: nn.Module) -> str:
     return next((name for name in _RECOMPUTES if getattr(module, name, False)), "")
 
 
-def changed(module: nn.Module) -> str:
-    """Why a module is not what its class, or the class it derives from, promises; empty where it is."""
+def changed(module: nn.Module, code: CodeCheck) -> str:
+    """Why a module is not what its class, or the class it derives from, promises; empty where it is.
+
+    Args:
+        module: of a class of the catalogue, or within one.
+        code: knows the code of classes.
+    """
     flag = recomputes(module)
     if flag:
         return f"gradient checkpointing is switched on in it ({flag}), and ours has none"
@@ -93,7 +99,7 @@ def changed(module: nn.Module) -> str:
             home = getattr(member, "__module__", None)
             if isinstance(member, FunctionType) and home != kind.__module__:
                 return f"the {name} of its class was replaced by one of {home}"
-    return ""
+    return code.unknown(module)
 
 
 def _is_method(module: nn.Module, name: str) -> bool:
@@ -112,7 +118,9 @@ def _counts(hook: object) -> bool:
     return not is_recording(hook)  # these are handed over
 
 
-def within(module: nn.Module) -> tuple[list[tuple[str, nn.Module, str]], list[tuple[str, nn.Module, str]]]:
+def within(
+    module: nn.Module, code: CodeCheck
+) -> tuple[list[tuple[str, nn.Module, str]], list[tuple[str, nn.Module, str]]]:
     """What stands against swapping a module with all that is in it.
 
     Returns:
@@ -133,7 +141,7 @@ def within(module: nn.Module) -> tuple[list[tuple[str, nn.Module, str]], list[tu
             if note:
                 staying.append((path, part, note))
             return
-        reason = changed(part)
+        reason = changed(part, code)
         if reason:
             obstacles.append((path, part, reason))
             return

@@ -8,6 +8,9 @@ from torch import nn
 
 from parity.execution.fill import fill_
 
+HOSTED = []
+"""Every class that says so."""
+
 
 def hosted(module, name=None):
     """Let a class say that it comes from another library's module."""
@@ -15,6 +18,7 @@ def hosted(module, name=None):
     def rename(kind):
         kind.__module__, kind.__qualname__ = module, name or kind.__name__
         kind.__name__ = kind.__qualname__
+        HOSTED.append(kind)
         for member in vars(kind).values():
             if callable(member) and hasattr(member, "__module__"):
                 member.__module__ = module

@@ -17,27 +17,29 @@ from parity.execution.large_cases import give_back
 from parity.references.hosts.driver import Driver, Result, Session
 from samblocks.swap import SwapReport, swap_blocks
 from samblocks.swap.catalog import counterpart
+from samblocks.swap.known_code import Trust
 
 FOREGROUND = (0.05, 0.95)
 MASKS = 10
 
 
-def measure(driver: Driver, size: int, repeats: int) -> dict[str, Any]:
+def measure(driver: Driver, size: int, repeats: int, trust: Trust = "code") -> dict[str, Any]:
     """Run a driver on the host's modules, on ours and on the host's again.
 
     Args:
         driver: the driver.
         size: side of the model's images in pixels.
         repeats: how often each side is timed, in turn.
+        trust: what classes are known by.
 
     Returns:
         What was found, as plain data; `failures` says in words what did not hold.
     """
     with tempfile.TemporaryDirectory(prefix="parity-swap-") as folder, torch.inference_mode():
-        return _measure(driver.make(size, Path(folder)), repeats)
+        return _measure(driver.make(size, Path(folder)), repeats, trust)
 
 
-def _measure(session: Session, repeats: int) -> dict[str, Any]:
+def _measure(session: Session, repeats: int, trust: Trust) -> dict[str, Any]:
     failures: list[str] = []
     model = _module(session.model)
     before = dict(model.named_modules(remove_duplicate=False))
@@ -51,7 +53,7 @@ def _measure(session: Session, repeats: int) -> dict[str, Any]:
     if len(masks) < MASKS or not FOREGROUND[0] <= foreground <= FOREGROUND[1]:
         failures.append(f"blind: {len(masks)} masks, foreground {foreground:.0%}")
 
-    report = swap_blocks(session.model)
+    report = swap_blocks(session.model, trust=trust)
     if not report.swapped:
         failures.append("nothing was swapped")
     lost = {kind.__name__ for kind, count in _instances(model, kinds).items() if count != counts[kind]}

@@ -13,6 +13,7 @@ from parity.execution.paths import PATHS
 from parity.references.common import torchvision_operators
 from parity.references.hosts.measure import measure
 from parity.workers.protocol import send
+from samblocks.swap.known_code import Trust
 
 
 def serve(
@@ -25,6 +26,7 @@ def serve(
     only: str,
     prefix: str,
     paths: str,
+    trust: Trust,
 ) -> None:
     """Measure the drivers of one file.
 
@@ -38,6 +40,7 @@ def serve(
         only: a part of the drivers' names; all if empty.
         prefix: how their names begin.
         paths: what ours may do, a key of `parity.execution.paths.PATHS`.
+        trust: what classes are known by.
     """
     warnings.simplefilter("ignore")
     torch.set_num_threads(threads)
@@ -50,7 +53,7 @@ def serve(
         try:
             row["versions"] = {name: metadata.version(name) for name in (*driver.packages, "torch")}
             with PATHS[paths]():
-                row |= measure(driver, size, repeats)
+                row |= measure(driver, size, repeats, trust)
         except metadata.PackageNotFoundError as error:
             row["missing"] = str(error)
         except Exception as error:

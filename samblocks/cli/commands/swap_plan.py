@@ -17,6 +17,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="PACKAGE:FACTORY",
         help="what makes the model when it is called without arguments, or the model or predictor itself",
     )
+    parser.add_argument(
+        "--trust",
+        choices=("code", "names"),
+        default="code",
+        help="what classes are known by: their code, so that forks are kept, or their names alone",
+    )
     parser.add_argument("--json", action="store_true", help="print the plan as JSON")
 
 
@@ -34,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         except Exception as error:
             words = str(error).partition("\n")[0]
             raise ValueError(f"{arguments.factory} failed: {type(error).__name__}: {words}") from error
-    plan = swap_blocks(model, dry_run=True)
+    plan = swap_blocks(model, dry_run=True, trust=arguments.trust)
     print(plan.to_json() if arguments.json else plan)
     return 0 if plan.swapped else 1
 
