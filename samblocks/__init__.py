@@ -8,6 +8,7 @@
 | `convert` | a state dict from one layout to another |
 | `build` | makes a released model with fresh weights |
 | `ImagePredictor` | pictures and clicks in, masks out, as Meta's predictors do it |
+| `VideoPredictor` | objects shown on some frames of a video, found on all of them |
 | `swap_blocks` | puts our blocks in the place of another library's inside a live model |
 | `plain_paths` | takes no fast path meanwhile: the order of operations, and the bits, of upstream |
 | `VARIANTS` | the released models as data |
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from samblocks.models.build import build
     from samblocks.ops.fast_path import plain_paths
     from samblocks.predict.image import ImagePredictor
+    from samblocks.predict.video.predictor import VideoPredictor
     from samblocks.swap.apply import swap_blocks
     from samblocks.variants import VARIANTS
 
@@ -47,6 +49,7 @@ _HOMES = {
     "ImagePredictor": "samblocks.predict.image",
     "LoadReport": "samblocks.checkpoints",
     "VARIANTS": "samblocks.variants",
+    "VideoPredictor": "samblocks.predict.video.predictor",
     "build": "samblocks.models.build",
     "convert": "samblocks.checkpoints",
     "inspect": "samblocks.checkpoints",
@@ -64,6 +67,7 @@ __all__ = [
     "LoadReport",
     "SamblocksError",
     "SwapError",
+    "VideoPredictor",
     "build",
     "convert",
     "inspect",

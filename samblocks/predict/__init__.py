@@ -3,6 +3,7 @@
 | file | what is in it |
 |---|---|
 | `image` | `ImagePredictor`: prompts on a picture |
+| `video` | `VideoPredictor`: prompts on a video |
 | `encoded` | the picture, and what the image encoder made of it |
 | `drivers` | how SAM and SAM 2 are driven, each in its way |
 | `prompts` | clicks, boxes and masks, checked |
@@ -15,11 +16,14 @@
 | `rle` | COCO's run-length encoding |
 | `crops`, `measures`, `nms` | where a mask generator looks, and what it keeps |
 
-`SamPredictor` and `SAM2ImagePredictor` are Meta's names for `ImagePredictor`.
+`SamPredictor` and `SAM2ImagePredictor` are Meta's names for `ImagePredictor`, `SAM2VideoPredictor` for
+`VideoPredictor`.
 """
 
 from samblocks.predict.image import ImagePredictor
+from samblocks.predict.video.predictor import VideoPredictor
 
 SamPredictor = SAM2ImagePredictor = ImagePredictor
+SAM2VideoPredictor = VideoPredictor
 
-__all__ = ["ImagePredictor", "SAM2ImagePredictor", "SamPredictor"]
+__all__ = ["ImagePredictor", "SAM2ImagePredictor", "SAM2VideoPredictor", "SamPredictor", "VideoPredictor"]

@@ -1,0 +1,254 @@
+"""Frames of a folder, an array, a list, or an iterator that may never end.
+
+Every source gives frames as bytes [S, S, 3], resized to the model's square by Pillow's bicubic rule as SAM 2's video
+predictor does, and keeps as few of them as it can: what can be read again is not kept.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from samblocks.predict.pictures import as_rgb, pillow
+from samblocks.predict.resize import Bytes, resize_bytes
+
+PICTURES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
+"""Endings of the files in a folder that are taken as frames, in lower case."""
+
+_MEAN: Final = (0.485, 0.456, 0.406)
+_STD: Final = (0.229, 0.224, 0.225)
+
+
+class Clip(ABC):
+    """Frames of one size, by their numbers from 0.
+
+    Args:
+        side: S, of the model's square images in pixels.
+        size: height and width of the frames.
+    """
+
+    streamed = False
+    """Whether frames that have passed are gone."""
+
+    def __init__(self, side: int, size: tuple[int, int]) -> None:
+        self.side = side
+        self.height, self.width = size
+
+    @property
+    @abstractmethod
+    def count(self) -> int | None:
+        """How many frames there are; None while that is not known."""
+
+    def has(self, frame: int) -> bool:
+        """Whether there is such a frame; a stream is read up to it."""
+        return self.count is not None and 0 <= frame < self.count
+
+    def check(self, frame: int, *, argument: str = "frame_idx") -> None:
+        """Refuse a frame that there is not, or not any more.
+
+        Raises:
+            ValueError: it is outside the clip.
+        """
+        if isinstance(frame, bool) or not isinstance(frame, int | np.integer):
+            raise ValueError(f"{argument}={frame!r} must be a frame's number, from 0 on")
+        if not self.has(int(frame)):
+            raise ValueError(
+                f"{argument}={frame} is outside the clip, which has frames 0 to {(self.count or 0) - 1}"
+            )
+
+    @abstractmethod
+    def square(self, frame: int) -> Bytes:
+        """The frame's pixels, [S, S, 3].
+
+        Raises:
+            ValueError: it is outside the clip, gone, or of another size than the first one.
+        """
+
+    def image(self, frame: int) -> Tensor:
+        """The frame as the model takes it: [3, S, S] float32, normalised."""
+        image = torch.from_numpy(np.ascontiguousarray(self.square(frame).transpose(2, 0, 1))) / 255
+        return (image - _column(_MEAN)) / _column(_STD)
+
+    def release(self, before: int, *, but: Collection[int] = ()) -> None:  # noqa: B027 - most have nothing to do
+        """Say that frames before this one, apart from some, need not be kept."""
+
+    def _squared(self, pixels: Bytes | NDArray[np.float32], frame: int) -> Bytes:
+        if pixels.shape[:2] != (self.height, self.width):
+            raise ValueError(
+                f"frame {frame} has {pixels.shape[1]} x {pixels.shape[0]} pixels, the first one "
+                f"{self.width} x {self.height}: frames of one video must be of one size"
+            )
+        return resize_bytes(_bytes(pixels), (self.side, self.side), "bicubic")
+
+
+class Folder(Clip):
+    """A folder of pictures, in natural order of their names: `frame2.png` comes before `frame10.png`.
+
+    Files are taken as they lie there: whether EXIF says that they be turned is not looked at, as upstream.
+    """
+
+    def __init__(self, side: int, folder: Path) -> None:
+        self.path = folder
+        self.files = sorted((f for f in folder.iterdir() if f.suffix.lower() in PICTURES), key=_natural)
+        if not self.files:
+            raise ValueError(f"video_path={str(folder)!r} holds no pictures ({', '.join(sorted(PICTURES))})")
+        self._open = pillow(f"video_path={str(folder)!r}: reading picture files").open
+        sizes = [self._size(file) for file in self.files]
+        for file, size in zip(self.files, sizes, strict=True):
+            if size != sizes[0]:
+                raise ValueError(
+                    f"{file.name} has {size[1]} x {size[0]} pixels, {self.files[0].name} "
+                    f"{sizes[0][1]} x {sizes[0][0]}: frames of one video must be of one size"
+                )
+        super().__init__(side, sizes[0])
+
+    @property
+    def count(self) -> int:
+        """How many frames there are."""
+        return len(self.files)
+
+    def square(self, frame: int) -> Bytes:
+        """See `Clip`."""
+        self.check(frame)
+        with self._open(self.files[frame]) as picture:
+            return self._squared(as_rgb(picture, argument=self.files[frame].name), frame)
+
+    def _size(self, file: Path) -> tuple[int, int]:
+        try:
+            with self._open(file) as picture:
+                width, height = picture.size
+        except OSError:
+            raise ValueError(f"{str(file)!r} is not a picture that Pillow can read") from None
+        return height, width
+
+
+class Array(Clip):
+    """An array (T, H, W, C), a volume (Z, Y, X), or a list of pictures."""
+
+    def __init__(self, side: int, frames: Sequence[Any] | NDArray[Any] | Tensor) -> None:
+        if len(frames) == 0:
+            raise ValueError("video_path holds no frames")
+        self._frames = frames
+        super().__init__(side, _picture(frames[0], 0).shape[:2])
+
+    @property
+    def count(self) -> int:
+        """How many frames there are."""
+        return len(self._frames)
+
+    def square(self, frame: int) -> Bytes:
+        """See `Clip`."""
+        self.check(frame)
+        return self._squared(_picture(self._frames[frame], frame), frame)
+
+
+class Stream(Clip):
+    """An iterator of pictures, which is read no further than it has to be.
+
+    Args:
+        side: of the model's images.
+        frames: the pictures.
+        keep: keep all frames' pixels, so that tracking can go back to them.
+        held: frames that were read before, by number.
+        start: number of the iterator's first picture.
+        size: of the frames; None takes it from the iterator's first one.
+    """
+
+    streamed = True
+
+    def __init__(
+        self,
+        side: int,
+        frames: Iterable[Any],
+        *,
+        keep: bool = False,
+        held: dict[int, Bytes] | None = None,
+        start: int = 0,
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        self._frames, self._keep, self.held = iter(frames), keep, dict(held or {})
+        self.read, self._ended = start, False
+        if size is not None:
+            super().__init__(side, size)
+            return
+        first = next(self._frames, None)
+        if first is None:
+            raise ValueError("video_path gave no frames")
+        pixels = _picture(first, 0)
+        super().__init__(side, pixels.shape[:2])
+        self._hold(pixels)
+
+    @property
+    def count(self) -> int | None:
+        """How many frames there are, once the iterator has ended."""
+        return self.read if self._ended else None
+
+    @property
+    def first(self) -> int:
+        """The first frame from which on all are at hand."""
+        return min(self.held, default=self.read) if self._keep else self._first()
+
+    def has(self, frame: int) -> bool:
+        """See `Clip`."""
+        while not self._ended and self.read <= frame:
+            following = next(self._frames, None)
+            if following is None:
+                self._ended = True
+            else:
+                self._hold(_picture(following, self.read))
+        return 0 <= frame < self.read
+
+    def square(self, frame: int) -> Bytes:
+        """See `Clip`."""
+        self.check(frame)
+        if frame not in self.held:
+            raise ValueError(
+                f"frame {frame} has passed and its pixels are gone, but tracking has to go back to it: "
+                "keep them by history='all', or give the frames as a folder, a file or an array"
+            )
+        return self.held[frame]
+
+    def release(self, before: int, *, but: Collection[int] = ()) -> None:
+        """See `Clip`."""
+        if not self._keep:
+            for frame in [frame for frame in self.held if frame < before and frame not in but]:
+                del self.held[frame]
+
+    def _hold(self, pixels: Bytes | NDArray[np.float32]) -> None:
+        self.held[self.read] = self._squared(pixels, self.read)
+        self.read += 1
+
+    def _first(self) -> int:
+        first = self.read
+        while first - 1 in self.held:
+            first -= 1
+        return first
+
+
+def _picture(frame: Any, number: int) -> Bytes | NDArray[np.float32]:
+    return as_rgb(frame, argument=f"frame {number}")
+
+
+def _bytes(pixels: Bytes | NDArray[np.float32]) -> Bytes:
+    """Pixels as bytes, which the rule of resizing is for; those from 0 to 1 are rounded."""
+    if pixels.dtype != np.uint8:
+        pixels = np.rint(pixels * 255.0)
+    return pixels.astype(np.uint8, copy=False)
+
+
+def _natural(file: Path) -> list[tuple[bool, int, str]]:
+    """A key by which numbers in names count as numbers."""
+    parts = re.split(r"(\d+)", file.name)
+    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]
+
+
+def _column(values: tuple[float, ...]) -> Tensor:
+    return torch.tensor(values)[:, None, None]

@@ -1,0 +1,100 @@
+"""Frames of a video file, by PyAV: any of them, decoded again where tracking goes back."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from samblocks.predict.resize import Bytes
+from samblocks.predict.video.clips import Clip
+
+_KEPT: Final = 16
+"""Frames kept behind the one that was asked for: on the way back each decoding serves as many."""
+
+
+class VideoFile(Clip):
+    """A video file, decoded at its own size; frames are numbered in the order in which they are shown."""
+
+    def __init__(self, side: int, path: Path) -> None:
+        av = pyav(f"video_path={str(path)!r}: reading a video file")
+        self.path = path
+        try:
+            self._container = av.open(str(path))
+        except av.error.FFmpegError as error:
+            raise ValueError(f"{str(path)!r} is not a video that PyAV can read: {error.strerror}") from None
+        if not self._container.streams.video:
+            raise ValueError(f"{str(path)!r} holds no video")
+        self._stream = self._container.streams.video[0]
+        self._stream.thread_type = "AUTO"
+        stamps = [packet.pts for packet in self._container.demux(self._stream) if packet.size]
+        if not stamps or None in stamps or len(set(stamps)) < len(stamps):
+            raise ValueError(
+                f"{str(path)!r} holds no frames, or frames without a time of their own: give its frames as pictures "
+                "in a folder"
+            )
+        self._stamps = sorted(stamps)
+        self._kept: OrderedDict[int, Bytes] = OrderedDict()
+        self._decoded: Iterator[Any] = iter(())
+        self._next = -1
+        self._seek(0)
+        first = next(self._decoded)
+        self._seek(0)
+        super().__init__(side, _upright(first).shape[:2])
+        self.rate = float(self._stream.average_rate or 25)
+        """Frames a second."""
+
+    @property
+    def count(self) -> int:
+        """How many frames there are."""
+        return len(self._stamps)
+
+    def square(self, frame: int) -> Bytes:
+        """See `Clip`."""
+        self.check(frame)
+        if frame not in self._kept:
+            if not self._next <= frame <= self._next + _KEPT:
+                self._seek(frame)
+            for decoded in self._decoded:
+                number = self._number(decoded)
+                if number > frame - _KEPT:
+                    self._keep(number, self._squared(_upright(decoded), number))
+                self._next = number + 1
+                if number >= frame:
+                    break
+        if frame not in self._kept:
+            raise ValueError(f"{str(self.path)!r}: frame {frame} cannot be decoded")
+        return self._kept[frame]
+
+    def _seek(self, frame: int) -> None:
+        """Go to the last frame from which decoding can start, at or before this one."""
+        self._container.seek(self._stamps[frame], stream=self._stream, backward=True)
+        self._decoded, self._next = self._container.decode(self._stream), -1
+        # From here on `_next` is not known until a frame has been decoded.
+
+    def _number(self, decoded: Any) -> int:
+        return int(np.searchsorted(self._stamps, decoded.pts))
+
+    def _keep(self, number: int, pixels: Bytes) -> None:
+        self._kept[number] = pixels
+        while len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+
+
+def pyav(what: str) -> Any:
+    """The module `av`, or ImportError that says how to get it; `what` needs it."""
+    try:
+        import av
+    except ImportError:
+        raise ImportError(f"{what} needs PyAV: pip install 'samblocks[video]'") from None
+    return av
+
+
+def _upright(decoded: Any) -> Bytes:
+    """The frame's pixels, [H, W, 3], turned as the file says."""
+    pixels: Bytes = decoded.to_ndarray(format="rgb24")
+    turns = round(getattr(decoded, "rotation", 0) / 90) % 4
+    return np.rot90(pixels, turns) if turns else pixels
