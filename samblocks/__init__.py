@@ -8,6 +8,7 @@
 | `convert` | a state dict from one layout to another |
 | `build` | makes a released model with fresh weights |
 | `ImagePredictor` | pictures and clicks in, masks out, as Meta's predictors do it |
+| `MaskGenerator` | all masks of a picture, as Meta's generators find them |
 | `VideoPredictor` | objects shown on some frames of a video, found on all of them |
 | `swap_blocks` | puts our blocks in the place of another library's inside a live model |
 | `plain_paths` | takes no fast path meanwhile: the order of operations, and the bits, of upstream |
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from samblocks.checkpoints import LoadReport, convert, inspect, load, save
     from samblocks.models.build import build
     from samblocks.ops.fast_path import plain_paths
+    from samblocks.predict.generator import MaskGenerator
     from samblocks.predict.image import ImagePredictor
     from samblocks.predict.video.predictor import VideoPredictor
     from samblocks.swap.apply import swap_blocks
@@ -48,6 +50,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "ImagePredictor": "samblocks.predict.image",
     "LoadReport": "samblocks.checkpoints",
+    "MaskGenerator": "samblocks.predict.generator",
     "VARIANTS": "samblocks.variants",
     "VideoPredictor": "samblocks.predict.video.predictor",
     "build": "samblocks.models.build",
@@ -65,6 +68,7 @@ __all__ = [
     "ImagePredictor",
     "LayoutError",
     "LoadReport",
+    "MaskGenerator",
     "SamblocksError",
     "SwapError",
     "VideoPredictor",

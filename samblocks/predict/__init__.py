@@ -3,6 +3,7 @@
 | file | what is in it |
 |---|---|
 | `image` | `ImagePredictor`: prompts on a picture |
+| `generator` | `MaskGenerator`: all masks of a picture |
 | `video` | `VideoPredictor`: prompts on a video |
 | `encoded` | the picture, and what the image encoder made of it |
 | `drivers` | how SAM and SAM 2 are driven, each in its way |
@@ -14,16 +15,28 @@
 | `resize` | how pictures are brought to a model's size: Pillow's rules and torch's |
 | `components` | connected components; holes, sprinkles and small regions |
 | `rle` | COCO's run-length encoding |
-| `crops`, `measures`, `nms` | where a mask generator looks, and what it keeps |
+| `crops`, `candidates`, `measures`, `nms` | where a mask generator looks, and what it keeps |
 
 `SamPredictor` and `SAM2ImagePredictor` are Meta's names for `ImagePredictor`, `SAM2VideoPredictor` for
-`VideoPredictor`.
+`VideoPredictor`, `SAM2AutomaticMaskGenerator` for `MaskGenerator`; `SamAutomaticMaskGenerator` is the latter with
+SAM's order of arguments.
 """
 
+from samblocks.predict.generator import MaskGenerator, SamAutomaticMaskGenerator
 from samblocks.predict.image import ImagePredictor
 from samblocks.predict.video.predictor import VideoPredictor
 
 SamPredictor = SAM2ImagePredictor = ImagePredictor
+SAM2AutomaticMaskGenerator = MaskGenerator
 SAM2VideoPredictor = VideoPredictor
 
-__all__ = ["ImagePredictor", "SAM2ImagePredictor", "SAM2VideoPredictor", "SamPredictor", "VideoPredictor"]
+__all__ = [
+    "ImagePredictor",
+    "MaskGenerator",
+    "SAM2AutomaticMaskGenerator",
+    "SAM2ImagePredictor",
+    "SAM2VideoPredictor",
+    "SamAutomaticMaskGenerator",
+    "SamPredictor",
+    "VideoPredictor",
+]

@@ -43,5 +43,6 @@ def suppress(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
         low = torch.maximum(boxes[:, :2], boxes[index, :2])
         high = torch.minimum(boxes[:, 2:], boxes[index, 2:])
         shared = (high - low).clamp(min=0).prod(dim=1)
-        gone |= shared / (area + area[index] - shared) > threshold
+        # torchvision's kernel compares in double: 0.3 is less than its float32.
+        gone |= (shared / (area + area[index] - shared)).double() > threshold
     return torch.tensor(keep, dtype=torch.long)
