@@ -41,6 +41,7 @@ class ImagePredictor(EncodedPictures):
         ValueError: `sam_model` is no such model, or a keyword is none of these.
 
     Examples:
+        >>> import numpy as np
         >>> from samblocks.blocks import TwoWayTransformer
         >>> from samblocks.models import ImageEncoderViT, MaskDecoder, PromptEncoder, SAMModel
         >>> model = SAMModel(ImageEncoderViT(64, embed_dim=32, depth=1, num_heads=2, out_chans=16),
