@@ -17,6 +17,7 @@ from parity.cases import (
     memory,
     memory_blocks,
     position,
+    predictors,
     processing,
     prompt_encoder,
     pyramids,
@@ -58,6 +59,7 @@ _FILES = (
     trunks,
     checkpoint,
     processing,
+    predictors,
 )
 
 

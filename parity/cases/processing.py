@@ -17,7 +17,7 @@ from parity.execution.case import Case, Side, Spec, uniform
 _SIZE = 96
 
 
-def _picture(height: int, width: int) -> Spec:
+def picture(height: int, width: int) -> Spec:
     """A picture [H, W, 3], uint8, with structure at several scales."""
     made = pictures(3, height, width)
 
@@ -39,7 +39,7 @@ def _image(block: str, name: str, shape: tuple[int, int], why: str, **changes: A
         block=block,
         name=name,
         why=why,
-        inputs={"picture": _picture(*shape)},
+        inputs={"picture": picture(*shape)},
         double=False,
         check=_is_a_picture,
         **{"call": function(block, _SIZE), **changes},

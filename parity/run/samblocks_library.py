@@ -42,10 +42,10 @@ class Own:
         return name
 
     def _find(self, name: str) -> Any:
-        from parity.execution import processing
-        from samblocks import blocks, models
+        from parity.execution import predictors, processing
+        from samblocks import blocks, models, predict
 
-        for home in (blocks, models, processing):
+        for home in (blocks, models, predict, predictors, processing):
             if hasattr(home, name):
                 return getattr(home, name)
         raise NoCounterpart(f"samblocks has no {name}")

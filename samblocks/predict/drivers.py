@@ -29,6 +29,10 @@ class Driver(Protocol):
     encoding: tuple[str, ...]
     """The tensors that features depend on, by what their names in the state dict begin with."""
 
+    def reads(self, weights: torch.dtype) -> torch.dtype:
+        """The dtype that coordinates are read in, before they are scaled."""
+        ...
+
     @property
     def transform(self) -> ResizeLongestSide | SAM2Transforms:
         """From a picture's pixels to the model's."""
@@ -98,6 +102,10 @@ class SAMDriver:
         height, width = self._model.prompt_encoder.mask_input_size
         return int(height), int(width)
 
+    def reads(self, weights: torch.dtype) -> torch.dtype:
+        """Coordinates are rounded once, after they were scaled."""
+        return torch.float64
+
     def prepare(self, pictures: Sequence[Pixels]) -> tuple[Tensor, list[Size]]:
         """Resize to bytes, normalise, then fill up."""
         resized = [self.transform.apply_image(picture) for picture in pictures]
@@ -114,18 +122,19 @@ class SAMDriver:
 
     def scale(self, prompts: Prompts, original: Size, fractions: bool) -> Prompts:
         """Multiply by new over old sides, in float64, then round."""
+        dtype = at_least_float32(_weight(self._model.mask_decoder).dtype)
 
         def scaled(coords: Tensor) -> Tensor:
-            exact = coords.double().numpy()
+            exact = coords.numpy()
             if fractions:
                 exact = exact * original[::-1]
-            return torch.from_numpy(self.transform.apply_coords(exact, original)).to(coords.dtype)
+            return torch.from_numpy(self.transform.apply_coords(exact, original)).to(dtype)
 
-        points, boxes = prompts.points, prompts.boxes
+        points, boxes, masks = prompts.points, prompts.boxes, prompts.masks
         return Prompts(
             None if points is None else (scaled(points[0]), points[1]),
             None if boxes is None else scaled(boxes.reshape(-1, 2, 2)).reshape(-1, 4),
-            prompts.masks,
+            None if masks is None else masks.to(dtype),
         )
 
     def decode(
@@ -175,6 +184,10 @@ class SAM2Driver:
         """Height and width of the decoder's masks."""
         height, width = self._model.sam_prompt_encoder.mask_input_size
         return int(height), int(width)
+
+    def reads(self, weights: torch.dtype) -> torch.dtype:
+        """Coordinates are rounded before they are scaled, and again in each step."""
+        return at_least_float32(weights)
 
     def prepare(self, pictures: Sequence[Pixels]) -> tuple[Tensor, list[Size]]:
         """Resize and normalise; each picture takes up all of the input."""

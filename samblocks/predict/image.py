@@ -228,7 +228,7 @@ class ImagePredictor(EncodedPictures):
         return self.mask_threshold or float(getattr(self.model, "mask_threshold", 0.0))
 
     def _scaled(self, index: int, given: tuple[Any, ...], pixels: bool) -> Prompts:
-        dtype = at_least_float32(next(self.model.parameters()).dtype)
+        dtype = self._driver.reads(next(self.model.parameters()).dtype)
         prompts = read_prompts(*given, dtype=dtype, low_res=self._driver.low_res)
         return self._driver.scale(prompts, self._orig_hw[index], not pixels).to(self.device)
 

@@ -53,5 +53,17 @@ ENTRIES = {
         name: Entry(f"parity.references.meta.processing:{name}")
         for name in ("image_for_sam", "image_for_sam_from_tensor", "image_for_sam2", "masks_for_picture")
     },
+    # Predictors.
+    **{
+        name: Entry(f"parity.references.meta.predictors:{function}")
+        for name, function in {
+            "SamPredictor": "sam",
+            "SAM2ImagePredictor": "sam2",
+            "pixels_for_sam": "pixels_for_sam",
+            "coords_for_sam": "coords_for_sam",
+            "coords_for_sam2": "coords_for_sam2",
+            "tensor_coords_for_sam": "tensor_coords_for_sam",
+        }.items()
+    },
 }
 """The reference page's blocks and functions → Meta's."""
