@@ -61,6 +61,21 @@ _IMAGE_ENCODER_VIT = family(block="ImageEncoderViT", bound64=1e-10).of(
         call=_at_another_size,
         known={"timm": "timm resizes the table of positions smoothly, not to the nearest"},
     ),
+    wide=row(
+        "tables for images that are wider than high; Meta's and Ultralytics' classes are given the same ones",
+        {**_VIT, "img_size": (64, 144)},
+        {"x": uniform(1, 3, 64, 144)},
+    ),
+    one_channel=row(
+        "images of one channel",
+        {**_VIT, "img_size": 48, "in_chans": 1, "depth": 2},
+        {"x": uniform(1, 1, 48, 48)},
+    ),
+    five_channels=row(
+        "images of five channels",
+        {**_VIT, "img_size": 48, "in_chans": 5, "depth": 2},
+        {"x": uniform(1, 5, 48, 48)},
+    ),
     gradients=row(
         "the backward pass through windows, relative positions and the neck",
         {**_VIT, "img_size": 64, "embed_dim": 12, "depth": 2, "window_size": 3},

@@ -10,27 +10,28 @@ from parity.cases.drive import encoded, pictures, rectangles
 from parity.execution.case import Side, Spec, literal
 
 
-def inputs(size: int) -> dict[str, Spec]:
+def inputs(height: int, width: int | None = None) -> dict[str, Spec]:
     """An image and prompts for it: two clicks, each on its own; two boxes; a click with earlier logits."""
+    wide = width or height
     return {
-        "image": pictures(1, 3, size, size),
-        "clicks": literal([[[0.25 * size, 0.3 * size]], [[0.7 * size, 0.5 * size]]]),
+        "image": pictures(1, 3, height, wide),
+        "clicks": literal([[[0.25 * wide, 0.3 * height]], [[0.7 * wide, 0.5 * height]]]),
         "clicks_labels": literal([[1], [1]]),
         "boxes": literal(
             [
-                [0.1 * size, 0.15 * size, 0.6 * size, 0.7 * size],
-                [0.4 * size, 0.2 * size, 0.95 * size, 0.8 * size],
+                [0.1 * wide, 0.15 * height, 0.6 * wide, 0.7 * height],
+                [0.4 * wide, 0.2 * height, 0.95 * wide, 0.8 * height],
             ]
         ),
-        "pair": literal([[[0.35 * size, 0.4 * size], [0.8 * size, 0.1 * size]]]),
+        "pair": literal([[[0.35 * wide, 0.4 * height], [0.8 * wide, 0.1 * height]]]),
         "pair_labels": literal([[1, 0]]),
-        "logits": _logits(size // 4),
+        "logits": _logits(height // 4, wide // 4),
     }
 
 
-def _logits(side: int) -> Spec:
+def _logits(height: int, width: int) -> Spec:
     """A mask as a decoder gives it: 6 inside a rectangle, -6 outside."""
-    inside = rectangles(side, side, (side // 4, side // 5, side // 2, 2 * side // 3))
+    inside = rectangles(height, width, (height // 4, width // 5, height // 2, 2 * width // 3))
     return Spec(inside.shape, lambda name, shape: 12.0 * inside.values(name, shape) - 6.0)
 
 

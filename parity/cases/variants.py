@@ -1,12 +1,13 @@
 """Cases of the twelve released models, whole: SAM 2 at 256 pixels, SAM 1 and MobileSAM at 512."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
 from parity.cases import images
 from parity.cases.two_way import EPS_DIFFERS
-from parity.execution.case import Case
+from parity.execution.case import Case, NoCounterpart, Side
 from parity.execution.sizes import LETTERS
 
 
@@ -55,4 +56,25 @@ _SAM2 = tuple(
     for size in LETTERS
 )
 
-CASES = _SAM + _SAM2
+
+def _wide(side: Side) -> dict[str, Any]:
+    """SAM 2 on an image that is wider than high, after `set_imgsz`."""
+    if not hasattr(side.net, "set_imgsz"):
+        raise NoCounterpart("cannot change the size of its images")
+    side.net.set_imgsz([128, 192])
+    return images.sam2(side)
+
+
+_WIDE = (
+    Case(
+        block="SAM2Model",
+        name="sam2.1_hiera_tiny_wide",
+        why="sam2.1_hiera_tiny on an image of 128 by 192 pixels: tables, grids and coordinates by their own sides",
+        variant="sam2.1_hiera_tiny",
+        inputs=images.inputs(128, 192),
+        call=_wide,
+        bound64=1e-10,
+    ),
+)
+
+CASES = _SAM + _SAM2 + _WIDE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Final
 
@@ -17,7 +17,9 @@ from samblocks.checkpoints.reading.read import Checkpoint
 from samblocks.checkpoints.report import Fact, Gap, LoadReport, Row
 from samblocks.checkpoints.resize import policy_for
 from samblocks.errors import CheckpointError, LayoutError
+from samblocks.image_size import ImageSize, Sizes
 from samblocks.layouts import Detection, Plan, Step, TensorInfo, detect, plan, table
+from samblocks.layouts.match import FIRST_LAYERS
 from samblocks.layouts.scope import beside_model, beside_part
 from samblocks.layouts.tensors import DTYPE_NAMES, WEIGHT_DTYPES
 from samblocks.variants import Variant
@@ -45,15 +47,13 @@ class Request:
     Args:
         row: the variant.
         component: a part of it by its short name, or several with "+" between them; None for all.
-        image_size: side of the model's images; None for the one it was released with.
-        num_maskmem: frames in memory; None for the number it was released with.
+        sizes: of the model's images and memory, as far as they are not what it was released with.
         dtype: of the loaded weights; None keeps what the file has.
     """
 
     row: Variant
     component: str | None = None
-    image_size: int | None = None
-    num_maskmem: int | None = None
+    sizes: Sizes = field(default_factory=Sizes)
     dtype: torch.dtype | None = torch.float32
 
     @property
@@ -100,7 +100,7 @@ def explain(
         to_meta = plan(file.tensors, source=found.layout, target="meta", row=request.row)
     except LayoutError as error:
         raise CheckpointError(f"{file.path} cannot be read as {request.row.name}: {error}.") from None
-    resized, misshapen = _shapes(to_meta, wanted, request)
+    resized, misshapen = _shapes(to_meta, wanted, request, found)
     problems = {gap.name: gap.why for gap in misshapen}
     rows = {row.name: row for step in to_meta.steps for row in _rows(file, step, wanted, request, problems)}
     for name, why in _beside(to_meta, found, request).items():
@@ -153,7 +153,7 @@ def _beside(to_meta: Plan, found: Detection, request: Request) -> dict[str, str]
 
 
 def _shapes(
-    to_meta: Plan, wanted: Mapping[str, TensorInfo], request: Request
+    to_meta: Plan, wanted: Mapping[str, TensorInfo], request: Request, found: Detection
 ) -> tuple[tuple[Gap, ...], tuple[Gap, ...]]:
     """The tensors that are resized because it was asked for, and those that do not fit."""
     resized, misshapen = [], []
@@ -167,19 +167,27 @@ def _shapes(
             )
         elif shape != need.shape:
             policy = policy_for(name, shape, need.shape)
-            if policy is not None and getattr(request, policy.argument) is not None:
+            if policy is not None and getattr(request.sizes, policy.argument) is not None:
                 resized.append(Gap(name, need.shape, shape, policy.name))
             else:
-                misshapen.append(Gap(name, need.shape, shape, _advice(name, shape) if policy else ""))
+                misshapen.append(
+                    Gap(
+                        name,
+                        need.shape,
+                        shape,
+                        _advice(name, shape, found) if policy or name in FIRST_LAYERS else "",
+                    )
+                )
     return tuple(resized), tuple(misshapen)
 
 
-def _advice(name: str, shape: tuple[int, ...]) -> str:
+def _advice(name: str, shape: tuple[int, ...], found: Detection) -> str:
     """The argument with which a tensor of another size would fit."""
+    if name in FIRST_LAYERS:
+        return f"it fits with in_chans={shape[1]}"
     if name == "maskmem_tpos_enc":
         return f"it fits with num_maskmem={shape[0]}"
-    side = shape[1] if name.endswith("pos_embed") else (shape[0] + 1) // 2
-    return f"it fits with image_size={16 * side}"
+    return f"it fits with image_size={found.image_size or 8 * (shape[0] + 1)}"
 
 
 def _rows(
@@ -228,22 +236,20 @@ def _facts(found: Detection, request: Request) -> list[Fact]:
     """Settings of the variant, or of each candidate where they differ."""
     variants = found.rows if request.row in found.rows else (request.row,)
     tables = [row.facts() for row in variants]
+    sizes = request.sizes
     facts = []
     for name, value in request.row.facts().items():
         origin = f"what {request.row.name} was released with"
         if any(table.get(name, value) != value for table in tables):
             origin += f" (the tensors fit {', '.join(row.name for row in variants)} too, which differ in it)"
-        if name == "image_size" and request.image_size:
-            value, origin = (
-                request.image_size,
-                _size_origin(found.image_size, request.image_size, "image_size"),
-            )
+        if name == "image_size" and sizes.image_size:
+            value, origin = sizes.image_size, _size_origin(found.image_size, sizes.image_size, name)
         facts.append(Fact(name, value, origin))
-    frames = request.num_maskmem or found.num_maskmem
+    frames = sizes.num_maskmem or found.num_maskmem
     if frames is not None:
         facts.append(Fact("num_maskmem", frames, _size_origin(found.num_maskmem, frames, "num_maskmem")))
     return facts
 
 
-def _size_origin(found: int | None, taken: int, argument: str) -> str:
+def _size_origin(found: ImageSize | None, taken: ImageSize, argument: str) -> str:
     return "the shapes of the file's tensors" if taken == found else f"the argument {argument}"

@@ -13,6 +13,7 @@ from samblocks.checkpoints.reading.read import read
 from samblocks.checkpoints.report import LoadReport
 from samblocks.errors import CheckpointError
 from samblocks.files import sha256 as sha256_of
+from samblocks.image_size import Sizes
 from samblocks.layouts import Detection, TensorInfo, meta_tensors, table
 from samblocks.layouts.components import component_of, family_of
 from samblocks.variants import Variant
@@ -48,8 +49,9 @@ def inspect(path: str | os.PathLike[str], *, sha256: bool = False, envelope: str
     file = read(path, envelope=envelope)
     found = recognise(file)
     row = found.rows[0]
-    request = Request(row, found.component, found.image_size, found.num_maskmem)
-    tensors = meta_tensors(row, image_size=found.image_size, num_maskmem=found.num_maskmem)
+    sizes = Sizes(found.image_size, found.num_maskmem, found.in_chans)
+    request = Request(row, found.component, sizes)
+    tensors = meta_tensors(row, **sizes._asdict())
     held = _held(found, row, tensors)
     report = explain(file, found, request, held).report
     if rest := len(tensors.keys() - held.keys() - {gap.name for gap in report.invented}):

@@ -26,6 +26,7 @@ from samblocks.checkpoints.report import LoadReport
 from samblocks.checkpoints.resize import resize
 from samblocks.checkpoints.tensor_source import cast, check_dtype
 from samblocks.errors import CheckpointError, LayoutError
+from samblocks.image_size import ImageSize, Sizes
 from samblocks.layouts import Detection, apply
 from samblocks.layouts.tensors import describe
 from samblocks.models.build import assemble, materialize
@@ -40,8 +41,9 @@ class _Options(TypedDict, total=False):
 
     variant: str | None
     source: str | None
-    image_size: int | None
+    image_size: ImageSize | None
     num_maskmem: int | None
+    in_chans: int | None
     envelope: str | None
     device: torch.device | str | None
     dtype: torch.dtype | Literal["file"] | None
@@ -73,8 +75,9 @@ def load(
     variant: str | None = None,
     component: str | None = None,
     source: str | None = None,
-    image_size: int | None = None,
+    image_size: ImageSize | None = None,
     num_maskmem: int | None = None,
+    in_chans: int | None = None,
     envelope: str | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | Literal["file"] | None = None,
@@ -96,9 +99,11 @@ def load(
             `"mask_decoder"`; the file may hold it alone too. What is in the file beside it is listed in the
             report and hinders nothing; a tensor inside it that nothing is known about does.
         source: of a name, who distributes the file, such as `"transformers"`; by default Meta.
-        image_size: side of the model's images in pixels. Tensors that depend on it are resized by the
+        image_size: side of the model's images in pixels, or their height and width, each a multiple of 16 (SAM 1)
+            or 32 (SAM 2). Tensors that depend on it are resized by the
             policies of `samblocks.checkpoints.resize`, which the report names.
         num_maskmem: frames in memory, likewise (SAM 2 only).
+        in_chans: channels of the images, where the file's first layer takes another number than three.
         envelope: the key of the table that is meant where a file holds several, such as `"net_ema"`, with dots
             between those of nested ones; or what the names that are meant begin with.
         device: where the model is to be; None is the CPU.
@@ -129,14 +134,15 @@ def load(
             f'strict must be True or "explain", not {strict!r}: nothing is ever dropped in silence'
         )
     wanted_dtype = _dtype(dtype)
+    sizes = Sizes(image_size, num_maskmem, in_chans).checked()
     row = None if variant is None else named_variant(variant)
     file = read(_find(path_or_name, source), mmap=mmap, envelope=envelope)
     found = recognise(file)
     if found.rivals:
         raise CheckpointError(f"in {file.path} {copies(found)}.")
     request = _request(file, found, row, component, strict is True)
-    request = replace(request, image_size=image_size, num_maskmem=num_maskmem, dtype=wanted_dtype)
-    model = skeleton(request.row, image_size=image_size, num_maskmem=num_maskmem)
+    request = replace(request, sizes=sizes, dtype=wanted_dtype)
+    model = skeleton(request.row, **sizes._asdict())
     tensors = describe(model.state_dict())
     wanted = {name: info for name, info in tensors.items() if name.startswith(request.prefix)}
     explanation = explain(file, found, request, wanted)
@@ -221,6 +227,6 @@ def _initial(explanation: Explanation, request: Request, device: torch.device) -
     if not gaps:
         return {}
     with torch.random.fork_rng(devices=[]):
-        fresh = assemble(request.row, image_size=request.image_size, num_maskmem=request.num_maskmem)
+        fresh = assemble(request.row, **request.sizes._asdict())
     state = fresh.state_dict()
     return {name: cast(state[name], request.dtype).to(device) for name in state if name in gaps}

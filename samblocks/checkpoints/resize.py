@@ -4,6 +4,7 @@
 |---|---|---|
 | `image_encoder.pos_embed` (SAM 1) | image size | `bicubic` interpolation of the grid |
 | `rel_pos_h`, `rel_pos_w` (SAM 1) | image size | `linear` interpolation, as upstream does while it runs |
+| the layer that takes the image | channels | none: a file fits with its own `in_chans` |
 | `maskmem_tpos_enc` (SAM 2) | number of memories | `by-age`: every age has its encoding, older ages repeat the oldest |
 
 No tensor of SAM 2's image encoder depends on the image size: its position table is interpolated as it runs.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from samblocks.errors import LayoutError
+from samblocks.image_size import ImageSize
 from samblocks.layouts.components import parts_among
 from samblocks.layouts.key_prefix import KeyPrefix, key_prefixes, prefix_text, unwrapped
 from samblocks.layouts.match import Match, match_all, misshapen
@@ -32,8 +33,10 @@ class Detection:
         model_class: the class of transformers that writes such a file, where only one fits.
         prefix: what stands in front of the layout's names.
         evidence: sentences on what led to this.
-        image_size: side of the image that the shapes were made for, where shapes depend on it.
+        image_size: side of the image that the shapes were made for, or its height and width, where shapes depend
+            on it.
         num_maskmem: memories that the shapes were made for, where the file holds their encodings.
+        in_chans: channels of the images, where the file holds the layer that takes them.
         missing: names of the layout that the file lacks; empty unless differences were allowed.
         unexpected: names of the file that are none of the layout's, though they have the prefix of the model.
         beside: names that lie elsewhere, as those of a larger model do that this one is a part of.
@@ -49,8 +52,9 @@ class Detection:
     model_class: str | None
     prefix: str
     evidence: tuple[str, ...]
-    image_size: int | None = None
+    image_size: ImageSize | None = None
     num_maskmem: int | None = None
+    in_chans: int | None = None
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
     misshapen: tuple[tuple[str, str, str], ...] = ()
@@ -127,10 +131,13 @@ def _detection(tensors: Mapping[str, TensorInfo], best: Match, equals: list[Matc
     if any(unwrapped(key[len(prefix) :]) != key[len(prefix) :] for key in best.names):
         evidence.append("names of wrapping modules stand inside the names")
     evidence += [f"{key} stands for {name}" for key, name in best.renames()]
-    if best.image_size not in (None, 1024):
-        evidence.append(f"shapes are those of image side {best.image_size}")
-    if best.num_maskmem not in (None, 7):
-        evidence.append(f"shapes are those of {best.num_maskmem} memories")
+    sizes = best.sizes
+    if sizes.image_size not in (None, 1024):
+        evidence.append(f"shapes are those of image side {sizes.image_size}")
+    if sizes.num_maskmem not in (None, 7):
+        evidence.append(f"shapes are those of {sizes.num_maskmem} memories")
+    if sizes.in_chans not in (None, 3):
+        evidence.append(f"shapes are those of images of {sizes.in_chans} channels")
     if rivals:
         evidence.append(f"the model stands under {prefix} and again under {', '.join(rivals)}")
     if beside and not (best.missing or best.broken):
@@ -145,8 +152,9 @@ def _detection(tensors: Mapping[str, TensorInfo], best: Match, equals: list[Matc
         model_class=best.model_class if len(classes) == 1 else None,
         prefix=prefix,
         evidence=tuple(evidence),
-        image_size=best.image_size,
-        num_maskmem=best.num_maskmem,
+        image_size=sizes.image_size,
+        num_maskmem=sizes.num_maskmem,
+        in_chans=sizes.in_chans,
         missing=best.missing,
         unexpected=tuple(key for key in best.unexpected if key not in aside),
         misshapen=misshapen(tensors, best) if best.broken else (),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from samblocks.image_size import Sizes, image_size_of
 from samblocks.layouts.components import component_name, component_of, family_of
 from samblocks.layouts.key_prefix import KeyPrefix, strip
 from samblocks.layouts.manifest import meta_tensors
@@ -14,7 +15,13 @@ from samblocks.layouts.tensors import TensorInfo, shape_text
 from samblocks.variants import LAYOUTS, TinyViTConfig, Trunk, Variant
 
 _LARGEST = 4096
-"""Patches along an image's side, or memories, that any model may have."""
+"""Patches along an image's side, or memories, or channels, that any model may have."""
+
+FIRST_LAYERS = tuple(
+    f"image_encoder.{name}.weight"
+    for name in ("patch_embed.proj", "trunk.patch_embed.proj", "patch_embed.seq.0.c")
+)
+"""The layers that take the image, whose second axis is its channels."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,7 @@ class Match:
         names: name in the file to name in the layout.
         component: the components that are there, or None for all.
         intact: those of them whose tensors are all there, in their shapes.
-        image_size, num_maskmem: what the shapes were made for, where they tell.
+        sizes: what the shapes were made for, where they tell.
         missing, unexpected: as in `Detection`.
         broken: names of the layout whose tensors have another shape than the variant's.
     """
@@ -39,8 +46,7 @@ class Match:
     names: Mapping[str, str]
     component: str | None
     intact: frozenset[str]
-    image_size: int | None
-    num_maskmem: int | None
+    sizes: Sizes
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     broken: tuple[str, ...]
@@ -85,7 +91,7 @@ def misshapen(tensors: Mapping[str, TensorInfo], match: Match) -> tuple[tuple[st
     Returns:
         name in the file, shape and expected shape, as text.
     """
-    sized = meta_tensors(match.row, image_size=match.image_size, num_maskmem=match.num_maskmem)
+    sized = meta_tensors(match.row, **match.sizes._asdict())
     wanted = match.rules.map(sized, to_meta=False).infos
     raw = {name: key for key, name in match.names.items()}
     return tuple(
@@ -144,19 +150,22 @@ def read(
     return names, rules.map({name: tensors[key] for key, name in names.items()}, to_meta=True)
 
 
-def sizes_of(infos: Mapping[str, TensorInfo]) -> tuple[int | None, int | None]:
-    """Image side in pixels and number of memories that shapes were made for, each where they tell.
+def sizes_of(infos: Mapping[str, TensorInfo]) -> Sizes:
+    """What shapes were made for, each where they tell.
 
     What is beyond any model is not believed: it is reported as a shape that does not fit.
     """
-    image_size = num_maskmem = None
+    image_size = num_maskmem = in_chans = None
     grid = infos.get("image_encoder.pos_embed")
-    if grid is not None and len(grid.shape) == 4 and 0 < grid.shape[1] == grid.shape[2] <= _LARGEST:
-        image_size = 16 * grid.shape[1]
+    if grid is not None and len(grid.shape) == 4 and all(0 < side <= _LARGEST for side in grid.shape[1:3]):
+        image_size = image_size_of(16 * grid.shape[1], 16 * grid.shape[2])
     times = infos.get("maskmem_tpos_enc")
     if times is not None and times.shape and 0 < times.shape[0] <= _LARGEST:
         num_maskmem = times.shape[0]
-    return image_size, num_maskmem
+    for name in FIRST_LAYERS:
+        if name in infos and len(infos[name].shape) == 4 and 0 < infos[name].shape[1] <= _LARGEST:
+            in_chans = infos[name].shape[1]
+    return Sizes(image_size, num_maskmem, in_chans)
 
 
 def _match(
@@ -170,8 +179,8 @@ def _match(
 ) -> Match:
     origin = {key: mapping.inputs for mapping in mapped.mappings if mapping.inputs for key in mapping.outputs}
     infos = {key: mapped.infos[key] for key in origin}
-    image_size, num_maskmem = sizes_of(infos)
-    wanted = meta_tensors(row, image_size=image_size, num_maskmem=num_maskmem)
+    sizes = sizes_of(infos)
+    wanted = meta_tensors(row, **sizes._asdict())
 
     broken = set(mapped.unexplained)
     foreign = {name for key in infos if key not in wanted for name in origin[key]}
@@ -195,8 +204,7 @@ def _match(
         names=names,
         component=None if whole else component_name(components),
         intact=frozenset(components - {component_of(key, prefix.family) for key in damaged if key in wanted}),
-        image_size=image_size,
-        num_maskmem=num_maskmem,
+        sizes=sizes,
         missing=tuple(dict.fromkeys(name for key in lacking for name in rules.to_other(key))),
         unexpected=tuple(key for key in tensors if key not in names or names[key] in foreign),
         broken=tuple(sorted(broken)),

@@ -59,8 +59,7 @@ def plan(
     incoming = table(source, row, source_class)
     prefix = _prefix(tensors, source, row)
     names, mapped = read(tensors, prefix, incoming)
-    image_size, _ = sizes_of(mapped.infos)
-    outgoing = table(target, row, target_class, image_size=image_size)
+    outgoing = table(target, row, target_class, image_size=sizes_of(mapped.infos).image_size)
     if _alike(source, target):
         steps = _kept(names, outgoing)
         unknown = {}
@@ -202,8 +201,7 @@ def _against_variant(
     infos: Mapping[str, TensorInfo], outgoing: Table, row: Variant
 ) -> tuple[tuple[str, ...], tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]]:
     """What is missing of the target, and what has another shape than the variant's."""
-    image_size, num_maskmem = sizes_of(outgoing.map(infos, to_meta=True).infos)
-    sized = meta_tensors(row, image_size=image_size, num_maskmem=num_maskmem)
+    sized = meta_tensors(row, **sizes_of(outgoing.map(infos, to_meta=True).infos)._asdict())
     wanted = outgoing.map(sized, to_meta=False).infos
     missing = [key for key in wanted if key not in infos and not _may_lack(key, infos, outgoing)]
     misshapen = [

@@ -132,7 +132,7 @@ def _bytes(arguments: dict[str, Any]) -> bytes:
     return json.dumps(arguments, separators=(",", ":")).encode("utf-8")
 
 
-def _sam_config(trunk: ImageEncoderViTConfig, grid: int) -> bytes:
+def _sam_config(trunk: ImageEncoderViTConfig, grid: tuple[int, int]) -> bytes:
     """The arguments of muggled_sam's builder, as its library writes and expects them byte for byte."""
     return _bytes(
         {
@@ -140,7 +140,7 @@ def _sam_config(trunk: ImageEncoderViTConfig, grid: int) -> bytes:
             "num_encoder_blocks": trunk.depth,
             "num_encoder_heads": trunk.num_heads,
             "num_encoder_stages": len(trunk.global_attn_indexes),
-            "base_patch_grid_hw": [grid, grid],
+            "base_patch_grid_hw": list(grid),
             "base_window_size": trunk.window_size,
             "patch_size_px": trunk.patch_size,
             "features_per_prompt_token": 256,
@@ -180,8 +180,8 @@ def _sam2_config(trunk: HieraConfig, *, is_21: bool) -> bytes:
     )
 
 
-def sam_table(trunk: ImageEncoderViTConfig, grid: int) -> Table:
-    """Meta's SAM and muggled_sam's `SAMV1Core`, built for a number of patches along the image's side.
+def sam_table(trunk: ImageEncoderViTConfig, grid: tuple[int, int]) -> Table:
+    """Meta's SAM and muggled_sam's `SAMV1Core`, built for a number of patches along the image's sides.
 
     Upstream: heyoeyo/muggled_sam (the names of its state dict)
     """

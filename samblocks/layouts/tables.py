@@ -7,6 +7,7 @@ from functools import lru_cache
 from types import MappingProxyType
 
 from samblocks.errors import LayoutError
+from samblocks.image_size import ImageSize, image_sides
 from samblocks.layouts import table_muggled, table_timm, table_transformers
 from samblocks.layouts.components import family_of
 from samblocks.layouts.manifest import meta_tensors
@@ -122,7 +123,7 @@ def class_of(layout: str, row: Variant, model_class: str | None) -> str | None:
 
 
 def table(
-    layout: str, row: Variant, model_class: str | None = None, *, image_size: int | None = None
+    layout: str, row: Variant, model_class: str | None = None, *, image_size: ImageSize | None = None
 ) -> Table:
     """The rules between Meta's layout and another one.
 
@@ -130,8 +131,8 @@ def table(
         layout: one of `LAYOUTS`; for "meta" and "ultralytics" every name maps to itself.
         row: the variant.
         model_class: "Sam2VideoModel" or "Sam2Model" where both exist; the first if None.
-        image_size: side of the image in pixels, which muggled_sam's description of SAM holds; None for the
-            released one.
+        image_size: side of the image in pixels, or its height and width, which muggled_sam's description of SAM
+            holds; None for the released one.
 
     Returns:
         a table that takes every tensor of the variant.
@@ -140,12 +141,13 @@ def table(
         ValueError: layout or class is unknown.
         LayoutError: the layout has no such variant.
     """
-    side = image_size if layout == "muggled" and row.family == "sam" else None
-    return _table(layout, row, class_of(layout, row, model_class), (side or row.image_size) // 16)
+    given = image_size if layout == "muggled" and row.family == "sam" else None
+    height, width = image_sides(given or row.image_size)
+    return _table(layout, row, class_of(layout, row, model_class), (height // 16, width // 16))
 
 
 @lru_cache(maxsize=128)
-def _table(layout: str, row: Variant, model_class: str | None, grid: int) -> Table:
+def _table(layout: str, row: Variant, model_class: str | None, grid: tuple[int, int]) -> Table:
     if row.family == "mobile_sam" and layout not in ("meta", "ultralytics"):
         raise LayoutError(f"layout {layout} does not exist for {row.name}; convert it to meta or ultralytics")
     if layout == "transformers":

@@ -13,10 +13,12 @@ from torch import nn
 from samblocks.blocks import (
     MaskDownSampler,
     MemoryAttentionLayer,
+    PatchEmbed,
     PositionEmbeddingSine,
     RoPEAttention,
     TwoWayTransformer,
 )
+from samblocks.image_size import ImageSize, Sizes, image_sides, image_size_of
 from samblocks.models.prompt_encoder import PromptEncoder
 from samblocks.models.sam1.image_encoder import ImageEncoderViT
 from samblocks.models.sam1.mask_decoder import MaskDecoder
@@ -84,8 +86,9 @@ def build(
 def assemble(
     variant: str | Variant,
     *,
-    image_size: int | None = None,
+    image_size: ImageSize | None = None,
     num_maskmem: int | None = None,
+    in_chans: int | None = None,
     drop_path_rate: float | None = None,
     **options: object,
 ) -> SAMModel | SAM2Model:
@@ -93,8 +96,10 @@ def assemble(
 
     Args:
         variant: a name in `VARIANTS`, or a row.
-        image_size: side of the image in pixels; tables of positions are made for it.
+        image_size: side of the image in pixels, or its height and width; tables of positions are made for it.
         num_maskmem: SAM 2 only, frames in memory.
+        in_chans: channels of the image. Unless there are three, a SAM 1 takes pictures as they come: the released
+            mean and deviation are those of red, green and blue.
         drop_path_rate: of the trunk, in training.
         options: any field of the row's `prompt`, `memory`, `tracking` or `multimask`, such as
             `embed_corner_labels` or `add_tpos_enc_to_obj_ptrs`.
@@ -112,16 +117,18 @@ def assemble(
         torch.Size([1, 32, 32, 768])
     """
     row = variant if isinstance(variant, Variant) else _row(variant)
-    if num_maskmem is not None:
-        options["num_maskmem"] = num_maskmem
+    sizes = Sizes(image_size, num_maskmem, in_chans).checked()
+    if sizes.num_maskmem is not None:
+        options["num_maskmem"] = sizes.num_maskmem
     row = _with_options(row, options)
     if drop_path_rate is not None:
         if isinstance(row.trunk, ImageEncoderViTConfig):
             raise ValueError(f"drop_path_rate={drop_path_rate}: {row.name} has no drop path")
         row = replace(row, trunk=replace(row.trunk, drop_path_rate=drop_path_rate))
-    if image_size is not None:
-        row = replace(row, image_size=image_size)
-    model = _sam2(row) if isinstance(row, SAM2Variant) else _sam(row)
+    height, width = image_sides(sizes.image_size or row.image_size)
+    row = replace(row, image_size=height)
+    channels = 3 if sizes.in_chans is None else sizes.in_chans
+    model = _sam2(row, width, channels) if isinstance(row, SAM2Variant) else _sam(row, width, channels)
     model.mask_threshold = row.mask_threshold
     return model.eval()
 
@@ -173,9 +180,10 @@ def _with_options(row: Row, options: Mapping[str, object]) -> Row:
     return row
 
 
-def _sam(row: Variant) -> SAMModel:
-    prompt, size = row.prompt, row.image_size
-    image_encoder, stride = _image_encoder(row)
+def _sam(row: Variant, width: int, in_chans: int) -> SAMModel:
+    prompt, height = row.prompt, row.image_size
+    image_encoder, stride = _image_encoder(row, width, in_chans)
+    rgb = in_chans == 3
     if row.pixel_range != 255:
         raise ValueError(f"pixel_range={row.pixel_range}: the model normalises pictures from 0 to 255 itself")
     channels = cast(nn.Conv2d, image_encoder.neck[0]).out_channels
@@ -187,38 +195,41 @@ def _sam(row: Variant) -> SAMModel:
         image_encoder=image_encoder,
         prompt_encoder=PromptEncoder(
             embed_dim=prompt.embed_dim,
-            image_embedding_size=(size // stride, size // stride),
-            input_image_size=(size, size),
+            image_embedding_size=(height // stride, width // stride),
+            input_image_size=(height, width),
             mask_in_chans=prompt.mask_in_chans,
             embed_corner_labels=prompt.embed_corner_labels,
         ),
         mask_decoder=_mask_decoder(prompt),
-        pixel_mean=row.pixel_mean,
-        pixel_std=row.pixel_std,
+        pixel_mean=row.pixel_mean if rgb else (0.0,) * in_chans,
+        pixel_std=row.pixel_std if rgb else (1.0,) * in_chans,
     )
 
 
-def _image_encoder(row: Variant) -> tuple[ImageEncoderViT | TinyViT, int]:
+def _image_encoder(row: Variant, width: int, in_chans: int) -> tuple[ImageEncoderViT | TinyViT, int]:
     """Make the image encoder of SAM 1, and say how many pixels one place of its map is wide."""
     trunk = row.trunk
     settings = asdict(trunk)
     if isinstance(trunk, TinyViTConfig):
         stride = 4 * math.prod(merging_stride(channels) for channels in trunk.embed_dims[1:])
-        _check_size(row, stride, "embed_dims")
-        return TinyViT(img_size=row.image_size, **settings), stride
+        _check_size(row, width, stride, "embed_dims")
+        encoder = TinyViT(img_size=row.image_size, in_chans=in_chans, **settings)
+        encoder.set_imgsz((row.image_size, width))
+        return encoder, stride
     if isinstance(trunk, HieraConfig):
         raise ValueError(f"{row.name}: its trunk is SAM 2's; make its row a SAM2Variant")
-    _check_size(row, trunk.patch_size, "patch_size")
+    _check_size(row, width, trunk.patch_size, "patch_size")
     _check_blocks("global_attn_indexes", trunk.global_attn_indexes, "depth", trunk.depth)
     norm = partial(nn.LayerNorm, eps=settings.pop("norm_eps"))
-    return ImageEncoderViT(img_size=row.image_size, norm_layer=norm, **settings), trunk.patch_size
+    size = image_size_of(row.image_size, width)
+    return ImageEncoderViT(size, in_chans=in_chans, norm_layer=norm, **settings), trunk.patch_size
 
 
-def _check_size(row: Variant, unit: int, by: str) -> None:
-    if row.image_size < unit or row.image_size % unit:
-        raise ValueError(
-            f"image_size={row.image_size} must be a positive multiple of {unit} for {row.name}, by its {by}"
-        )
+def _check_size(row: Variant, width: int, unit: int, by: str) -> None:
+    if any(side < unit or side % unit for side in (row.image_size, width)):
+        size = image_size_of(row.image_size, width)
+        what = "be a positive multiple" if isinstance(size, int) else "have positive multiples"
+        raise ValueError(f"image_size={size} must {what} of {unit} for {row.name}, by its {by}")
 
 
 def _check_blocks(name: str, blocks: tuple[int, ...], total_name: str, total: int) -> None:
@@ -243,7 +254,7 @@ def _mask_decoder(prompt: PromptConfig) -> MaskDecoder:
     )
 
 
-def _sam2(row: SAM2Variant) -> SAM2Model:
+def _sam2(row: SAM2Variant, width: int, in_chans: int) -> SAM2Model:
     stride, dim, memory = row.tracking.backbone_stride, row.prompt.embed_dim, row.memory
     if memory.mem_dim < 4 or memory.mem_dim % 4:
         raise ValueError(
@@ -252,10 +263,12 @@ def _sam2(row: SAM2Variant) -> SAM2Model:
     if row.tracking.use_signed_tpos_enc_to_obj_ptrs and not row.tracking.add_tpos_enc_to_obj_ptrs:
         raise ValueError("use_signed_tpos_enc_to_obj_ptrs=True: needs add_tpos_enc_to_obj_ptrs=True")
     # The position table of Hiera's first stage, in patches of 4 pixels, repeats with its windows.
-    _check_size(row, math.lcm(4 * row.trunk.window_spec[0], stride), "window_spec and backbone_stride")
+    _check_size(row, width, math.lcm(4 * row.trunk.window_spec[0], stride), "window_spec and backbone_stride")
     _check_blocks("global_att_blocks", row.trunk.global_att_blocks, "stages", sum(row.trunk.stages))
     _check_levels(row)
     trunk = Hiera(**asdict(row.trunk))
+    if in_chans != 3:
+        trunk.patch_embed = PatchEmbed((7, 7), (4, 4), (3, 3), in_chans, row.trunk.embed_dim)
     image_encoder = ImageEncoder(
         trunk=trunk,
         neck=FpnNeck(
@@ -280,7 +293,7 @@ def _sam2(row: SAM2Variant) -> SAM2Model:
         mask_downsampler=MaskDownSampler(dim, kernel_size=3, stride=2, padding=1, total_stride=stride),
         position_encoding=PositionEmbeddingSine(memory.mem_dim),
     )
-    return SAM2Model(
+    model = SAM2Model(
         image_encoder=image_encoder,
         memory_attention=attention,
         memory_encoder=memory_encoder,
@@ -289,6 +302,9 @@ def _sam2(row: SAM2Variant) -> SAM2Model:
         sam_mask_decoder_extra_args=asdict(row.multimask),
         **asdict(row.tracking),
     )
+    if width != row.image_size:
+        model.set_imgsz((row.image_size, width))
+    return model
 
 
 def _check_levels(row: SAM2Variant) -> None:

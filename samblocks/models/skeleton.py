@@ -8,6 +8,7 @@ from typing import Any, Final
 import torch
 from torch.overrides import TorchFunctionMode
 
+from samblocks.image_size import ImageSize
 from samblocks.models.build import assemble
 from samblocks.models.sam1.model import SAMModel
 from samblocks.models.sam2.model import SAM2Model
@@ -33,7 +34,11 @@ class NoDraws(TorchFunctionMode):
 
 
 def skeleton(
-    variant: str | Variant, *, image_size: int | None = None, num_maskmem: int | None = None
+    variant: str | Variant,
+    *,
+    image_size: ImageSize | None = None,
+    num_maskmem: int | None = None,
+    in_chans: int | None = None,
 ) -> SAMModel | SAM2Model:
     """Make a variant's model on the meta device.
 
@@ -41,9 +46,10 @@ def skeleton(
         variant: a name in `VARIANTS`, or a row.
         image_size: as in `assemble`.
         num_maskmem: as in `assemble`.
+        in_chans: as in `assemble`.
 
     >>> skeleton("sam_vit_h").image_encoder.pos_embed.shape
     torch.Size([1, 64, 64, 1280])
     """
     with torch.device("meta"), NoDraws():
-        return assemble(variant, image_size=image_size, num_maskmem=num_maskmem)
+        return assemble(variant, image_size=image_size, num_maskmem=num_maskmem, in_chans=in_chans)

@@ -57,11 +57,11 @@ def test_shapes_of_two_image_sides_in_one_file_are_named() -> None:
         detect(mixed)
 
 
-def test_a_position_embedding_that_is_not_square_is_misshapen() -> None:
+def test_one_table_of_positions_that_is_not_square_contradicts_the_others() -> None:
     odd = dict(meta_tensors(VARIANTS["sam_vit_b"])) | {
         "image_encoder.pos_embed": TensorInfo((1, 64, 32, 768))
     }
-    with pytest.raises(LayoutError, match="pos_embed is 1x64x32x768, should be 1x64x64x768"):
+    with pytest.raises(LayoutError, match=r"4 misshapen \(.*rel_pos_w is 127x64, should be 63x64"):
         detect(odd)
 
 

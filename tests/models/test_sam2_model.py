@@ -235,10 +235,10 @@ def test_set_imgsz_changes_sizes_and_nothing_else(sam2: Callable[..., SAM2Model]
 
 
 @pytest.mark.parametrize("size", [[60, 64], [64, 60], [8, 8], [0, 64]])
-def test_set_imgsz_refuses_sides_that_the_stride_does_not_divide(
+def test_set_imgsz_refuses_sides_that_the_windows_do_not_divide(
     sam2: Callable[..., SAM2Model], size: list[int]
 ) -> None:
-    with pytest.raises(ValueError, match="both sides must be multiples of 16"):
+    with pytest.raises(ValueError, match="both sides must be multiples of 32"):
         sam2().set_imgsz(size)
 
 

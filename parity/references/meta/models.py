@@ -8,6 +8,7 @@ from torch import nn
 
 from parity.execution.case import NoCounterpart
 from parity.execution.sizes import LETTERS
+from parity.references.common import wide_tables
 from parity.references.common.dialect import Entry, renamed
 from parity.references.common.overrides import overridden, sam_sizes
 
@@ -128,7 +129,7 @@ def _via(function: str) -> Entry:
 
 
 ENTRIES = {
-    "ImageEncoderViT": Entry(f"{_SAM}.image_encoder:ImageEncoderViT"),
+    "ImageEncoderViT": wide_tables.entry(f"{_SAM}.image_encoder:ImageEncoderViT"),
     "MaskDecoder": Entry(f"{_SAM}.mask_decoder:MaskDecoder"),
     "SAMModel": Entry(f"{_SAM}.sam:Sam"),
     "PromptEncoder": _via("_prompt_encoder"),

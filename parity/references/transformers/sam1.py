@@ -30,13 +30,19 @@ def _vision_config(**settings: Any) -> Any:
     return config
 
 
+def _one_side(size: int | tuple[int, int]) -> int:
+    if not isinstance(size, int):
+        raise NoCounterpart("takes square images only")
+    return size
+
+
 def vision_config(kwargs: Kwargs) -> Any:
     """The configuration of the image encoder that the reference page's ImageEncoderViT describes."""
     given = Arguments(kwargs)
     embed_dim, ratio = given.take("embed_dim", 768), given.take("mlp_ratio", 4.0)
     config = _vision_config(
         hidden_size=embed_dim,
-        image_size=given.take("img_size", 1024),
+        image_size=_one_side(given.take("img_size", 1024)),
         patch_size=given.take("patch_size", 16),
         num_channels=given.take("in_chans", 3),
         num_hidden_layers=given.take("depth", 12),

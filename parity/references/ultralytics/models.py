@@ -8,6 +8,7 @@ from torch import nn
 
 from parity.execution.case import NoCounterpart
 from parity.execution.sizes import LETTERS
+from parity.references.common import wide_tables
 from parity.references.common.dialect import Entry, renamed
 from parity.references.common.overrides import overridden, sam_sizes
 
@@ -48,7 +49,8 @@ def _prompt_encoder(kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 ENTRIES = {
-    **{name: Entry(f"{_MODULES}.encoders:{name}") for name in ("ImageEncoderViT", "Hiera", "ImageEncoder")},
+    "ImageEncoderViT": wide_tables.entry(f"{_MODULES}.encoders:ImageEncoderViT"),
+    **{name: Entry(f"{_MODULES}.encoders:{name}") for name in ("Hiera", "ImageEncoder")},
     "PromptEncoder": Entry(f"{_MODULES}.encoders:PromptEncoder", _prompt_encoder),
     "FpnNeck": Entry(f"{_MODULES}.encoders:FpnNeck", renamed(without={"position_encoding": None})),
     "MemoryEncoder": Entry(

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samblocks.blocks import Block, LayerNorm2d, PatchEmbed
+from samblocks.image_size import ImageSize, image_sides
 
 
 class ImageEncoderViT(nn.Module):
@@ -21,7 +22,8 @@ class ImageEncoderViT(nn.Module):
     tables. Rows and columns that do not fill a patch are left out, as a strided convolution does.
 
     Args:
-        img_size: side, in pixels, of the square image that the position tables are made for.
+        img_size: side, in pixels, of the square image that the position tables are made for; or its height and
+            width.
         patch_size: side of a patch, in pixels.
         in_chans: channels of the image.
         embed_dim: channels inside the transformer.
@@ -53,7 +55,7 @@ class ImageEncoderViT(nn.Module):
 
     def __init__(
         self,
-        img_size: int = 1024,
+        img_size: ImageSize = 1024,
         patch_size: int = 16,
         in_chans: int = 3,
         embed_dim: int = 768,
@@ -70,11 +72,12 @@ class ImageEncoderViT(nn.Module):
         global_attn_indexes: Sequence[int] = (),
     ) -> None:
         super().__init__()
-        if not 0 < patch_size <= img_size:
+        sides = image_sides(img_size, "img_size")
+        if not 0 < patch_size <= min(sides):
             raise ValueError(f"patch_size={patch_size} must be between 1 and img_size={img_size}")
-        self.img_size = img_size
+        self.img_size = max(sides)
         self.patch_size = patch_size
-        side = img_size // patch_size
+        height, width = (side // patch_size for side in sides)
         self.patch_embed = PatchEmbed(
             kernel_size=(patch_size, patch_size),
             stride=(patch_size, patch_size),
@@ -82,7 +85,7 @@ class ImageEncoderViT(nn.Module):
             in_chans=in_chans,
             embed_dim=embed_dim,
         )
-        self.pos_embed = nn.Parameter(torch.zeros(1, side, side, embed_dim)) if use_abs_pos else None
+        self.pos_embed = nn.Parameter(torch.zeros(1, height, width, embed_dim)) if use_abs_pos else None
         self.blocks = nn.ModuleList(
             Block(
                 dim=embed_dim,
@@ -93,7 +96,7 @@ class ImageEncoderViT(nn.Module):
                 act_layer=act_layer,
                 use_rel_pos=use_rel_pos,
                 window_size=0 if i in global_attn_indexes else window_size,
-                input_size=(side, side),
+                input_size=(height, width),
             )
             for i in range(depth)
         )

@@ -133,9 +133,13 @@ class SAMModel(nn.Module):
             The same in the model's size and dtype.
 
         Raises:
-            ValueError: `x` is larger than the model's size.
+            ValueError: `x` is larger than the model's size, or has other channels than the model's mean.
         """
         height, width = self.prompt_encoder.input_image_size
+        if x.dim() < 3 or x.shape[-3] != len(self.pixel_mean):
+            raise ValueError(
+                f"x is {tuple(x.shape)}, it must have {len(self.pixel_mean)} channels, as pixel_mean has"
+            )
         if x.shape[-2] > height or x.shape[-1] > width:
             raise ValueError(f"x is {tuple(x.shape[-2:])} pixels, more than the model's {(height, width)}")
         wide = at_least_float32(x.dtype)

@@ -1,5 +1,6 @@
 """What a SAM 2 is made of: its settings, modules and parameters, and the size of its images."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from samblocks.blocks import MLP, RoPEAttention, SAM2TwoWayTransformer
+from samblocks.image_size import image_sides
 from samblocks.models.prompt_encoder import PromptEncoder
 from samblocks.models.sam2.config import SAM2ModelConfig, with_settings
 from samblocks.models.sam2.mask_decoder import SAM2MaskDecoder
@@ -144,11 +146,14 @@ class SAM2Parts(nn.Module):
         The sides may differ. Upstream's drivers take square images only.
 
         Raises:
-            ValueError: when a side is no multiple of `backbone_stride`.
+            ValueError: when a side is no multiple of `backbone_stride`, or of four times the trunk's first window,
+                which makes 32 as released.
         """
-        (height, width), stride = imgsz, self.config.backbone_stride
-        if min(imgsz) < stride or height % stride or width % stride:
-            raise ValueError(f"imgsz={list(imgsz)}: both sides must be multiples of {stride}")
+        (height, width), stride = image_sides(imgsz, "imgsz"), self.config.backbone_stride
+        windows = getattr(getattr(self.image_encoder, "trunk", None), "window_spec", None)
+        unit = math.lcm(stride, 4 * windows[0]) if windows else stride
+        if height % unit or width % unit:
+            raise ValueError(f"imgsz={list(imgsz)}: both sides must be multiples of {unit}")
         self.config = replace(self.config, image_size=height)
         self.sam_prompt_encoder.set_sizes((height // stride, width // stride), (height, width))
         for module in self.memory_attention.modules():

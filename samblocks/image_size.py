@@ -1,0 +1,87 @@
+"""The size of a model's images as callers give it: one side, or a height and a width; and other counts."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import NamedTuple
+
+ImageSize = int | tuple[int, int]
+"""The side of square images in pixels, or their (height, width)."""
+
+
+class Sizes(NamedTuple):
+    """What of a model's shapes callers choose, None for what it was released with.
+
+    Args:
+        image_size: of the images in pixels.
+        num_maskmem: frames in memory.
+        in_chans: channels of the images.
+    """
+
+    image_size: ImageSize | None = None
+    num_maskmem: int | None = None
+    in_chans: int | None = None
+
+    def checked(self) -> Sizes:
+        """The same as plain integers, a pair of equal sides as one.
+
+        Raises:
+            ValueError: one is no whole number, or too small.
+        """
+        frames, channels = self.num_maskmem, self.in_chans
+        return Sizes(
+            None if self.image_size is None else image_size_of(*image_sides(self.image_size)),
+            None if frames is None else whole_number(frames, "num_maskmem", 0),
+            None if channels is None else whole_number(channels, "in_chans", 1),
+        )
+
+
+def whole_number(value: object, name: str, least: int) -> int:
+    """An integer argument.
+
+    Raises:
+        ValueError: it is none, or less than `least`.
+
+    >>> whole_number(512.0, "num_maskmem", 0)
+    Traceback (most recent call last):
+    ValueError: num_maskmem=512.0 must be an integer of at least 0
+    """
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]  # what it refuses is refused by name
+    except TypeError:
+        number = least - 1
+    if isinstance(value, bool) or number < least:
+        raise ValueError(f"{name}={value!r} must be an integer of at least {least}")
+    return number
+
+
+def image_sides(image_size: int | Sequence[int], name: str = "image_size") -> tuple[int, int]:
+    """Height and width in pixels.
+
+    Raises:
+        ValueError: it is neither a positive integer nor a pair of them.
+
+    >>> image_sides(512), image_sides((512, 1024))
+    ((512, 512), (512, 1024))
+    >>> image_sides("1024")
+    Traceback (most recent call last):
+    ValueError: image_size='1024' must be a side in pixels, or a height and a width: integers of at least 1
+    """
+    given = image_size if isinstance(image_size, Sequence) else (image_size, image_size)
+    try:
+        height, width = (whole_number(side, name, 1) for side in given)
+    except ValueError:
+        raise ValueError(
+            f"{name}={image_size!r} must be a side in pixels, or a height and a width: integers of at least 1"
+        ) from None
+    return height, width
+
+
+def image_size_of(height: int, width: int) -> ImageSize:
+    """The same as one number where the sides are equal.
+
+    >>> image_size_of(512, 512), image_size_of(512, 1024)
+    (512, (512, 1024))
+    """
+    return height if height == width else (height, width)
