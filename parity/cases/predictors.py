@@ -309,7 +309,7 @@ _PIXELS = tuple(
     for case in family(block="pixels_for_sam", exact=True, double=False).of(
         **{
             f"{height}x{width}": row(
-                f"a picture of {height} by {width}, resized in bytes by Pillow's bilinear rule so that the longest side fits",
+                f"a picture of {height} by {width}, resized in bytes by Pillow's bilinear rule to fit",
                 inputs={"picture": picture(height, width)},
                 call=function("pixels_for_sam", 64),
             )
