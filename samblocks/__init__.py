@@ -8,6 +8,7 @@
 | `convert` | a state dict from one layout to another |
 | `build` | makes a released model with fresh weights |
 | `ImagePredictor` | pictures and clicks in, masks out, as Meta's predictors do it |
+| `Masks` | masks as arrays, COCO's encoding, polygons, boxes and GeoJSON |
 | `MaskGenerator` | all masks of a picture, as Meta's generators find them |
 | `VideoPredictor` | objects shown on some frames of a video, found on all of them |
 | `swap_blocks` | puts our blocks in the place of another library's inside a live model |
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from samblocks.ops.fast_path import plain_paths
     from samblocks.predict.generator import MaskGenerator
     from samblocks.predict.image import ImagePredictor
+    from samblocks.predict.masks import Masks
     from samblocks.predict.video.predictor import VideoPredictor
     from samblocks.swap.apply import swap_blocks
     from samblocks.variants import VARIANTS
@@ -50,6 +52,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "ImagePredictor": "samblocks.predict.image",
     "LoadReport": "samblocks.checkpoints",
+    "Masks": "samblocks.predict.masks",
     "MaskGenerator": "samblocks.predict.generator",
     "VARIANTS": "samblocks.variants",
     "VideoPredictor": "samblocks.predict.video.predictor",
@@ -69,6 +72,7 @@ __all__ = [
     "LayoutError",
     "LoadReport",
     "MaskGenerator",
+    "Masks",
     "SamblocksError",
     "SwapError",
     "VideoPredictor",

@@ -14,6 +14,8 @@
 | `pictures` | what is taken as a picture |
 | `resize` | how pictures are brought to a model's size: Pillow's rules and torch's |
 | `components` | connected components; holes, sprinkles and small regions |
+| `masks` | `Masks`: what was found, in the forms that others take |
+| `polygons` | the outlines of a mask |
 | `rle` | COCO's run-length encoding |
 | `crops`, `candidates`, `measures`, `nms` | where a mask generator looks, and what it keeps |
 
