@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from parity.execution import fill
 from parity.execution.case import Case, Library, Make, Side, Torch, TorchModule
@@ -134,10 +135,25 @@ def _way(lift: bool | str) -> AbstractContextManager[None]:
     return WAYS["lifted" if lift is True else lift]()
 
 
+class _Unset(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """NaN in place of initial random values, which take longer to draw for a released model than to fill it.
+
+    What is not filled afterwards does not pass for a weight.
+    """
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in (torch.ops.aten.uniform_.default, torch.ops.aten.normal_.default):
+            return args[0].fill_(torch.nan)
+        return func(*args, **(kwargs or {}))
+
+
 def _construct(case: Case, library: Library) -> nn.Module:
     kwargs = {key: resolve(value, library) for key, value in case.kwargs.items()}
     if case.variant is not None:
-        return library.model(case.variant, case.image_size, kwargs)
+        with _Unset():  # type: ignore[no-untyped-call]
+            return library.model(case.variant, case.image_size, kwargs)
     return library.construct(case.block, kwargs)
 
 
@@ -150,7 +166,7 @@ def _load(module: nn.Module, case: Case, library: Library, weights: Mapping[str,
         # One tensor at a time: the largest models would not fit twice.
         for name, entry in own.items():
             if entry.is_floating_point():
-                entry.copy_(fill.widened(canonical[name], entry.shape).to(entry.dtype))
+                entry.copy_(fill.widened(canonical[name], entry.shape))
         return state
     if weights is None:
         tensors = {

@@ -8,6 +8,7 @@ one and attention has favourites, and the stream behind them is one that NumPy h
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar
 from zlib import crc32
 
 import numpy as np
@@ -24,8 +25,13 @@ _GAUSSIAN = re.compile(r"(^|\.)positional_encoding_gaussian_matrix$")
 _TRANSPOSED = re.compile(r"(^|\.)output_upscaling\.\d+\.weight$")
 _QUERY_KEY = re.compile(r"(^|\.)(qkv|q_proj|k_proj)\.weight$")
 
+Module = TypeVar("Module", bound=nn.Module)
+
 UNIT = 3.0**0.5
 """Half-width of the uniform distribution with variance one."""
+
+_PART = 1 << 15
+"""How many numbers are drawn at a time."""
 
 
 def uniform(name: str, shape: Iterable[int], low: float = -UNIT, high: float = UNIT) -> np.ndarray:
@@ -46,23 +52,42 @@ def values(name: str, shape: Iterable[int]) -> np.ndarray:
         shape: the tensor's shape.
     """
     shape = tuple(shape)
+    return uniform(name, shape, *_range(name, shape))
+
+
+def rounded(name: str, shape: Iterable[int]) -> np.ndarray:
+    """`values`, rounded to float32: drawn in parts that stay in the processor's cache, since models are large."""
+    shape = tuple(shape)
+    low, high = _range(name, shape)
+    found = np.empty(int(np.prod(shape)), np.float32)
+    stream = _stream(name)
+    for start in range(0, found.size, _PART):
+        part = stream.random_sample(min(_PART, found.size - start))
+        part *= high - low
+        part += low
+        found[start : start + _PART] = part
+    return found.reshape(shape)
+
+
+def _range(name: str, shape: tuple[int, ...]) -> tuple[float, float]:
+    """Between which values a tensor's lie."""
     kind = name.rsplit(".", 1)[-1]
     if kind == "running_var":
-        return uniform(name, shape, 0.6, 1.6)
+        return 0.6, 1.6
     if _GAUSSIAN.search(name):
-        return uniform(name, shape)
+        return -UNIT, UNIT
     if kind == "weight" and len(shape) == 1:  # a norm
-        return uniform(name, shape, 0.6, 1.4)
+        return 0.6, 1.4
     if kind == "weight" and len(shape) >= 2 and not _TABLE.search(name):
         # Non-overlapping transposed convolutions sum over their first axis, all others over the rest.
         fan_in = shape[0] if _TRANSPOSED.search(name) else int(np.prod(shape[1:]))
         # Twice the variance in queries and keys gives logits a spread of 2: softmax then has favourites.
         gain = 2.0**0.5 if _QUERY_KEY.search(name) else 1.0
         half = gain * UNIT / max(fan_in, 1) ** 0.5
-        return uniform(name, shape, -half, half)
+        return -half, half
     if kind == "bias" or kind == "running_mean":
-        return uniform(name, shape, -0.4, 0.4)
-    return uniform(name, shape, -0.8, 0.8)
+        return -0.4, 0.4
+    return -0.8, 0.8
 
 
 def tensor(name: str, shape: Iterable[int], dtype: torch.dtype = torch.float32) -> Tensor:
@@ -75,7 +100,7 @@ def widened(name: str, shape: Iterable[int]) -> Tensor:
 
     The rounding to float32 is NumPy's, so that a mode which rewrites torch's casts cannot skip it.
     """
-    return torch.from_numpy(np.asarray(values(name, shape).astype(np.float32), np.float64, order="C"))
+    return torch.from_numpy(rounded(name, shape).astype(np.float64))
 
 
 def state(entries: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
@@ -90,7 +115,7 @@ def state(entries: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
             yield name, entry
 
 
-def fill_(module: nn.Module) -> nn.Module:
+def fill_(module: Module) -> Module:
     """Fill every parameter and buffer of `module` in place, by its name in `state_dict()`; returns `module`."""
     with torch.no_grad():
         for name, entry in module.state_dict().items():

@@ -265,7 +265,10 @@ def _wide(x: Tensor) -> Tensor:
 
 
 def _finite(x: Tensor) -> Tensor:
-    return x[torch.isfinite(x)]
+    finite = torch.isfinite(x)
+    return (
+        x if bool(finite.all()) else x[finite]
+    )  # a choice among so many elements is slow, and rarely needed
 
 
 def largest(x: Tensor) -> float:

@@ -23,6 +23,15 @@ def test_a_value_depends_on_name_and_shape_alone() -> None:
     assert not torch.equal(first, fill.tensor("attn.proj.weight", (12, 4)))
 
 
+@pytest.mark.parametrize("shape", [(), (0, 3), (7,), (300, 257), (3, 5, 2, 2)])
+def test_drawing_in_parts_gives_the_same_bits(shape: tuple[int, ...]) -> None:
+    for name in ("a.weight", "qkv.weight", "rel_pos_h", "norm.bias"):
+        whole = fill.values(name, shape).astype(np.float32)
+        assert np.array_equal(fill.rounded(name, shape), whole)
+        assert fill.rounded(name, shape).shape == shape
+        assert np.array_equal(fill.widened(name, shape).numpy(), whole.astype(np.float64))
+
+
 def test_rounding_happens_once() -> None:
     wide = fill.tensor("a.weight", (50, 3), torch.float64)
     assert torch.equal(wide.to(torch.float32), fill.tensor("a.weight", (50, 3)))
