@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from samblocks import files
 from samblocks.files import write_atomically, write_text
 
 ROOT = Path(__file__).parents[1]
@@ -60,7 +59,7 @@ def test_a_failure_of_the_disk_leaves_what_was_there(tmp_path, monkeypatch, step
     def fails(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, step, fails)
+    monkeypatch.setattr(f"samblocks.files.os.{step}", fails)
     with pytest.raises(OSError, match="No space left"), write_atomically(path) as stream:
         stream.write(b"new")
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"earlier"]
@@ -75,7 +74,7 @@ def test_file_and_folder_reach_the_disk_in_this_order(tmp_path, monkeypatch):
         seen.append(("folder" if is_folder else "file", (tmp_path / "file").exists()))
         real(descriptor)
 
-    monkeypatch.setattr(files.os, "fsync", fsync)
+    monkeypatch.setattr("samblocks.files.os.fsync", fsync)
     write_text(tmp_path / "file", "text")
     assert seen == [("file", False), ("folder", True)]
 
@@ -119,7 +118,7 @@ def test_the_mask_of_the_process_is_never_touched(tmp_path, monkeypatch):
     def touched(_):
         raise AssertionError("another thread's files would get this mask")
 
-    monkeypatch.setattr(files.os, "umask", touched)
+    monkeypatch.setattr("samblocks.files.os.umask", touched)
     write_text(tmp_path / "file", "text")
 
 

@@ -292,7 +292,7 @@ def multi_scale_attention(w: Weights, x: Array, heads: int, stride: int | None) 
     if stride:
         q = max_pool(q, stride)
     tokens = [m.reshape(-1, m.shape[-1]) for m in (q, k, v)]
-    return w.linear("proj", heads_attention(*tokens, heads)).reshape(*q.shape[:2], -1)
+    return w.linear("proj", heads_attention(tokens[0], tokens[1], tokens[2], heads)).reshape(*q.shape[:2], -1)
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,9 @@ def multi_scale_attention(w: Weights, x: Array, heads: int, stride: int | None) 
 )
 def test_multi_scale_block(dim_out: int, stride: int | None, window: int, size: tuple[int, int]) -> None:
     module, w, tensors, (x,) = made(
-        blocks.MultiScaleBlock(8, dim_out, 2, q_stride=stride and (stride, stride), window_size=window),
+        blocks.MultiScaleBlock(
+            8, dim_out, 2, q_stride=(stride, stride) if stride else None, window_size=window
+        ),
         (*size, 8),
     )
     n = w.norm("norm1", x, 1e-6)

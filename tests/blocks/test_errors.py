@@ -35,7 +35,7 @@ CASES: dict[str, tuple[Callable[[], Any], type[Exception], tuple[str, ...]]] = {
         ("q_stride", "equal", "(2, 1)"),
     ),
     "a stride of one number": (
-        lambda: blocks.MultiScaleBlock(8, 16, 2, q_stride=2),
+        lambda: blocks.MultiScaleBlock(8, 16, 2, q_stride=2),  # type: ignore[arg-type]
         ValueError,
         ("q_stride", "two positive numbers", "2"),
     ),
@@ -141,7 +141,7 @@ CASES: dict[str, tuple[Callable[[], Any], type[Exception], tuple[str, ...]]] = {
         ("multiple of 4", "6"),
     ),
     "a grid of one number": (
-        lambda: blocks.RoPEAttention(16, 2, feat_sizes=(4,)),
+        lambda: blocks.RoPEAttention(16, 2, feat_sizes=(4,)),  # type: ignore[arg-type]
         ValueError,
         ("feat_sizes", "(width, height)", "(4,)"),
     ),
@@ -198,7 +198,7 @@ CASES: dict[str, tuple[Callable[[], Any], type[Exception], tuple[str, ...]]] = {
         ("residual", "4", "5"),
     ),
     "a norm that is no module": (
-        lambda: blocks.MLP(4, 8, 4, 2, out_norm=nn.LayerNorm),
+        lambda: blocks.MLP(4, 8, 4, 2, out_norm=nn.LayerNorm),  # type: ignore[arg-type]
         TypeError,
         ("out_norm", "nn.Module or None", "LayerNorm"),
     ),
@@ -213,7 +213,7 @@ CASES: dict[str, tuple[Callable[[], Any], type[Exception], tuple[str, ...]]] = {
         ("stride", "at least 2", "1"),
     ),
     "a size of one number": (
-        lambda: blocks.MaskDownSampler(interpol_size=64),
+        lambda: blocks.MaskDownSampler(interpol_size=64),  # type: ignore[arg-type]
         ValueError,
         ("interpol_size", "(height, width)", "64"),
     ),

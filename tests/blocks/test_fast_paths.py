@@ -58,7 +58,7 @@ def calls() -> Iterator[Callable[[nn.Module], list[tuple[int, ...]]]]:
 
     yield count
     for owner, original in reversed(kept):
-        owner.forward = original  # type: ignore[attr-defined]
+        owner.forward = original
 
 
 def same(module: nn.Module, *inputs: Any, **named: Any) -> None:
@@ -72,7 +72,7 @@ def same(module: nn.Module, *inputs: Any, **named: Any) -> None:
     torch.testing.assert_close(fast, plain, rtol=1e-12, atol=1e-12)
 
 
-MULTI_SCALE = {
+MULTI_SCALE: dict[str, tuple[dict[str, Any], tuple[int, int, int], int]] = {
     "windows": ({"window_size": 4}, (1, 16, 12), 4),
     "padded below": ({"window_size": 4}, (1, 10, 12), 3),
     "padded right": ({"window_size": 4}, (2, 12, 7), 3),
@@ -102,7 +102,7 @@ def test_windows_of_hiera(case: str, dim_out: int, calls: Any) -> None:
 @pytest.mark.parametrize("implementation", ["fused", "scale_queries"])
 @pytest.mark.parametrize("rel_pos", [False, True])
 @pytest.mark.parametrize("window", [0, 3])
-def test_blocks_of_the_vit(window: int, rel_pos: bool, implementation: str, calls: Any) -> None:
+def test_blocks_of_the_vit(window: int, rel_pos: bool, implementation: Any, calls: Any) -> None:
     block = fill_(Block(8, 2, window_size=window, use_rel_pos=rel_pos, input_size=(7, 5)).to(DOUBLE)).eval()
     block.attn.implementation = implementation
     x = draw(2, 7, 5, 8)
@@ -119,8 +119,8 @@ def test_blocks_of_the_vit(window: int, rel_pos: bool, implementation: str, call
 def test_memory_is_gathered_before_it_is_projected(
     frames: int, pointers: int, batch: int, calls: Any
 ) -> None:
-    attention = RoPEAttention(16, 1, kv_in_dim=4, rope_k_repeat=True, feat_sizes=(3, 4))
-    attention = fill_(attention.to(DOUBLE)).eval()
+    attention = RoPEAttention(16, 1, kv_in_dim=4, rope_k_repeat=True, feat_sizes=(3, 4)).to(DOUBLE)
+    fill_(attention).eval()
     keys = 12 * frames + pointers
     given = (draw(batch, 12, 16), draw(batch, keys, 4, seed=1), draw(batch, keys, 4, seed=2))
     same(attention, *given, num_k_exclude_rope=pointers)
@@ -243,7 +243,8 @@ def other_weights(block: nn.Module) -> None:
     class Packed(nn.Parameter):
         pass
 
-    block.attn.qkv._parameters["weight"] = torch.Tensor._make_subclass(Packed, block.attn.qkv.weight.data)
+    weight = block.get_parameter("attn.qkv.weight").data
+    block.attn.qkv._parameters["weight"] = torch.Tensor._make_subclass(Packed, weight)
 
 
 def train_weights(block: nn.Module) -> None:

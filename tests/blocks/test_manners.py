@@ -134,7 +134,7 @@ def test_threads_do_not_disturb_one_another() -> None:
 
 def test_keys_stay_as_they_are_even_if_nothing_projects_them() -> None:
     attention = fill.fill_(blocks.RoPEAttention(16, 2)).eval()
-    attention.k_proj = nn.Identity()
+    attention.k_proj = nn.Identity()  # type: ignore[assignment]
     k = fill.tensor("k", (1, 4, 16)).requires_grad_()
     kept = k.detach().clone()
     attention(fill.tensor("q", (1, 4, 16)), k, k).sum().backward()

@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
+    server: "DownloadServer"
     protocol_version = "HTTP/1.1"
     timeout = 5
 
@@ -121,8 +123,8 @@ class DownloadServer(http.server.ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.routes = {}
-        self.log = []
+        self.routes: dict[str, Any] = {}
+        self.log: list[tuple[str, str, str | None]] = []
 
     @property
     def address(self) -> str:
@@ -133,7 +135,10 @@ class DownloadServer(http.server.ThreadingHTTPServer):
     ):
         """Answer as the Hub does; `sends` differs from `data` where the bytes belie the headers."""
         path = f"/{repository}/resolve/{REVISION}/{filename}"
-        facts = {"ETag": f'"{hashlib.sha256(data).hexdigest()}"', "X_Repo_Commit": REVISION} | headers
+        facts: dict[str, Any] = {
+            "ETag": f'"{hashlib.sha256(data).hexdigest()}"',
+            "X_Repo_Commit": REVISION,
+        } | headers
         self.routes[path] = right(data if sends is None else sends, **facts)
         return path
 

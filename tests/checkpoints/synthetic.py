@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import torch
@@ -66,7 +67,7 @@ def half(tensors: Mapping[str, TensorInfo]) -> dict[str, TensorInfo]:
     }
 
 
-def saved(value: object, **options: object) -> bytes:
+def saved(value: object, **options: Any) -> bytes:
     """What torch.save writes."""
     stream = io.BytesIO()
     torch.save(value, stream, **options)

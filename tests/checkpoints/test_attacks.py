@@ -11,6 +11,7 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -153,7 +154,7 @@ def nested(depth=100_000):
 
 
 def cyclic():
-    table = {"model": None, "weight": 3}
+    table: dict[str, Any] = {"model": None, "weight": 3}
     table["model"] = table
     table["state_dict"] = [table]
     return pickle.dumps(table, protocol=2)

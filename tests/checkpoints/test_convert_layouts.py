@@ -291,7 +291,7 @@ def test_arguments_are_checked(tmp_path):
     with pytest.raises(ValueError, match="Sam2Model"):
         convert(state, "transformers", model_class="Sam2Model")
     with pytest.raises(TypeError, match=r"state_dict\['a'\] must be a tensor, not int"):
-        convert({"a": 3}, "meta")
+        convert({"a": 3}, "meta")  # type: ignore[dict-item]
     source = sparse(tmp_path / "a.safetensors", meta_tensors(VARIANTS["sam_vit_b"]))
     with pytest.raises(ValueError, match="path must end in"):
         convert_file(source, tmp_path / "b.onnx", to="meta")

@@ -1,7 +1,10 @@
 """Files from a plain web server: only the right bytes ever get a name in the cache."""
 
+import errno
 import hashlib
 import re
+import shutil
+import urllib.request
 
 import pytest
 from download_server import lead, noise, page, refuse, right, slow, unmeasured, write_lock
@@ -75,7 +78,7 @@ def test_endless_redirects_end(setup):
 
 
 def test_no_redirect_from_https_to_http():
-    request = http.urllib.request.Request("https://example.org/model.pt")
+    request = urllib.request.Request("https://example.org/model.pt")
     with pytest.raises(CheckpointError, match="redirects from https to http://example"):
         http.SecureRedirects().redirect_request(request, None, 302, "Found", {}, "http://example.org/x")
 
@@ -224,8 +227,8 @@ def test_an_error_that_passes_is_tried_again(setup):
 
 
 def test_the_wait_a_host_asks_for_is_kept_but_bounded(setup, monkeypatch):
-    waits = []
-    monkeypatch.setattr(http.time, "sleep", waits.append)
+    waits: list[float] = []
+    monkeypatch.setattr("samblocks.checkpoints.published.http.time.sleep", waits.append)
     setup.server.routes[PATH] = [refuse(429, Retry_After=7), refuse(503, Retry_After=9999), right(DATA)]
     setup.fetch()
     assert waits == [7.0, http.LONGEST_WAIT]
@@ -268,7 +271,8 @@ def test_a_damaged_cache_is_repaired(setup):
 
 
 def test_a_full_disk_is_noticed_before_the_download(setup, monkeypatch):
-    monkeypatch.setattr(url.shutil, "disk_usage", lambda _: url.shutil._ntuple_diskusage(1, 1, 99_999))
+    usage = shutil._ntuple_diskusage(1, 1, 99_999)
+    monkeypatch.setattr("samblocks.checkpoints.published.url.shutil.disk_usage", lambda _: usage)
     setup.server.routes[PATH] = right(DATA)
     setup.fails("the disk is full: .* has 0.1 MB free and the download needs 0.3 MB")
 
@@ -286,7 +290,7 @@ def test_a_disk_that_fills_up_on_the_way(setup, monkeypatch):
 
         def write(self, view):
             if not self.left:
-                raise OSError(url.errno.ENOSPC, "No space left on device")
+                raise OSError(errno.ENOSPC, "No space left on device")
             written = self.file.write(view[: self.left])
             self.left -= written
             return written

@@ -183,7 +183,7 @@ def test_a_fine_tuned_20_given_as_21(tmp_path):
     for name in ("no_obj_embed_spatial", "obj_ptr_tpos_proj.weight", "obj_ptr_tpos_proj.bias"):
         assert name in message
     assert f"its tensors are those of {TINY_20} (meta layout), every one of them" in message
-    assert load(path).add_tpos_enc_to_obj_ptrs is False
+    assert bool(load(path).add_tpos_enc_to_obj_ptrs) is False
 
 
 def test_another_size_than_was_said(tmp_path):
@@ -294,7 +294,7 @@ def test_a_prompt_encoder_alone_may_be_of_either_generation(tmp_path):
     assert "they differ in" in message
     for variant, labels in (("sam_vit_h", False), (TINY_20, True)):
         part = load(tmp_path / "a.pt", component="prompt_encoder", variant=variant)
-        assert part.embed_corner_labels is labels
+        assert bool(part.embed_corner_labels) is labels
         assert equal_states(part.state_dict(), prompts.state_dict())
 
 
@@ -310,7 +310,7 @@ def test_a_smaller_image(tmp_path):
     assert encoder.pos_embed.shape == (1, 32, 32, 768)
     grid = given[name].permute(0, 3, 1, 2)
     want = nn.functional.interpolate(grid, size=(32, 32), mode="bicubic").permute(0, 2, 3, 1)
-    assert torch.equal(encoder.pos_embed, want)
+    assert torch.equal(encoder.get_parameter("pos_embed"), want)
     assert encoder.blocks[2].attn.rel_pos_h.shape == (63, 64)
     assert encoder.blocks[0].attn.rel_pos_h.shape == (27, 64)
     assert {gap.name: gap.why for gap in report.resized} == {

@@ -1,5 +1,7 @@
 """A part or a model that is whole loads, whatever else is in the file; what is unknown inside it is refused."""
 
+from typing import Any
+
 import pytest
 import torch
 from synthetic import sparse, values
@@ -116,7 +118,7 @@ def test_parts_that_have_prefixes_of_their_own(tmp_path):
     given["no_mask_embed.weight"] = values("seen", (1, 256))
     path = sparse(tmp_path / "a.safetensors", tensors, given)
     prompts = load(path, component="prompt_encoder", variant=TINY)
-    assert torch.equal(prompts.no_mask_embed.weight, given["no_mask_embed.weight"])
+    assert torch.equal(prompts.get_parameter("no_mask_embed.weight"), given["no_mask_embed.weight"])
     assert load(path, component="neck").d_model == 256
     for part, extra in (
         ("mask_decoder", "mask_decoder.hf_token"),
@@ -131,7 +133,8 @@ def test_parts_that_have_prefixes_of_their_own(tmp_path):
 def test_two_copies_are_named_and_none_is_chosen(tmp_path):
     tensors = {f"{who}.{name}": info for name, info in tiny().items() for who in ("student", "teacher")}
     path = sparse(tmp_path / "a.safetensors", tensors)
-    for options in ({}, {"component": "trunk"}, {"strict": "explain"}):
+    choices: tuple[dict[str, Any], ...] = ({}, {"component": "trunk"}, {"strict": "explain"})
+    for options in choices:
         with pytest.raises(CheckpointError, match=r"stand under student and under teacher: say which"):
             load(path, **options)
     assert "the model stands under teacher. and again under student." in str(inspect(path))

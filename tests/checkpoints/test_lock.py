@@ -3,6 +3,7 @@
 import gzip
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from download_server import noise, write_lock
@@ -106,7 +107,7 @@ def test_files_are_found_by_size_and_hash():
 
 
 def test_equal_bytes_have_equal_facts():
-    facts = {}
+    facts: dict[str, Any] = {}
     for entry in lock.entries():
         same = (entry.bytes, entry.variant, entry.layout, entry.tensors)
         assert facts.setdefault(entry.sha256, same) == same

@@ -1,5 +1,7 @@
 """Files with several tables of tensors: named with their counts, chosen by a key, or joined if they are parts."""
 
+from typing import Any
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -63,9 +65,9 @@ def test_deeper_tables(tmp_path, decoder):
     for key, state in (("trainer.net", decoder), ("trainer.ema.model", other(decoder))):
         assert loaded(path, state, envelope=key)
         assert key in str(inspect(path, envelope=key))
-    for key in ("trainer", None):
+    for unclear in ("trainer", None):
         with pytest.raises(CheckpointError, match=r"2 tables of tensors, .*net.*ema\.model"):
-            load(path, component="mask_decoder", envelope=key)
+            load(path, component="mask_decoder", envelope=unclear)
     path = file_of(tmp_path / "b.pt", {"trainer": {"inner": {"net": decoder}}, "epoch": 1})
     assert loaded(path, decoder)
 
@@ -106,7 +108,7 @@ def test_one_table_for_each_part_is_one_model(tmp_path, mobile, wrapped):
 
 
 def test_tables_of_parts_and_tensors_beside_them(tmp_path, mobile):
-    whole = {"image_encoder": {}, "mask_decoder": {}, "prompt_encoder": {}}
+    whole: dict[str, Any] = {"image_encoder": {}, "mask_decoder": {}, "prompt_encoder": {}}
     for name, entry in mobile.state_dict().items():
         part, _, rest = name.partition(".")
         if part == "image_encoder":

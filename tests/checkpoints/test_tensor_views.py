@@ -3,6 +3,7 @@
 import inspect
 import warnings
 from collections import Counter
+from typing import Any
 
 import pytest
 import torch
@@ -88,7 +89,8 @@ def same_bits(got, want):
 
 
 def test_any_view_reads_as_torch_reads_it_or_is_refused(tmp_path):
-    read_, path = Counter(), tmp_path / "a.pt"
+    read_: Counter[Any] = Counter()
+    path = tmp_path / "a.pt"
 
     @settings(
         max_examples=400,
@@ -242,7 +244,7 @@ def test_a_tensor_that_no_function_rebuilds(tmp_path, kind, operation):
 
 def test_attributes_of_the_users_own_are_no_hindrance(tmp_path):
     tensor, parameter = torch.arange(3.0), nn.Parameter(torch.arange(4.0))
-    tensor.note, parameter.expert = "kept by torch", True
+    vars(tensor)["note"], vars(parameter)["expert"] = "kept by torch", True
     torch.save({"a": tensor, "b": parameter}, tmp_path / "a.pt")
     file = read(tmp_path / "a.pt")
     assert torch.equal(file.get("a"), torch.arange(3.0))

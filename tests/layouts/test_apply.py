@@ -239,6 +239,6 @@ def test_only_one_steps_tensors_are_asked_for_at_a_time() -> None:
         "shared_image_embedding.positional_embedding"
     ]
     asked: list[str] = []
-    stream = apply(planned, lambda key: asked.append(key) or values[key])  # type: ignore[func-returns-value]
+    stream = apply(planned, lambda key: asked.append(key) or values[key])
     next(stream)
     assert len(asked) == len(planned.steps[0].sources)

@@ -28,15 +28,15 @@ def mobile_sam() -> SAMModel:
 
 def test_models_are_in_evaluation_mode_with_weights(mobile_sam: SAMModel) -> None:
     assert not any(module.training for module in mobile_sam.modules())
-    assert mobile_sam.image_encoder.head.weight.std() > 0  # type: ignore[union-attr]
+    assert mobile_sam.image_encoder.head.weight.std() > 0
     assert next(mobile_sam.parameters()).dtype == torch.float32
 
 
 def test_dtype_reaches_weights_and_statistics_but_not_indices() -> None:
     model = build("mobile_sam", dtype=torch.float64)
     assert {p.dtype for p in model.parameters()} == {torch.float64}
-    assert model.pixel_mean.flatten().tolist() == [123.675, 116.28, 103.53]  # type: ignore[operator, union-attr]
-    index = model.image_encoder.layers[1].blocks[0].attn.attention_bias_idxs  # type: ignore[union-attr, index]
+    assert model.pixel_mean.flatten().tolist() == [123.675, 116.28, 103.53]
+    index = model.image_encoder.layers[1].blocks[0].attn.attention_bias_idxs
     assert index.dtype == torch.int64
     assert {
         p.dtype for p in build("sam2.1_hiera_tiny", device="meta", dtype=torch.bfloat16).parameters()
@@ -79,7 +79,7 @@ def test_assemble_for_another_image_size(name: str) -> None:
     if isinstance(model, SAM2Model):
         assert model.image_size == 256
         encoder = model.sam_prompt_encoder
-        assert model.memory_attention.layers[0].self_attn.feat_sizes == (16, 16)  # type: ignore[union-attr, index]
+        assert model.memory_attention.layers[0].self_attn.feat_sizes == (16, 16)
     else:
         encoder = model.prompt_encoder
         assert model.image_encoder.img_size == 256
@@ -109,10 +109,10 @@ def test_assemble_with_other_settings() -> None:
     assert isinstance(model, SAM2Model)
     assert isinstance(plain, SAMModel)
     assert model.maskmem_tpos_enc.shape[0] == model.num_maskmem == 3
-    assert model.add_tpos_enc_to_obj_ptrs is True
+    assert bool(model.add_tpos_enc_to_obj_ptrs) is True
     assert model.sam_mask_decoder.dynamic_multimask_via_stability is False
-    assert model.memory_attention.layers[2].cross_attn_image.rope_theta == 100.0  # type: ignore[union-attr, index]
-    last = model.image_encoder.trunk.blocks[-1]  # type: ignore[union-attr, index]
+    assert model.memory_attention.layers[2].cross_attn_image.rope_theta == 100.0
+    last = model.image_encoder.trunk.blocks[-1]
     assert last.drop_path.drop_prob == pytest.approx(0.2)
     assert plain.prompt_encoder.embed_corner_labels is True
     row = VARIANTS["sam2_hiera_tiny"]
@@ -141,9 +141,9 @@ def test_assemble_refuses_what_the_variant_has_not(
 def test_memory_attention_drops_in_training_only() -> None:
     with torch.device("meta"):
         model = build("sam2.1_hiera_tiny")
-    drops = [m.p for m in model.memory_attention.modules() if isinstance(m, nn.Dropout)]  # type: ignore[union-attr]
+    drops = [m.p for m in model.memory_attention.modules() if isinstance(m, nn.Dropout)]
     assert drops == [0.1] * 16
-    attention = model.memory_attention.layers[0].self_attn  # type: ignore[union-attr, index]
+    attention = model.memory_attention.layers[0].self_attn
     assert attention.dropout_p == 0.1
 
 
@@ -162,7 +162,7 @@ def test_materialize_leaves_nothing_on_the_meta_device(name: str) -> None:
 def test_materialize_can_be_told_where() -> None:
     model = build("mobile_sam", device="meta")
     materialize(model, "cpu")
-    assert model.pixel_mean.device.type == "cpu"  # type: ignore[union-attr]
+    assert model.pixel_mean.device.type == "cpu"
 
 
 def test_every_public_name_is_there() -> None:

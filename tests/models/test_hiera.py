@@ -25,12 +25,12 @@ TINY: dict[str, Any] = {
 
 
 def hiera(**changes: Any) -> Hiera:
-    return fill_(Hiera(**{**SMALL, **changes})).eval()  # type: ignore[return-value]
+    return fill_(Hiera(**{**SMALL, **changes})).eval()
 
 
 def neck(**changes: Any) -> FpnNeck:
-    arguments = {"d_model": 6, "backbone_channel_list": [16, 8, 4], **changes}
-    return fill_(FpnNeck(**arguments)).eval()  # type: ignore[return-value, arg-type]
+    arguments: dict[str, Any] = {"d_model": 6, "backbone_channel_list": [16, 8, 4], **changes}
+    return fill_(FpnNeck(**arguments)).eval()
 
 
 def levels(dtype: torch.dtype = torch.float32) -> list[Tensor]:

@@ -1,6 +1,7 @@
 """Both mask decoders: tokens in and out, enlargement, choice of masks, batches, errors."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -28,14 +29,14 @@ class Recorder(nn.Module):
         return tokens * 2, image.flatten(2).transpose(1, 2)
 
 
-def sam(transformer: nn.Module | None = None, **changes: int) -> MaskDecoder:
+def sam(transformer: nn.Module | None = None, **changes: Any) -> MaskDecoder:
     transformer = transformer or TwoWayTransformer(depth=2, embedding_dim=DIM, num_heads=2, mlp_dim=24)
-    return fill_(MaskDecoder(DIM, transformer, **changes)).eval()  # type: ignore[arg-type, return-value]
+    return fill_(MaskDecoder(DIM, transformer, **changes)).eval()
 
 
-def sam2(transformer: nn.Module | None = None, **changes: float) -> SAM2MaskDecoder:
+def sam2(transformer: nn.Module | None = None, **changes: Any) -> SAM2MaskDecoder:
     transformer = transformer or SAM2TwoWayTransformer(depth=2, embedding_dim=DIM, num_heads=2, mlp_dim=24)
-    return fill_(SAM2MaskDecoder(DIM, transformer, **changes)).eval()  # type: ignore[arg-type, return-value]
+    return fill_(SAM2MaskDecoder(DIM, transformer, **changes)).eval()
 
 
 def run_sam(decoder: nn.Module, multimask_output: bool, image: Tensor = IMAGE) -> tuple[Tensor, ...]:
@@ -72,9 +73,10 @@ def masks_by_hand(
 
 
 def test_sam_tokens_maps_and_masks() -> None:
-    decoder = sam(Recorder())
+    recorder = Recorder()
+    decoder = sam(recorder)
     masks, iou = decoder.predict_masks(IMAGE, PLACES, SPARSE, DENSE)
-    image, places, tokens = decoder.transformer.seen  # type: ignore[union-attr, misc]
+    image, places, tokens = recorder.seen
     assert torch.equal(image, IMAGE + DENSE)
     assert torch.equal(places, PLACES.expand(3, -1, -1, -1))
     learned = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight]).expand(3, -1, -1)
@@ -90,7 +92,7 @@ def test_sam2_tokens_maps_and_masks(pred_obj_scores: bool, finer: bool) -> None:
     masks, iou, mask_tokens, score = decoder.predict_masks(
         IMAGE, PLACES, SPARSE, DENSE, repeat_image=True, high_res_features=[FINEST, FINER] if finer else None
     )
-    tokens = decoder.transformer.seen[2]  # type: ignore[union-attr, index]
+    tokens = decoder.transformer.seen[2]
     learned = [decoder.iou_token.weight, decoder.mask_tokens.weight]
     if pred_obj_scores:
         learned = [decoder.obj_score_token.weight, *learned]
@@ -106,8 +108,8 @@ def test_sam2_tokens_maps_and_masks(pred_obj_scores: bool, finer: bool) -> None:
 
 @both
 def test_one_mask_is_the_first_and_several_are_the_others(make: Run, run: Run) -> None:
-    decoder = make()  # type: ignore[operator]
-    several, one = run(decoder, True), run(decoder, False)  # type: ignore[operator]
+    decoder = make()
+    several, one = run(decoder, True), run(decoder, False)
     extra = {"repeat_image": True} if isinstance(decoder, SAM2MaskDecoder) else {}
     masks, iou = decoder.predict_masks(IMAGE, PLACES, SPARSE, DENSE, **extra)[:2]
     assert torch.equal(torch.cat([one[0], several[0]], dim=1), masks)
@@ -189,18 +191,18 @@ def test_images_may_be_paired_with_prompts() -> None:
 
 @both
 def test_prompts_of_a_batch_do_not_see_each_other(make: Run, run: Run) -> None:
-    decoder = make()  # type: ignore[operator]
+    decoder = make()
     options = {"repeat_image": True} if isinstance(decoder, SAM2MaskDecoder) else {}
     alone = decoder(IMAGE, PLACES, SPARSE[1:2], DENSE[1:2], multimask_output=True, **options)
-    torch.testing.assert_close(run(decoder, True)[0][1:2], alone[0], rtol=1e-4, atol=1e-5)  # type: ignore[operator]
+    torch.testing.assert_close(run(decoder, True)[0][1:2], alone[0], rtol=1e-4, atol=1e-5)
 
 
 @both
 def test_second_call_gives_the_same_bits_and_inputs_are_left_alone(make: Run, run: Run) -> None:
     inputs = (IMAGE, PLACES, SPARSE, DENSE, FINEST, FINER)
-    kept, decoder = [t.clone() for t in inputs], make()  # type: ignore[operator]
-    first = run(decoder, True)  # type: ignore[operator]
-    assert all(torch.equal(a, b) for a, b in zip(first, run(decoder, True), strict=True))  # type: ignore[operator]
+    kept, decoder = [t.clone() for t in inputs], make()
+    first = run(decoder, True)
+    assert all(torch.equal(a, b) for a, b in zip(first, run(decoder, True), strict=True))
     assert all(torch.equal(a, b) for a, b in zip(kept, inputs, strict=True))
 
 
@@ -220,10 +222,14 @@ def test_runs_in_every_precision_without_autocast(dtype: torch.dtype, tolerance:
 
 
 def test_every_parameter_gets_a_gradient() -> None:
-    flags = {"pred_obj_scores": True, "pred_obj_scores_mlp": True, "use_high_res_features": True}
+    flags: dict[str, Any] = {
+        "pred_obj_scores": True,
+        "pred_obj_scores_mlp": True,
+        "use_high_res_features": True,
+    }
     for decoder, run in ((sam().train(), run_sam), (sam2(**flags).train(), run_sam2)):
-        out = [*run(decoder, True), *run(decoder, False)]  # type: ignore[operator]
-        sum(t.square().sum() for t in out).backward()  # type: ignore[union-attr]
+        out = [*run(decoder, True), *run(decoder, False)]
+        sum(t.square().sum() for t in out).backward()
         for name, parameter in decoder.named_parameters():
             if name.startswith(("conv_s0", "conv_s1")):
                 continue  # the caller applies these

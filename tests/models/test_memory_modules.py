@@ -29,7 +29,7 @@ def attention(
         self_attn=RoPEAttention(DIM, 1, dropout=dropout),
         cross_attn=cross or RoPEAttention(DIM, 1, kv_in_dim=MEMORY, rope_k_repeat=True, dropout=dropout),
     )
-    return fill_(MemoryAttention(DIM, position, layer, 2, batch_first)).eval()  # type: ignore[return-value]
+    return fill_(MemoryAttention(DIM, position, layer, 2, batch_first)).eval()
 
 
 def inputs(dtype: torch.dtype = torch.float32, pointers: int = 4) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def inputs(dtype: torch.dtype = torch.float32, pointers: int = 4) -> dict[str, A
 
 def encoder(**changes: Any) -> MemoryEncoder:
     arguments = {"out_dim": MEMORY, "in_dim": DIM, "position_encoding": PositionEmbeddingSine(8), **changes}
-    return fill_(MemoryEncoder(**arguments)).eval()  # type: ignore[return-value]
+    return fill_(MemoryEncoder(**arguments)).eval()
 
 
 def test_attention_is_its_layers_and_a_norm() -> None:
@@ -64,7 +64,7 @@ def test_attention_is_its_layers_and_a_norm() -> None:
 
 def test_layers_are_copies_with_weights_of_their_own() -> None:
     module = MemoryAttention(DIM, True, MemoryAttentionLayer(DIM, 24), num_layers=2)
-    first, second = module.layers[0].linear1.weight, module.layers[1].linear1.weight
+    first, second = (module.get_parameter(f"layers.{layer}.linear1.weight") for layer in (0, 1))
     assert torch.equal(first, second)
     assert first.data_ptr() != second.data_ptr()
     assert list(module.state_dict())[-2:] == ["norm.weight", "norm.bias"]

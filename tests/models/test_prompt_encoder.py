@@ -1,6 +1,7 @@
 """PromptEncoder: every label, boxes, masks, padding, the two families, precision, errors."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -14,11 +15,11 @@ POINTS = torch.tensor([[[10.0, 20.0], [90.5, 3.25], [0.0, 60.0]], [[33.0, 1.0], 
 BOXES = torch.tensor([[3.0, 4.0, 50.0, 40.0], [10.0, 12.0, 90.0, 60.0]])
 
 
-def small(**changes: bool) -> PromptEncoder:
+def small(**changes: Any) -> PromptEncoder:
     encoder = PromptEncoder(
         16, image_embedding_size=(4, 6), input_image_size=(64, 96), mask_in_chans=8, **changes
     )
-    return fill_(encoder).eval()  # type: ignore[return-value]
+    return fill_(encoder).eval()
 
 
 def place(encoder: PromptEncoder, x: float, y: float) -> Tensor:
@@ -168,7 +169,7 @@ def test_every_parameter_gets_a_gradient() -> None:
     encoder = small().train()
     with_mask = encoder((POINTS, torch.tensor([[0, 1, -1], [2, 3, 1]])), BOXES, torch.randn(2, 1, 16, 24))
     without = encoder(None, None, None)
-    sum(t.square().sum() for t in (*with_mask, *without)).backward()  # type: ignore[union-attr]
+    sum(t.square().sum() for t in (*with_mask, *without)).backward()
     for name, parameter in encoder.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name

@@ -1,6 +1,7 @@
 """ImageEncoderViT: what it is made of, other sizes, manners, precision, gradients."""
 
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -11,8 +12,8 @@ from parity.execution.fill import fill_
 from samblocks.models import ImageEncoderViT
 
 
-def small(**changes: object) -> ImageEncoderViT:
-    settings: dict[str, object] = {
+def small(**changes: Any) -> ImageEncoderViT:
+    settings: dict[str, Any] = {
         "img_size": 64,
         "embed_dim": 32,
         "depth": 2,
@@ -23,7 +24,7 @@ def small(**changes: object) -> ImageEncoderViT:
         "global_attn_indexes": (1,),
         "norm_layer": partial(nn.LayerNorm, eps=1e-6),
     }
-    return fill_(ImageEncoderViT(**{**settings, **changes})).eval()  # type: ignore[arg-type, return-value]
+    return fill_(ImageEncoderViT(**{**settings, **changes})).eval()
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_only_the_listed_blocks_are_global() -> None:
     encoder = small(depth=4, global_attn_indexes=(1, 3))
     assert [block.window_size for block in encoder.blocks] == [3, 0, 3, 0]
     # A windowed block's tables span its window, a global one's the whole map of 4 x 4 patches.
-    assert [len(block.attn.rel_pos_h) for block in encoder.blocks] == [5, 7, 5, 7]
+    assert [len(block.get_parameter("attn.rel_pos_h")) for block in encoder.blocks] == [5, 7, 5, 7]
 
 
 @pytest.mark.parametrize("size", [(64, 64), (96, 32), (128, 128)])

@@ -19,7 +19,7 @@ def small(tiny: bool = False) -> SAMModel:
     )
     decoder = MaskDecoder(256, TwoWayTransformer(1, 256, num_heads=2, mlp_dim=32))
     model = SAMModel(encoder, PromptEncoder(256, (4, 4), (64, 64), 8, embed_corner_labels=False), decoder)
-    return fill_(model).eval()  # type: ignore[return-value]
+    return fill_(model).eval()
 
 
 def photo(*size: int) -> Tensor:
@@ -95,7 +95,7 @@ def test_a_pixel_at_the_threshold_is_background() -> None:
     model = small()
     with torch.no_grad():  # no vector for any mask: every logit is zero
         for mlp in model.mask_decoder.output_hypernetworks_mlps:
-            for parameter in mlp.layers[-1].parameters():  # type: ignore[union-attr, index]
+            for parameter in mlp.layers[-1].parameters():
                 parameter.zero_()
     [answer] = model([{"image": photo(8, 8), "original_size": (8, 8)}], multimask_output=True)
     assert not answer["low_res_logits"].any()

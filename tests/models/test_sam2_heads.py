@@ -41,7 +41,7 @@ def seeing(model: SAM2Model, *scores: float) -> SAM2Model:
         masks, ious, tokens, found = forward(*args, **kwargs)
         return masks, ious, tokens, torch.tensor(scores, dtype=found.dtype)[:, None]
 
-    decoder.forward = fixed  # type: ignore[method-assign]
+    decoder.forward = fixed  # type: ignore[method-assign, assignment]
     return model
 
 
@@ -96,7 +96,7 @@ def test_the_best_mask_and_its_token_are_chosen(sam2: Callable[..., SAM2Model]) 
         seen.append(mask_tokens)
         return masks, qualities, mask_tokens, score
 
-    decoder.forward = judged  # type: ignore[method-assign]
+    decoder.forward = judged  # type: ignore[method-assign, assignment]
     low, high, ious, best_low, best_high, _, _ = heads(model, multimask=True)
     assert torch.equal(ious, qualities)
     for item, choice in enumerate((1, 0, 2)):

@@ -171,7 +171,7 @@ def test_an_image_encoder_may_keep_what_it_returned(sam2: Callable[..., SAM2Mode
     model, image = sam2(), tensor("image", (1, 3, 64, 64))
     kept = model.image_encoder(image)
     before = list(kept["backbone_fpn"])
-    model.image_encoder.forward = lambda _: kept  # type: ignore[method-assign]
+    model.image_encoder.forward = lambda _: kept
     first, second = model.forward_image(image), model.forward_image(image)
     assert kept["backbone_fpn"] == before
     assert torch.equal(first["backbone_fpn"][0], second["backbone_fpn"][0])
@@ -224,7 +224,8 @@ def test_set_imgsz_changes_sizes_and_nothing_else(sam2: Callable[..., SAM2Model]
     before = {name: value.clone() for name, value in resized.state_dict().items()}
     resized.set_imgsz([128, 128])
     assert all(torch.equal(before[name], value) for name, value in resized.state_dict().items())
-    assert (resized.image_size, resized.sam_image_embedding_size) == (128, 8)
+    assert resized.image_size == 128
+    assert resized.sam_image_embedding_size == 8
     assert tuple(resized.sam_prompt_encoder.image_embedding_size) == (8, 8)
     assert tuple(resized.sam_prompt_encoder.input_image_size) == (128, 128)
     assert tuple(resized.sam_prompt_encoder.mask_input_size) == (32, 32)

@@ -212,7 +212,8 @@ def test_masks_for_memory_by_settings(sam2: Callable[..., SAM2Model]) -> None:
         model._encode_new_memory(features, [(4, 4)], logits, score, from_points)
         return seen[-1]
 
-    usual, binary = {}, {"binarize_mask_from_pts_for_mem_enc": True}
+    usual: dict[str, bool] = {}
+    binary = {"binarize_mask_from_pts_for_mem_enc": True}
     soft, hard = logits.sigmoid() * 20 - 10, (logits > 0) * 20.0 - 10
     assert torch.equal(encoded(sam2(**usual), True), soft)
     assert torch.equal(encoded(sam2(**binary), True), hard)

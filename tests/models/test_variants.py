@@ -209,7 +209,7 @@ def test_modules_have_the_settings_of_their_row(variant: str) -> None:
     elif variant == "mobile_sam":
         layers = named["image_encoder"].layers[1:]
         heads = [layer.blocks[0].num_heads for layer in layers]
-        assert tuple(heads) == facts["trunk.num_heads"][1:]  # type: ignore[index]
+        assert tuple(heads) == facts["trunk.num_heads"][1:]
         assert [layer.blocks[0].window_size for layer in layers] == [7, 14, 7]
     else:
         windows = [block.window_size for block in named["image_encoder"].blocks]
@@ -223,11 +223,11 @@ def test_modules_have_the_settings_of_their_row(variant: str) -> None:
 
 def test_rows_cannot_be_changed() -> None:
     with pytest.raises(TypeError):
-        VARIANTS["mine"] = VARIANTS["sam_vit_b"]  # type: ignore[index]
+        VARIANTS["mine"] = VARIANTS["sam_vit_b"]
     with pytest.raises(dataclasses.FrozenInstanceError):
         VARIANTS["sam_vit_b"].image_size = 512  # type: ignore[misc]
     with pytest.raises(TypeError):
-        HieraConfig(96, 1, (1, 2, 7, 2), (5, 7, 9))  # type: ignore[misc]
+        HieraConfig(96, 1, (1, 2, 7, 2), (5, 7, 9))  # type: ignore[call-arg]
     assert not hasattr(FpnNeckConfig(), "__dict__")
 
 

@@ -1,6 +1,7 @@
 """Encodings against their formulas, one number at a time."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def interleaved(position: float, count: int, temperature: float) -> list[float]:
         ({"num_pos_feats": 8, "normalize": False}, None),
     ],
 )
-def test_sine_encoding_of_a_map(arguments: dict[str, float], scale: float | None) -> None:
+def test_sine_encoding_of_a_map(arguments: dict[str, Any], scale: float | None) -> None:
     height, width, count = 3, 5, int(arguments["num_pos_feats"]) // 2
     encoding = blocks.PositionEmbeddingSine(**arguments)
     found = encoding(torch.zeros(2, 1, height, width, dtype=torch.float64))

@@ -28,7 +28,7 @@ def sam() -> SAMModel:
         PromptEncoder(16, (4, 4), (SIDE, SIDE), 16, embed_corner_labels=False),
         MaskDecoder(16, TwoWayTransformer(1, 16, num_heads=2, mlp_dim=32)),
     )
-    return fill_(model).eval()  # type: ignore[return-value]
+    return fill_(model).eval()
 
 
 def sam2() -> SAM2Model:
@@ -43,7 +43,7 @@ def sam2() -> SAM2Model:
         directly_add_no_mem_embed=True,
         use_high_res_features_in_sam=True,
     )
-    return fill_(model).eval()  # type: ignore[return-value]
+    return fill_(model).eval()
 
 
 def tracker(variant: str = "sam2.1_hiera_tiny", *, present: float = 0.0) -> SAM2Model:

@@ -186,7 +186,7 @@ def test_small_holes_are_filled_up_to_the_border() -> None:
 def test_masks_with_nothing_or_everything_in_them() -> None:
     for mode in ("holes", "islands"):
         for mask in (torch.zeros(3, 4), torch.ones(3, 4)):
-            kept, changed = remove_small_regions(mask, 1, mode)  # type: ignore[arg-type]
+            kept, changed = remove_small_regions(mask, 1, mode)
             assert torch.equal(kept, mask > 0)
             assert not changed
     assert remove_small_regions(torch.zeros(3, 4), 13, "holes")[0].all()

@@ -27,7 +27,7 @@ SHARED = {
     "min_mask_region_area": 0,
     "output_mode": "binary_mask",
 }
-LOOSE = {"points_per_side": 6, "pred_iou_thresh": 0.5, "stability_score_thresh": 0.5}
+LOOSE: dict[str, Any] = {"points_per_side": 6, "pred_iou_thresh": 0.5, "stability_score_thresh": 0.5}
 
 
 def picture(height: int = 90, width: int = 131) -> np.ndarray:
@@ -74,7 +74,7 @@ def test_arguments_have_upstreams_order() -> None:
     ]
     sam2 = list(inspect.signature(SAM2AutomaticMaskGenerator).parameters)
     assert sam2 == [*sam[:6], "mask_threshold", *sam[6:-1], "use_m2m", "multimask_output", "kwargs"]
-    made = SamAutomaticMaskGenerator(BlobSAM(), *range(1, 5), 0.5, 0.25, 0, 0.3, 0.2, 3, None, 9, "coco_rle")
+    made = SamAutomaticMaskGenerator(BlobSAM(), 1, 2, 3, 4, 0.5, 0.25, 0, 0.3, 0.2, 3, None, 9, "coco_rle")
     assert (made.points_per_batch, made.pred_iou_thresh, made.stability_score_thresh) == (2, 3, 4)
     assert (made.stability_score_offset, made.box_nms_thresh, made.crop_nms_thresh) == (0.5, 0.25, 0.3)
     assert (made.crop_overlap_ratio, made.crop_n_points_downscale_factor) == (0.2, 3)
@@ -128,7 +128,7 @@ def test_batches_change_nothing() -> None:
 
 def test_output_modes_say_the_same() -> None:
     masks, numbers, text = (
-        MaskGenerator(BlobSAM(), output_mode=mode, **LOOSE).generate(picture())  # type: ignore[arg-type]
+        MaskGenerator(BlobSAM(), output_mode=mode, **LOOSE).generate(picture())
         for mode in ("binary_mask", "uncompressed_rle", "coco_rle")
     )
     assert len(masks) == len(numbers) == len(text) > 5

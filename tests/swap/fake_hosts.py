@@ -8,7 +8,7 @@ from torch import nn
 
 from parity.execution.fill import fill_
 
-HOSTED = []
+HOSTED: list[type] = []
 """Every class that says so."""
 
 

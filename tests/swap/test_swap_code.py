@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -191,7 +192,7 @@ def test_what_is_wrapped_around_a_method_later_counts(layer, monkeypatch):
 
 
 def test_a_class_without_source():
-    made = {}
+    made: dict[str, Any] = {}
     exec("class Made:\n    def forward(self, x):\n        return x\n", {"__name__": "made"}, made)
     with pytest.raises(SourceMissing, match=r"source of Made\.forward cannot be read"):
         class_digest(made["Made"])
@@ -248,7 +249,7 @@ def test_unknown_code_is_kept_unless_names_are_trusted():
         assert torch.equal(model(picture()), before)
     assert report.verify(picture())
     with pytest.raises(ValueError, match="trust must be one of code, names, got 'me'"):
-        swap_blocks(model, trust="me")
+        swap_blocks(model, trust="me")  # type: ignore[arg-type]
 
 
 def test_what_is_not_changed_in_a_fork_is_swapped(monkeypatch):

@@ -336,10 +336,10 @@ def test_arguments_that_ours_cannot_take_are_refused():
 
 def test_predictors_are_given_by_their_model():
     class Predictor:
-        pass
+        model: nn.Module
 
     class Generator:
-        pass
+        predictor: Predictor
 
     predictor, generator = Predictor(), Generator()
     predictor.model = pipeline()

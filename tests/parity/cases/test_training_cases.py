@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from parity.cases import all_cases
 from parity.cases import training as cases
-from parity.execution.case import Case, Side
+from parity.execution.case import Case, Side, uniform
 from parity.execution.execute import execute, prepare
 from parity.execution.training import Injected, gradients, steps
 from parity.run.samblocks_library import library
@@ -106,7 +106,7 @@ class OneWeight:
 
 
 def _case(call: object) -> Case:
-    return Case(block="Any", name="case", why="x", inputs={"x": cases.uniform(9, 6)}, call=call, train=True)  # type: ignore[arg-type]
+    return Case(block="Any", name="case", why="x", inputs={"x": uniform(9, 6)}, call=call, train=True)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])

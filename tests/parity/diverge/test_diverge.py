@@ -228,8 +228,9 @@ class Alone(WithWeights):
 
 @pytest.mark.parametrize(("scale", "found"), [(1.0, []), (1.001, ["part"])])
 def test_a_result_is_judged_though_upstream_returns_more_behind_it(scale: float, found: list[str]) -> None:
-    candidate, reference = fill_(Around(Alone())), fill_(Around(WithWeights()))
-    candidate.part.scale = scale  # type: ignore[assignment]
+    part = Alone()
+    candidate, reference = fill_(Around(part)), fill_(Around(WithWeights()))
+    part.scale = scale
     report = diverge(candidate, reference, torch.rand(2, 4))
     assert names(report) == found
     assert "part" in {tap.name for tap in report.taps}

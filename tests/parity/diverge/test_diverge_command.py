@@ -147,8 +147,9 @@ def test_swapped_corners_of_boxes_are_found_in_the_cases_that_have_boxes(
 
     def prepared(*args: Any, **kwargs: Any) -> Any:
         module, state = prepare(*args, **kwargs)
-        right = PromptEncoder._embed_boxes
-        module._embed_boxes = lambda boxes: right(module, boxes[..., [2, 3, 0, 1]])  # type: ignore[assignment]
+        assert isinstance(module, PromptEncoder)
+        right = module._embed_boxes
+        monkeypatch.setattr(module, "_embed_boxes", lambda boxes: right(boxes[..., [2, 3, 0, 1]]))
         return module, state
 
     monkeypatch.setattr(command, "prepare", prepared)

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from parity.commands.processors import parts
-from parity.execution import personalities
 from parity.execution.personalities import PERSONALITIES, THREADS, Personality, threads, usual
 
 BY_NAME = {one.name: one for one in PERSONALITIES}
@@ -28,10 +27,10 @@ def test_the_variables_choose_the_kernels(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_what_cannot_be_had_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(personalities.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr("parity.execution.personalities.platform.machine", lambda: "aarch64")
     assert "aarch64" in BY_NAME["mkl-compatible"].why_not()
     assert BY_NAME["threads-2"].why_not() == ""
-    monkeypatch.setattr(personalities.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr("parity.execution.personalities.platform.machine", lambda: "x86_64")
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: False)
     assert "no MKL" in BY_NAME["all-old"].why_not()
 

@@ -10,6 +10,7 @@ from parity.layouts import routes, row
 from parity.layouts.published import published_size
 from parity.layouts.row import Row
 from parity.verdict.compare import Verdict
+from samblocks.checkpoints import convert
 
 
 def test_one_variant_there_and_back(tmp_path, capsys):
@@ -28,7 +29,7 @@ def mobile(tmp_path):
 
 
 def test_a_changed_tensor_is_seen(mobile, monkeypatch):
-    right = routes.convert
+    right = convert
 
     def wrong(state, to, **options):
         done = right(state, to, **options)

@@ -224,7 +224,14 @@ def test_a_damaged_map_is_refused(damage: dict[str, Any]) -> None:
 
 
 def planted(name: str, state: str, **seen: Any) -> dict[str, Any]:
-    unseen = {"family": "eps", "why": "", "gates": {}, "killers": {}, "ratio": None, "missed_by": []}
+    unseen: dict[str, Any] = {
+        "family": "eps",
+        "why": "",
+        "gates": {},
+        "killers": {},
+        "ratio": None,
+        "missed_by": [],
+    }
     return {"block": "A", "name": name, "state": state} | unseen | seen
 
 

@@ -133,7 +133,7 @@ def test_a_module_in_a_sentence_is_its_name() -> None:
 
 def test_progress_in_a_log_is_whole_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr(terminal.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr("parity.reports.terminal.time.monotonic", lambda: clock[0])
     stream = io.StringIO()
     with terminal.progress(40, stream) as advance:
         for number in range(40):

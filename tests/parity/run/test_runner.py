@@ -100,7 +100,7 @@ def _ours(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def rows_of(subject: Case, client: FakeClient, **how: Any) -> list[Row]:
-    return list(run(list(jobs([subject])), [client], **how))  # type: ignore[list-item]
+    return list(run(list(jobs([subject])), [client], **how))
 
 
 def verdicts(rows: list[Row]) -> dict[str, Verdict]:
@@ -148,7 +148,7 @@ def test_a_reference_that_raises_cannot_be_compared() -> None:
 def test_ours_raising_is_a_divergence_and_no_end_of_the_run() -> None:
     subject = case(kwargs={"width": 3})
     broken = case(name="broken", inputs={"x": uniform(4, 5)})
-    rows = list(run(list(jobs([broken, subject])), [FakeClient()]))  # type: ignore[list-item]
+    rows = list(run(list(jobs([broken, subject])), [FakeClient()]))
     assert {row.id for row in rows} == {"Net/broken", "Net/n"}
     assert rows[-1].comparison.verdict is Verdict.EXACT
 
@@ -252,12 +252,12 @@ def test_another_upstream_with_the_same_truth_says_what_is_honest() -> None:
     second.reference, second.library = Reference("second", "", ()), Library("second")
     subject = case(call=call)
     assert rows_of(subject, first)[0].comparison.verdict is Verdict.DIVERGED
-    rows = list(run(list(jobs([subject])), [first, second]))  # type: ignore[list-item]
+    rows = list(run(list(jobs([subject])), [first, second]))
     single = {row.reference: row.comparison for row in rows if row.dtype == "float32"}
     assert single["second"].verdict is Verdict.EXACT
     assert not single["stand-in"].verdict.failed
     second.library = Library("second", factor=1 + 1e-6)  # another function: its error says nothing
-    rows = list(run(list(jobs([subject])), [first, second]))  # type: ignore[list-item]
+    rows = list(run(list(jobs([subject])), [first, second]))
     assert rows[0].comparison.verdict is Verdict.DIVERGED
 
 

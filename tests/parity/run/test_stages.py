@@ -24,7 +24,7 @@ from parity.verdict.compare import Verdict
 from parity.workers.registry import Reference
 from parity.workers.reply import Reply
 from samblocks.blocks import LayerNorm2d
-from samblocks.checkpoints import save
+from samblocks.checkpoints import load, save
 from samblocks.errors import SamblocksError
 from samblocks.models import build
 
@@ -108,7 +108,7 @@ def test_a_checkpoint_becomes_a_job_on_the_loaded_model(checkpoint: Path) -> Non
 def test_the_references_get_the_files_tensors_not_what_loading_made_of_them(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = stages.load
+    original = load
 
     def wrong(*args: Any, **kwargs: Any) -> Any:
         model, report = original(*args, **kwargs)
@@ -126,7 +126,7 @@ def test_the_references_get_the_files_tensors_not_what_loading_made_of_them(
 
 
 def test_a_part_of_a_model_has_no_stages(tmp_path: Path) -> None:
-    save(fill_(build("mobile_sam")).image_encoder, tmp_path / "part.safetensors")  # type: ignore[arg-type]
+    save(fill_(build("mobile_sam")).image_encoder, tmp_path / "part.safetensors")
     with (
         pytest.raises((UsageError, SamblocksError), match="image_encoder"),
         stages.checkpoint_jobs(str(tmp_path / "part.safetensors")),

@@ -183,9 +183,9 @@ def test_the_command_knows_installed_files(
     upstream: Any, tmp_path: Path, monkeypatch: Any, capsys: Any
 ) -> None:
     from parity.__main__ import main
-    from parity.workers import start
+    from parity.workers.registry import REFERENCES
 
-    monkeypatch.setitem(start.REFERENCES, "upstream", upstream.reference)
+    monkeypatch.setitem(REFERENCES, "upstream", upstream.reference)
     command = ["run", "--block", "MLPBlock/gelu", "--reference", "upstream", "--dtype", "float64"]
     command += ["--references", str(upstream.folder), "--truths", str(tmp_path / "truths")]
     assert main(command) == 0

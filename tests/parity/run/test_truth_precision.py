@@ -12,7 +12,7 @@ from parity.execution import fill
 from samblocks.numerics.float64 import WAYS
 
 pytestmark = pytest.mark.skipif(
-    np.finfo(np.longdouble).eps >= np.finfo(np.float64).eps, reason="long double is float64 here"
+    bool(np.finfo(np.longdouble).eps >= np.finfo(np.float64).eps), reason="long double is float64 here"
 )
 
 
@@ -71,11 +71,11 @@ def test_linear_and_gelu(way: str) -> None:
 def test_attention(way: str, fused: bool) -> None:
     q, k, v = (_values(name, 2, 7, 8) * 2 for name in "qkv")
     with WAYS[way]():
-        given = [_torch(value).float() for value in (q, k, v)]
+        queries, keys, values = (_torch(value).float() for value in (q, k, v))
         if fused:
-            found = functional.scaled_dot_product_attention(*given)
+            found = functional.scaled_dot_product_attention(queries, keys, values)
         else:
-            found = (given[0] @ given[1].mT / math.sqrt(8)).softmax(dim=-1) @ given[2]
+            found = (queries @ keys.mT / math.sqrt(8)).softmax(dim=-1) @ values
     scores = _long(q) @ _long(k).transpose(0, 2, 1) / np.sqrt(np.longdouble(8))
     _close(found, _softmax(scores) @ _long(v))
 

@@ -51,7 +51,7 @@ def test_layouts_change_memory_and_no_value() -> None:
     case = find("LayerNorm2d/map")
     seen = []
 
-    def call(side):  # type: ignore[no-untyped-def]
+    def call(side):
         seen.append(side.inputs["x"])
         return side.inputs["x"]
 
@@ -66,7 +66,7 @@ def test_items_one_by_one_are_run_one_by_one() -> None:
     case = find("LayerNorm2d/map")
     sizes = []
 
-    def call(side):  # type: ignore[no-untyped-def]
+    def call(side):
         sizes.append(len(side.inputs["x"]))
         return side.net(side.inputs["x"])
 

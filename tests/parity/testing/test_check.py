@@ -35,8 +35,16 @@ class Predictor:
 
 
 def closure(model: nn.Module) -> Callable[[Tensor], Tensor]:
-    layers = list(model)
+    layers = list(model.children())
     return lambda x: layers[2](layers[1](layers[0](x)))
+
+
+def default(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    def call(x: Tensor, inner: nn.Module = model) -> Tensor:
+        result: Tensor = inner(x)
+        return result
+
+    return call
 
 
 WRAPPED: dict[str, Callable[[nn.Module], Callable[[Tensor], Tensor]]] = {
@@ -44,7 +52,7 @@ WRAPPED: dict[str, Callable[[nn.Module], Callable[[Tensor], Tensor]]] = {
     "bound method": lambda model: model.forward,
     "partial": lambda model: functools.partial(model),
     "lambda": lambda model: lambda x: model(x),
-    "default": lambda model: lambda x, inner=model: inner(x),
+    "default": default,
     "closure over a list": closure,
     "method of an object": lambda model: Predictor(model).predict,
     "compiled": lambda model: torch.compile(model, backend="eager"),
@@ -138,7 +146,8 @@ class Settles(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.inner, self.table = nn.Linear(8, 8), None
+        self.inner = nn.Linear(8, 8)
+        self.table: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         if self.table is None:
@@ -185,8 +194,9 @@ def test_rounding_of_a_table_is_no_other_function(x: Tensor) -> None:
 
 
 def test_a_folded_norm_is_no_other_function(x: Tensor) -> None:
-    reference = fill_(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))).eval()
-    folded = torch.nn.utils.fusion.fuse_conv_bn_eval(reference[0], reference[1])
+    conv, norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+    reference = fill_(nn.Sequential(conv, norm)).eval()
+    folded = torch.nn.utils.fusion.fuse_conv_bn_eval(conv, norm)
     assert parity.check(folded, reference, x)
     folded.weight.data *= 1 + 3e-6
     assert not parity.check(folded, reference, x)

@@ -145,7 +145,7 @@ def test_a_worker_that_dies_ends_no_run(upstream, scratch):
 
 def test_the_first_signal_unwinds_and_the_second_waits():
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    seen = []
+    seen: list[object] = []
     with unwinding():
         try:
             try:

@@ -14,6 +14,14 @@ from parity.execution.fill import fill_
 from samblocks import swap_blocks
 
 
+def origin(module):
+    """The file of a module that is installed."""
+    found = importlib.util.find_spec(module)
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin)
+
+
 def fork(package, file, edits):
     """Copy a package into a folder that comes first, with text replaced in one file, and forget the original."""
     folder = Path(tempfile.mkdtemp())
@@ -21,7 +29,7 @@ def fork(package, file, edits):
         del sys.modules[name]
     if str(FOLDERS[-1:] and FOLDERS[-1]) in sys.path:
         sys.path.remove(str(FOLDERS[-1]))
-    shutil.copytree(Path(importlib.util.find_spec(package).origin).parent, folder / package)
+    shutil.copytree(origin(package).parent, folder / package)
     text = (folder / package / file).read_text()
     for old, new in edits:
         assert old in text, old
@@ -32,7 +40,7 @@ def fork(package, file, edits):
     importlib.invalidate_caches()
 
 
-FOLDERS = []
+FOLDERS: list[Path] = []
 
 
 def encoder(returns_states=False):
@@ -89,7 +97,7 @@ def swapped(made):
 image_encoder = "modeling/image_encoder.py"
 assert swapped(encoder()) == {"image_encoder"}
 
-text = Path(importlib.util.find_spec("segment_anything.modeling.image_encoder").origin).read_text()
+text = origin("segment_anything.modeling.image_encoder").read_text()
 start, end = text.index("        for blk in self.blocks:"), text.index("class Block(")
 states = """        states = []
         for blk in self.blocks:
