@@ -3,6 +3,7 @@
 The pictures have odd sizes, are tiny, thin or grey; the models are small ones, at 64 and 128 pixels.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -197,6 +198,23 @@ _SAM_CASES = family(block="SAMModel", kwargs=_SAM_PARTS, bound64=1e-10, check=ma
     ),
 )
 
+
+def _enlarged(tensors: dict[str, torch.Tensor]) -> None:
+    """Stretch logits beyond what is given back of them."""
+    for name in tensors:
+        if "output_hypernetworks_mlps" in name and ".layers.2." in name:
+            tensors[name] = 40.0 * tensors[name]
+
+
+def _both_sides_of_the_clamp(outputs: Mapping[str, torch.Tensor]) -> None:
+    """Logits reach the clamp in both directions, most stay inside, and those that masks are made of go beyond."""
+    masks_are_mixed(outputs)
+    low_res, masks = outputs["click/low_res"], outputs["click/masks"]
+    assert float(low_res.max()) == 32.0 == -float(low_res.min()), (low_res.min(), low_res.max())
+    assert 0.05 < float((low_res.abs() < 32.0).double().mean()) < 0.99
+    assert float(masks.abs().max()) > 40.0
+
+
 _SAM2_CASES = family(block="SAM2Model", kwargs=_SAM2_PARTS, bound64=1e-10, check=masks_are_mixed).of(
     predictor_click=_sam2(
         "one click on an upright picture: a smoothed square, coordinates divided and multiplied one by one",
@@ -291,6 +309,13 @@ _SAM2_CASES = family(block="SAM2Model", kwargs=_SAM2_PARTS, bound64=1e-10, check
         call=told("SAM2ImagePredictor", "sam_prompt_encoder", _TOLD),
         exact=True,
         check=None,
+    ),
+    predictor_clamp=_sam2(
+        "low-resolution logits are cut to 32 before they are given back, and masks are made of those that are not",
+        (21, 26),
+        {"click": {"point_coords": _at((9, 9)), "point_labels": _ONE}},
+        adjust=_enlarged,
+        check=_both_sides_of_the_clamp,
     ),
     predictor_threshold=_sam2(
         "another threshold decides the masks, and leaves the logits",

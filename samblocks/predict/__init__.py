@@ -16,6 +16,7 @@
 | `components` | connected components; holes, sprinkles and small regions |
 | `masks` | `Masks`: what was found, in the forms that others take |
 | `polygons` | the outlines of a mask |
+| `overlays`, `png`, `results` | pictures to look at, and results in files |
 | `rle` | COCO's run-length encoding |
 | `crops`, `candidates`, `measures`, `nms` | where a mask generator looks, and what it keeps |
 

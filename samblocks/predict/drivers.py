@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samblocks.models.sam2.levels import to_map
 from samblocks.ops.precision import at_least_float32
 from samblocks.predict.pictures import Pixels
 from samblocks.predict.prompts import Prompts
+from samblocks.predict.resize import resize_smooth
 from samblocks.predict.transforms import ResizeLongestSide, SAM2Transforms, Size
 
 Features = Any
@@ -63,6 +65,10 @@ class Driver(Protocol):
 
     def enlarge(self, logits: Tensor, inside: Size, original: Size) -> Tensor:
         """Bring logits to a picture's own size."""
+        ...
+
+    def shrink(self, masks: Tensor, inside: Size) -> Tensor:
+        """Bring masks [B, 1, H, W] of zeros and ones, of a picture, to the size of the decoder's."""
         ...
 
 
@@ -159,6 +165,12 @@ class SAMDriver:
         enlarged: Tensor = self._model.postprocess_masks(wide, inside, original)
         return enlarged
 
+    def shrink(self, masks: Tensor, inside: Size) -> Tensor:
+        """To what the picture takes up of the model's input, which is then filled up."""
+        side = self.transform.target_length
+        fitted = resize_smooth(masks, inside)
+        return resize_smooth(F.pad(fitted, (0, side - inside[1], 0, side - inside[0])), self.low_res)
+
 
 class SAM2Driver:
     """SAM 2 and 2.1 on pictures: real numbers, squares, boxes as two points, masks are enlarged in one step."""
@@ -239,6 +251,10 @@ class SAM2Driver:
     def enlarge(self, logits: Tensor, inside: Size, original: Size) -> Tensor:
         """To the picture's size."""
         return self.transform.postprocess_masks(logits, original)
+
+    def shrink(self, masks: Tensor, inside: Size) -> Tensor:
+        """To a square."""
+        return resize_smooth(masks, self.low_res)
 
 
 def _corners_first(prompts: Prompts) -> tuple[Tensor, Tensor] | None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, Self
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -126,6 +127,27 @@ class ImagePredictor(EncodedPictures):
             return_logits,
             normalize_coords,
         )
+
+    def mask_as_input(self, mask: NDArray[Any] | Tensor) -> NDArray[np.float32]:
+        """A mask of the picture, drawn or found elsewhere, as `predict` takes it.
+
+        Args:
+            mask: [H, W] of the picture's size; what is not 0 is the object.
+
+        Returns:
+            Logits [1, h, w] of -10 and 10, for `mask_input`.
+
+        Raises:
+            RuntimeError: there is no picture.
+            ValueError: the mask has another size.
+        """
+        self._need_picture()
+        on = torch.as_tensor(mask) != 0
+        if tuple(on.shape) != self._orig_hw[-1]:
+            raise ValueError(f"mask has shape {tuple(on.shape)}; the picture has {self._orig_hw[-1]}")
+        share = self._driver.shrink(on[None, None].float().cpu(), self._inside(-1))
+        logits: NDArray[np.float32] = (share * 20.0 - 10.0)[0].numpy()
+        return logits
 
     def predict_batch(
         self,

@@ -6,6 +6,7 @@ from parity.selftest.mutants.catalog import (
     encoders,
     fast_paths,
     position,
+    predictors,
     small,
     tracking,
     vit_hiera,
@@ -20,5 +21,6 @@ ALL = (
     *decoders.MUTANTS,
     *tracking.MUTANTS,
     *fast_paths.MUTANTS,
+    *predictors.MUTANTS,
 )
 """Every mutant."""

@@ -1,0 +1,165 @@
+"""Pictures to look at: masks in colour on their picture, with outlines and labels, and sheets of many masks."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samblocks.predict.masks import Masks
+from samblocks.predict.pictures import Pixels
+from samblocks.predict.resize import fitting_size, resize_bytes
+
+Bytes = NDArray[np.uint8]
+Colour = tuple[int, int, int]
+
+_FONT: Final = {
+    "0": (7, 5, 5, 5, 7),
+    "1": (2, 6, 2, 2, 7),
+    "2": (7, 1, 7, 4, 7),
+    "3": (7, 1, 7, 1, 7),
+    "4": (5, 5, 7, 1, 1),
+    "5": (7, 4, 7, 1, 7),
+    "6": (7, 4, 7, 5, 7),
+    "7": (7, 1, 2, 2, 2),
+    "8": (7, 5, 7, 5, 7),
+    "9": (7, 5, 7, 1, 7),
+    ".": (0, 0, 0, 0, 2),
+    "-": (0, 0, 7, 0, 0),
+    " ": (0, 0, 0, 0, 0),
+}
+"""Rows of three dots, the leftmost of most weight: all that labels need."""
+
+_TURN: Final = (
+    0.381966  # of the colour circle, from one mask to the next: the golden angle keeps neighbours apart
+)
+_PAPER: Final = 24  # grey level between the tiles of a sheet
+
+
+def colour(number: int) -> Colour:
+    """A bright colour for a mask; those of neighbouring numbers are far from each other."""
+    red, green, blue = colorsys.hsv_to_rgb(0.58 + number * _TURN, 0.85, 1.0)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def overlay(
+    picture: Pixels,
+    masks: Masks,
+    *,
+    labels: Sequence[str] | None = None,
+    colours: Sequence[Colour] | None = None,
+    opacity: float = 0.45,
+) -> Bytes:
+    """Masks in colour on their picture, each with its outline and a label.
+
+    Args:
+        picture: [H, W, 3], uint8, or floating-point from 0 to 1.
+        masks: of that picture; small ones are drawn over large ones.
+        labels: one for each mask, of digits, points and dashes; by default its number, from 1, and its score;
+            an empty one is not drawn.
+        colours: one for each mask.
+        opacity: of the masks.
+
+    Returns:
+        [H, W, 3], uint8.
+
+    Raises:
+        ValueError: the masks have another size.
+
+    >>> overlay(np.zeros((8, 8, 3), np.uint8), Masks(np.eye(8))).shape
+    (8, 8, 3)
+    """
+    if masks.size != picture.shape[:2]:
+        raise ValueError(f"masks are of {masks.size} pixels, the picture has {tuple(picture.shape[:2])}")
+    levels = picture if picture.dtype == np.uint8 else np.rint(picture * 255)
+    drawn = levels.astype(np.float32)
+    width = max(1, round(max(masks.size) / 500))
+    chosen = [colour(number) for number in range(len(masks))] if colours is None else list(colours)
+    order = np.argsort(-masks.areas, kind="stable").tolist()
+    for number in order:
+        mask, shade = masks.numpy()[number], np.array(chosen[number], np.float32)
+        drawn[mask] += opacity * (shade - drawn[mask])
+        drawn[mask & ~_eroded(mask, width)] = shade
+    canvas = np.rint(drawn).clip(0, 255).astype(np.uint8)
+    scale = max(1, round(max(masks.size) / 300))
+    for number in order:
+        text = _label(masks, number) if labels is None else labels[number]
+        if text and masks.areas[number]:
+            _write(canvas, text, _inside(masks.numpy()[number]), chosen[number], scale)
+    return canvas
+
+
+def contact_sheet(picture: Pixels, masks: Masks, *, tile: int = 160, columns: int = 8) -> Bytes:
+    """Every mask by itself: its part of the picture, the rest darkened, with its label.
+
+    Args:
+        picture: [H, W, 3], uint8, or floating-point from 0 to 1.
+        masks: of that picture.
+        tile: side of a tile in pixels.
+        columns: tiles in a row, at most.
+
+    Returns:
+        [H', W', 3], uint8; a single dark tile where there is no mask.
+    """
+    levels = (picture if picture.dtype == np.uint8 else np.rint(picture * 255)).astype(np.uint8)
+    across = max(1, min(columns, len(masks)))
+    down = max(1, -(-len(masks) // across))
+    sheet = np.full((down * tile, across * tile, 3), _PAPER, np.uint8)
+    for number, (left, top, right, bottom) in enumerate(masks.boxes.astype(int).tolist()):
+        part = np.s_[top : bottom + 1, left : right + 1]
+        mask = masks.numpy()[number][part]
+        shown = np.where(mask[..., None], levels[part], levels[part] // 4)
+        height, width = fitting_size(mask.shape[0], mask.shape[1], tile - 8)
+        row, column = divmod(number, across)
+        y, x = row * tile + (tile - height) // 2, column * tile + (tile - width) // 2
+        sheet[y : y + height, x : x + width] = resize_bytes(shown, (height, width), "bilinear")
+        corner = (row * tile + 6, column * tile + 6)
+        _write(sheet, _label(masks, number), corner, colour(number), 2, centred=False)
+    return sheet
+
+
+def _label(masks: Masks, number: int) -> str:
+    return f"{number + 1}" if masks.scores is None else f"{number + 1} {masks.scores[number]:.2f}"
+
+
+def _eroded(mask: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
+    """What is farther than `width` pixels from the mask's edge, along rows and columns."""
+    padded = np.pad(mask, width)
+    inner = mask.copy()
+    for step in range(1, width + 1):
+        for axis in (0, 1):
+            for shift in (step, -step):
+                inner &= np.roll(padded, shift, axis)[width:-width, width:-width]
+    return inner
+
+
+def _inside(mask: NDArray[np.bool_]) -> tuple[int, int]:
+    """A pixel (y, x) of the mask, in the middle of its longest run in the row that halves its area."""
+    row = int(np.searchsorted(mask.sum(1).cumsum(), mask.sum() / 2))
+    edges = np.flatnonzero(np.diff(np.pad(mask[row].astype(np.int8), 1)))
+    if not len(edges):
+        row = int(np.flatnonzero(mask.any(1))[0])
+        edges = np.flatnonzero(np.diff(np.pad(mask[row].astype(np.int8), 1)))
+    begins, ends = edges[::2], edges[1::2]
+    longest = int((ends - begins).argmax())
+    return row, int(begins[longest] + ends[longest]) // 2
+
+
+def _write(
+    canvas: Bytes, text: str, place: tuple[int, int], shade: Colour, scale: int, *, centred: bool = True
+) -> None:
+    """Write a label in dark on a plate of a colour; what does not fit on the canvas is moved onto it, or cut."""
+    rows = np.array([[_FONT.get(letter, _FONT["-"])[row] for letter in text] for row in range(5)])
+    dots = np.stack([rows >> 2 & 1, rows >> 1 & 1, rows & 1, np.zeros_like(rows)], axis=2).reshape(5, -1)[
+        :, :-1
+    ]
+    plate = np.pad(dots.astype(bool), 1).repeat(scale, axis=0).repeat(scale, axis=1)
+    height, width = plate.shape
+    y, x = (place[0] - height // 2, place[1] - width // 2) if centred else place
+    y, x = max(0, min(y, canvas.shape[0] - height)), max(0, min(x, canvas.shape[1] - width))
+    under = canvas[y : y + height, x : x + width]
+    ink = plate[: under.shape[0], : under.shape[1], None]
+    under[:] = np.where(ink, np.uint8(0), np.array(shade, np.uint8))
