@@ -26,7 +26,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             PromptEncoder(16, (4, 4), (64, 64), 16, embed_corner_labels=False),
             MaskDecoder(16, TwoWayTransformer(1, 16, num_heads=2, mlp_dim=32)),
         )
-        return fill_(model).eval().to(options["device"], options["dtype"])  # type: ignore[return-value]
+        fill_(model)
+        return model.eval().to(options["device"], options["dtype"])
 
     monkeypatch.setattr(loading, "load", load)
     monkeypatch.chdir(tmp_path)

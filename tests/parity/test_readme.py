@@ -65,3 +65,42 @@ def test_the_options_of_parity_run_exist(capsys: pytest.CaptureFixture[str]) -> 
     options = re.findall(r"`(--\w+)`", named[1])
     assert len(options) >= 4
     assert all(option in out for option in options)
+
+
+def test_the_lines_for_a_mask_give_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import numpy as np
+
+    from parity.execution.fill import fill_
+    from samblocks.blocks import TwoWayTransformer
+    from samblocks.models import ImageEncoderViT, MaskDecoder, PromptEncoder, SAMModel
+    from samblocks.predict import loading
+    from samblocks.predict.pictures import as_rgb
+
+    parts = ImageEncoderViT(64, embed_dim=32, depth=1, num_heads=2, out_chans=16)
+    prompts = PromptEncoder(16, (4, 4), (64, 64), 16, embed_corner_labels=False)
+    model = SAMModel(parts, prompts, MaskDecoder(16, TwoWayTransformer(1, 16, num_heads=2, mlp_dim=32)))
+    fill_(model)
+    shown = np.tile(np.arange(600, dtype=np.uint16)[:, None, None] % 256, (1, 800, 3)).astype(np.uint8)
+    monkeypatch.setattr(loading, "load", lambda name, **options: model.eval())
+    monkeypatch.setattr("samblocks.predict.encoded.as_rgb", lambda image, **options: as_rgb(shown, **options))
+    names: dict[str, object] = {}
+    exec(section("Get a mask", "python"), names)
+    found = names["found"]
+    assert len(found) == 3  # type: ignore[arg-type]
+    assert found.numpy().shape == (3, 600, 800)  # type: ignore[attr-defined]
+
+
+def test_the_commands_for_a_mask_are_understood(tmp_path: Path) -> None:
+    import argparse
+    import shlex
+
+    from samblocks.cli.commands import segment
+
+    commands = [line for line in section("Get a mask", "sh").splitlines() if line]
+    assert len(commands) == 2
+    for command in commands:
+        parser = argparse.ArgumentParser()
+        segment.add(parser)
+        asked = parser.parse_args(shlex.split(command)[2:])
+        assert asked.images
+        assert asked.everything or asked.point

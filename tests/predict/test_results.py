@@ -13,7 +13,7 @@ from samblocks.predict import overlays, rle
 from samblocks.predict.masks import Masks
 from samblocks.predict.overlays import contact_sheet, overlay
 from samblocks.predict.png import encode_png
-from samblocks.predict.results import write_results
+from samblocks.predict.results import Format, write_results
 
 
 def _picture(height: int, width: int) -> np.ndarray:
@@ -50,7 +50,7 @@ def test_masks_are_coloured_and_outlined_and_the_rest_is_left() -> None:
     shade = np.array(overlays.colour(0))
     assert np.allclose(inner, picture[10, 20] + 0.45 * (shade - picture[10, 20]), atol=0.51)
     assert np.array_equal(picture, before)
-    assert np.array_equal(overlay(picture / np.float32(255), masks), overlay(picture, masks))
+    assert np.array_equal(overlay((picture / 255).astype(np.float32), masks), overlay(picture, masks))
     assert not np.array_equal(overlay(picture, masks), drawn), "labels are not drawn"
     with pytest.raises(ValueError, match=r"masks are of \(60, 90\) pixels, the picture has \(5, 5\)"):
         overlay(_picture(5, 5), masks)
@@ -76,7 +76,7 @@ def test_a_sheet_has_a_tile_for_each_mask() -> None:
 
 
 @pytest.mark.parametrize("format", ["png", "rle", "geojson", "npz"])
-def test_files_hold_the_masks(tmp_path: Path, format: str) -> None:
+def test_files_hold_the_masks(tmp_path: Path, format: Format) -> None:
     masks = _masks()
     written = write_results(
         tmp_path / "new" / "a.png",
@@ -84,7 +84,7 @@ def test_files_hold_the_masks(tmp_path: Path, format: str) -> None:
         masks,
         {"image": "a"},
         format=format,
-        sheet=True,  # type: ignore[arg-type]
+        sheet=True,
     )
     assert set((tmp_path / "new").iterdir()) == set(written)
     assert written[-1].name == "a.json"
