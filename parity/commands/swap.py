@@ -1,6 +1,7 @@
 """`parity swap`: our blocks inside other libraries' pipelines, which must not notice.
 
-Each driver runs on the host's own modules, on ours and, after undoing, on the host's again. R is our error against
+Each driver runs on the host's own modules, on ours and, after undoing, on the host's again; once more under autocast to
+bfloat16 (bf16), where dtypes must be the host's, too. R is our error against
 float64 over the host's, `=` where every bit is equal. Speed and memory are the host's median over ours, measured in
 turn: above 1 ours takes less.
 """
@@ -75,13 +76,13 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         document = {"schema": 1, "size": options.size, "repeats": options.repeats, "drivers": rows}
         write_text(options.json, json.dumps(document, indent=2) + "\n")
-    ran = [row for row in rows if "missing" not in row]
-    if not ran or (options.host and len(ran) < len(rows)):
+    ran = [row for row in rows if "missing" not in row and "refused" not in row]
+    if not ran or (options.host and any("missing" in row for row in rows)):
         print("parity: nothing ran, or a library that was asked for is missing", file=sys.stderr)
         return 3
     failed = [row for row in ran if row["failures"]]
     swapped = sum(len(row.get("swapped", ())) for row in ran)
-    print(f"\n{len(ran)} drivers, {swapped} modules swapped, {len(failed)} failed")
+    print(f"\n{len(ran)} runs of drivers, {swapped} modules swapped, {len(failed)} failed")
     if options.record_code:
         _record(rows, options.host or tuple(HOSTS), python)
     return 1 if failed else 0
@@ -89,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _record(rows: Sequence[dict[str, Any]], hosts: Sequence[str], python: Path) -> None:
     """Add the code of the libraries that held to what is known."""
-    bad = {row["library"] for row in rows if "missing" in row or row["failures"]}
+    bad = {row["library"] for row in rows if "missing" in row or row.get("failures")}
     held = [host for host in hosts if host not in bad]
     document = json.loads(PATH.read_text()) if PATH.exists() else {}
     for row in digests(held, python):
@@ -111,8 +112,8 @@ def _line(*cells: str) -> str:
 
 def _shown(row: dict[str, Any]) -> str:
     name = f"{row['library']} {row['driver']}"
-    if "missing" in row:
-        return f"{name.ljust(_WIDTHS[0])}  NOT RUN: {row['missing']}"
+    if "missing" in row or "refused" in row:
+        return f"{name.ljust(_WIDTHS[0])}  NOT RUN: {row.get('missing') or row['refused']}"
     if "masks" not in row:
         return f"{name.ljust(_WIDTHS[0])}  FAILED: {'; '.join(row['failures'])}"
     ratio, verdict = row["ratio"], row["verification"]["verdict"]

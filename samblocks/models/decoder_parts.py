@@ -7,16 +7,18 @@ from torch import Tensor, nn
 
 from samblocks.blocks import MLP, LayerNorm2d
 from samblocks.ops.chunking import prompts_at_once
-from samblocks.ops.fast_path import fast_path_allowed
+from samblocks.ops.fast_path import fast_path_allowed, paths_are_plain
 
 
-def for_prompts(name: str, maps: Tensor, prompts: int) -> Tensor:
+def for_prompts(name: str, maps: Tensor, prompts: int, *, copies: bool = False) -> Tensor:
     """Spread one map over all prompts (a view), or pair maps with prompts.
 
     Args:
         name: the argument, for the error.
         maps: [1, C, H, W] or [B, C, H, W].
         prompts: B.
+        copies: whether upstream makes copies here, which lie in memory map by map: what follows is summed in
+            another order then, which shows in the last bits.
 
     Returns:
         [B, C, H, W].
@@ -26,6 +28,8 @@ def for_prompts(name: str, maps: Tensor, prompts: int) -> Tensor:
     """
     if len(maps) not in (1, prompts):
         raise ValueError(f"{name} hold {len(maps)} maps for {prompts} prompts; must be 1 or as many")
+    if copies and paths_are_plain():
+        maps = maps.contiguous()
     return maps.expand(prompts, -1, -1, -1)
 
 
@@ -50,18 +54,32 @@ def decode_in_chunks(
     return tuple(torch.cat(parts) for parts in zip(*done, strict=True))
 
 
-def multiply_out(hypernetworks: nn.ModuleList, mask_tokens: Tensor, upscaled: Tensor) -> Tensor:
+def head_of(mlp: nn.Module, tokens: Tensor, *, images: bool) -> Tensor:
+    """Call a head with tokens [B, C], or with an axis of images before them as transformers does.
+
+    With it torch adds the bias in a step of its own, which rounds once more in half precision.
+    """
+    out: Tensor = mlp(tokens.unsqueeze(0)).squeeze(0) if images else mlp(tokens)
+    return out
+
+
+def multiply_out(
+    hypernetworks: nn.ModuleList, mask_tokens: Tensor, upscaled: Tensor, *, images: bool = False
+) -> Tensor:
     """Turn each mask token into a vector by its own MLP and multiply every pixel with it.
 
     Args:
         hypernetworks: one MLP for each mask.
         mask_tokens: [B, M, C].
         upscaled: [B, C/8, H, W].
+        images: see `head_of`.
 
     Returns:
         [B, M, H, W] logits.
     """
-    vectors = torch.stack([mlp(mask_tokens[:, i]) for i, mlp in enumerate(hypernetworks)], dim=1)
+    vectors = torch.stack(
+        [head_of(mlp, mask_tokens[:, i], images=images) for i, mlp in enumerate(hypernetworks)], dim=1
+    )
     batch, _, height, width = upscaled.shape
     return (vectors @ upscaled.flatten(2)).reshape(batch, len(hypernetworks), height, width)
 

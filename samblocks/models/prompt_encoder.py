@@ -54,6 +54,10 @@ class PromptEncoder(nn.Module):
     Upstream: facebookresearch/sam2 sam2/modeling/sam/prompt_encoder.py
     """
 
+    rounds_to_encoding = False
+    """Whether tokens are rounded to the dtype of the encoding of places, which autocast lowers: so they are where
+    upstream adds to the encoding in place (SAM 1, Ultralytics)."""
+
     def __init__(
         self,
         embed_dim: int,
@@ -167,7 +171,8 @@ class PromptEncoder(nn.Module):
         out = encoding
         for label in range(embedded):
             out = torch.where(kind == label, encoding + self._point_embedding(label), out)
-        return torch.where(kind == NOT_A_POINT, self.not_a_point_embed.weight, out)
+        out = torch.where(kind == NOT_A_POINT, self.not_a_point_embed.weight, out)
+        return self._summed(out, encoding)
 
     def _embed_boxes(self, boxes: Tensor) -> Tensor:
         """Encode boxes as their two corners: [B, 2, C]."""
@@ -175,7 +180,14 @@ class PromptEncoder(nn.Module):
             raise ValueError(f"boxes must be [B, 4] or [B, 2, 2], got shape {tuple(boxes.shape)}")
         corners = (_widened(boxes) + 0.5).reshape(-1, 2, 2)
         kinds = torch.cat([self._point_embedding(TOP_LEFT), self._point_embedding(BOTTOM_RIGHT)])
-        return self._place(corners) + kinds
+        encoding = self._place(corners)
+        return self._summed(encoding + kinds, encoding)
+
+    def _summed(self, tokens: Tensor, encoding: Tensor) -> Tensor:
+        """Tokens in the dtype of the embeddings, rounded to that of the encoding if asked for."""
+        if self.rounds_to_encoding:
+            tokens = tokens.to(encoding.dtype)
+        return tokens.to(self.no_mask_embed.weight.dtype)
 
     def _embed_masks(self, masks: Tensor) -> Tensor:
         """Encode masks [B, 1, h, w] as a map [B, C, H, W]."""
@@ -188,10 +200,10 @@ class PromptEncoder(nn.Module):
         return out
 
     def _place(self, coords: Tensor) -> Tensor:
-        """Encode the place of (x, y) coordinates, in the dtype of the embeddings."""
+        """Encode the place of (x, y) coordinates."""
         height, width = self.input_image_size
         encoding: Tensor = self.pe_layer.forward_with_coords(coords, (height, width))
-        return encoding.to(self.no_mask_embed.weight.dtype)
+        return encoding
 
     def _point_embedding(self, label: int) -> Tensor:
         return cast(nn.Embedding, self.point_embeddings[label]).weight

@@ -45,6 +45,11 @@ def plain_paths() -> Iterator[None]:
         _plain.reset(token)
 
 
+def paths_are_plain() -> bool:
+    """Say whether upstream's own way is asked for, down to how it lays out what it copies."""
+    return not torch.compiler.is_compiling() and _plain.get()
+
+
 def fast_path_allowed(module: nn.Module, *tensors: Tensor) -> bool:
     """Say whether nobody would notice that the layers of a module are called in another way.
 

@@ -16,7 +16,8 @@ def fourier_features(coords: Tensor, matrix: Tensor) -> Tensor:
         matrix: [2, F], the directions and their frequencies
 
     Returns:
-        All sines, then all cosines: [..., 2 * F], computed in at least float32, in the dtype of `matrix`.
+        All sines, then all cosines: [..., 2 * F], computed in at least float32, in the dtype of `matrix`; where
+        autocast computes the angles, in its dtype.
 
     Examples:
         >>> fourier_features(torch.tensor([[0.5, 0.5]]), torch.ones(2, 3)).tolist()
@@ -24,7 +25,8 @@ def fourier_features(coords: Tensor, matrix: Tensor) -> Tensor:
     """
     dtype = at_least_float32(matrix.dtype)
     angles = 2 * math.pi * ((2 * coords.to(dtype) - 1) @ matrix.to(dtype))
-    return torch.cat((angles.sin(), angles.cos()), dim=-1).to(matrix.dtype)
+    features = torch.cat((angles.sin(), angles.cos()), dim=-1)
+    return features.to(matrix.dtype) if angles.dtype == dtype else features
 
 
 def pixel_centres(size: tuple[int, int], *, dtype: torch.dtype, device: torch.device) -> Tensor:

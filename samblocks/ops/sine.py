@@ -51,7 +51,13 @@ def sine_interleaved(positions: Tensor, count: int, temperature: float) -> Tenso
 
 
 def sine_grid(
-    size: tuple[int, int], count: int, temperature: float, scale: float | None, *, like: Tensor
+    size: tuple[int, int],
+    count: int,
+    temperature: float,
+    scale: float | None,
+    *,
+    like: Tensor,
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Encode the pixels of a map by row and column. The result is a cached table: copy it.
 
@@ -62,15 +68,16 @@ def sine_grid(
         scale: None encodes the numbers 1, 2, … of rows and columns; else these are divided by the last
             one and multiplied by `scale`.
         like: [..., H, W], the map, for device and dtype
+        dtype: to compute in; float64 if `like` is that, else float32, where None.
 
     Returns:
-        The rows' channels, then the columns': [2 * count, H, W], float64 if `like` is, else float32.
+        The rows' channels, then the columns': [2 * count, H, W], in the dtype that it is computed in.
 
     Examples:
         >>> tuple(sine_grid((2, 3), 4, 10000, None, like=torch.zeros(2, 3)).shape)
         (8, 2, 3)
     """
-    dtype, device = at_least_float32(like.dtype), like.device
+    dtype, device = dtype or at_least_float32(like.dtype), like.device
 
     def encode_axis(length: int) -> Tensor:
         positions = torch.arange(1, length + 1, dtype=dtype, device=device)

@@ -17,6 +17,7 @@ The files in the order in which a swap goes through them:
 | `recording` | transformers' hooks for hidden states and attention weights |
 | `report` | what was done, putting ours in, and the way back |
 | `verify`, `float64` | the verdict on results |
+| `short_drive`, `watching` | what it runs where nothing else is given, and which modules that reached |
 """
 
 from samblocks.swap.apply import swap_blocks

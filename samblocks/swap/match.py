@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import zip_longest
 
 from torch import nn
@@ -14,7 +14,7 @@ from samblocks.swap.catalog import catalogued_base, counterpart, is_ours, qualif
 from samblocks.swap.host_types import derive_from_host, our_name
 from samblocks.swap.hosts import names_of, read
 from samblocks.swap.known_code import CodeCheck, Trust
-from samblocks.swap.obstacles import changed, sealed, within
+from samblocks.swap.obstacles import changed, sealed, within, wrapped
 from samblocks.swap.report import Exchange, SwapRow
 from samblocks.swap.state_names import Renaming
 
@@ -27,27 +27,28 @@ def match(
     """Find what can be swapped, and make ours for it. The model is left as it is.
 
     Args:
-        root: the model; it is never swapped itself.
+        root: the model; it is never swapped itself, nor is what a wrapper around it holds, for the caller holds it too.
         where: says of a module that could be swapped, with its path, whether it shall be.
         trust: what classes are known by.
 
     Returns:
         A row for each module swapped or kept, and the exchanges to make.
     """
-    walk = _Walk(where, trust)
+    walk = _Walk(where, trust, wrapped(root))
     walk.visit("", root)
     return walk.rows, list(walk.exchanges.values())
 
 
 class _Walk:
-    def __init__(self, where: Where | None, trust: Trust) -> None:
+    def __init__(self, where: Where | None, trust: Trust, held: Sequence[nn.Module]) -> None:
         self.where = where
         self.code = CodeCheck(trust)
+        self._held = {id(module) for module in held}
         self.rows: list[SwapRow] = []
         self.exchanges: dict[int, Exchange] = {}
         self._seen: set[int] = set()
 
-    def visit(self, path: str, module: nn.Module) -> None:
+    def visit(self, path: str, module: nn.Module, *, inside_ours: bool = False) -> None:
         """Swap a module, or look at its children."""
         known = self.exchanges.get(id(module))
         if known is not None:
@@ -60,7 +61,11 @@ class _Walk:
         if reason:
             self._keep(path, module, reason)
             return
-        if path and catalogued_base(module) is not None and not is_ours(module):
+        if is_ours(module):
+            if not inside_ours:
+                self._keep(path, module, "it is ours already")
+            inside_ours = True
+        elif id(module) not in self._held and catalogued_base(module) is not None:
             reason = changed(module, self.code)
             if reason:
                 self._keep(path, module, reason)
@@ -68,7 +73,7 @@ class _Walk:
                 return
         for name, child in module._modules.items():
             if child is not None:
-                self.visit(f"{path}.{name}" if path else name, child)
+                self.visit(f"{path}.{name}" if path else name, child, inside_ours=inside_ours)
 
     def _wanted(self, path: str, module: nn.Module) -> bool:
         return counterpart(module) is not None and (self.where is None or self.where(module, path))

@@ -34,12 +34,26 @@ _HOOKS = {
 _SHARDED = {"FullyShardedDataParallel": "FSDP", "FSDPModule": "FSDP"}
 
 
+_WRAPPERS = frozenset(("DataParallel", "DistributedDataParallel", "AveragedModel", "PeftModel", "BaseTuner"))
+"""Classes that call a model that somebody made before, and goes on holding: torch's, and peft's."""
+
+
+def wrapped(module: nn.Module) -> list[nn.Module]:
+    """A model, and what is in it as far as it only wraps: all of these somebody may hold."""
+    found = [module]
+    while any(base.__name__ in _WRAPPERS for base in type(found[-1]).__mro__):
+        inner = next((child for child in found[-1]._modules.values() if child is not None), None)
+        if inner is None:
+            break
+        found.append(inner)
+    return found
+
+
 def sealed(module: nn.Module) -> str:
     """Why neither a module nor anything in it can be exchanged; empty where nothing says so."""
     if isinstance(module, torch.jit.ScriptModule):
         return "it is scripted or traced: its code is fixed"
-    names = {base.__name__ for base in type(module).__mro__}
-    if "OptimizedModule" in names or getattr(module, "_compiled_call_impl", None) is not None:
+    if is_compiled(module) or getattr(module, "_compiled_call_impl", None) is not None:
         return "it is compiled: swap first, then compile"
     forward = vars(module).get("forward")
     if forward is not None and hasattr(forward, "_torchdynamo_orig_callable"):
@@ -50,6 +64,11 @@ def sealed(module: nn.Module) -> str:
         if any(base.__name__ == "DTensor" for base in type(parameter.data).__mro__):
             return "its parameters are distributed tensors: swap first, then distribute"
     return ""
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Whether a module is what `torch.compile` made of another one."""
+    return any(base.__name__ == "OptimizedModule" for base in type(module).__mro__)
 
 
 def sharded(module: nn.Module) -> str:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from samblocks.blocks import Attention, LayerNorm2d, REAttention, RoPEAttention
+from samblocks.models import FpnNeck, PromptEncoder
 from samblocks.models.tiny_vit.blocks import Attention as TinyViTAttention
 from samblocks.ops.fast_path import plain_paths
 from samblocks.swap.catalog import counterpart, library_of
@@ -43,7 +44,11 @@ def follow(pairs: Iterable[tuple[nn.Module, nn.Module]]) -> None:
         pairs: each of our modules within it and the host's module that it stands for.
     """
     for module, host in pairs:
-        if isinstance(module, LayerNorm2d):
+        if isinstance(module, FpnNeck):
+            module.widens_top_down = library_of(host) == "sam2"
+        elif isinstance(module, PromptEncoder):
+            module.rounds_to_encoding = library_of(host) in ("segment_anything", "ultralytics")
+        elif isinstance(module, LayerNorm2d):
             _choose(module, host, "in_steps", (False, True), _map_probe)
         elif isinstance(module, RoPEAttention) or library_of(host) == "transformers":
             continue  # every library uses the fused kernel there; transformers says what it does elsewhere

@@ -13,7 +13,7 @@ from torch import nn
 from samblocks.errors import SwapError
 from samblocks.swap.adopt import Slot, copy_training
 from samblocks.swap.hosts.reading import renew
-from samblocks.swap.obstacles import sharded
+from samblocks.swap.obstacles import is_compiled, sharded
 from samblocks.swap.recording import hand_over
 from samblocks.swap.verify import Verification, verify
 
@@ -103,6 +103,11 @@ class SwapReport:
         return tuple(row for row in self.rows if row.verdict == "kept")
 
     @property
+    def hosts(self) -> dict[str, nn.Module]:
+        """The host's own modules that ours stand for, by their paths."""
+        return {exchange.paths[0]: exchange.host for exchange in self._exchanges}
+
+    @property
     def applied(self) -> bool:
         """Whether our modules are in the model now."""
         return self._applied
@@ -126,12 +131,18 @@ class SwapReport:
         `assign`, an adapter wrapped around a layer) are handed to the host's, and so is the training flag.
 
         Raises:
-            SwapError: something else stands where ours was put, or ours was sharded; nothing is changed then.
+            SwapError: something else stands where ours was put, or ours was sharded or compiled; nothing is changed
+                then.
         """
         if not self._applied:
             return
         places = _places(self.model, [(exchange.ours, exchange.paths) for exchange in self._exchanges])
         for exchange in self._exchanges:
+            if any(is_compiled(holder) for holder, _ in places[id(exchange.ours)]):
+                raise SwapError(
+                    f"{exchange.paths[0]} was compiled since, and what was compiled would go on running ours: put the "
+                    "module back that torch.compile was given (its _orig_mod), then undo"
+                )
             by = next(filter(None, map(sharded, exchange.ours.modules())), "")
             if by:
                 raise SwapError(
@@ -150,16 +161,22 @@ class SwapReport:
         luck, the inputs are varied: x · (1 + u / 8), u uniform in [−1, 1).
 
         Args:
-            inputs: what the model is called with.
-            run: calls the model, `run(model, *inputs)`, where a plain call is not what is wanted. A model
-                without a forward of its own but with `forward_image` is called by that.
+            inputs: a picture (a path, an array, a PIL picture) or a clip (a list of pictures, an array
+                [T, H, W, 3], a folder), on which the model goes a short way of its own: a click, a box, logits fed
+                back, frames tracked. Nothing: the same on a made-up picture. A callable, which is called with the
+                model, or without arguments, and gives what is compared. Or tensors, which the model is called
+                with; one without a forward of its own but with `forward_image` is called by that.
+            run: calls the model, `run(model, *inputs)`, where a plain call is not what is wanted.
 
         Returns:
-            The verdict, with a row for each output tensor.
+            The verdict, with a row for each output tensor. Swapped modules that did not run are named, and make it
+            INCOMPLETE, which is false.
 
         Raises:
-            SwapError: this is a plan only; or the model is random, or keeps state between calls, so that a second
-                run of the host's own modules gives something else.
+            SwapError: this is a plan only; the model is random, or keeps state between calls, so that a second run
+                of the host's own modules gives something else; or nothing is given, and the model is none of a
+                kind that has a way of its own.
+            ValueError: a picture is none.
         """
         if self.dry_run:
             raise SwapError("this is a plan only: call swap_blocks without dry_run")

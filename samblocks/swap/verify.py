@@ -29,9 +29,14 @@ from samblocks.numerics.verdict import (
     largest,
 )
 from samblocks.swap.float64 import widen, widened
+from samblocks.swap.short_drive import understood
+from samblocks.swap.watching import watching
 
 SAME = 1e-10
 """Largest relative difference in float64 of a model that computes the same."""
+
+INCOMPLETE = "INCOMPLETE"
+"""The word where all outputs are as they should be, but not every swapped module had a part in them."""
 
 _LARGEST = 4 << 30
 """Bytes that a copy of the model in float64 may have."""
@@ -68,20 +73,31 @@ class OutputVerdict:
 
 @dataclass(frozen=True)
 class Verification:
-    """The verdicts on all outputs."""
+    """The verdicts on all outputs. It is true in an `if` where it holds.
+
+    Args:
+        outputs: a row for each.
+        not_run: the paths of swapped modules that nothing called: of these it says nothing.
+    """
 
     outputs: tuple[OutputVerdict, ...]
+    not_run: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
-        """The worst word."""
+        """The worst word; INCOMPLETE where no output is bad, but some swapped module did not run."""
         words = (row.verdict for row in self.outputs)
-        return max(words, key=SEVERITY.index, default=str(Verdict.INCOMPARABLE))
+        worst = max(words, key=SEVERITY.index, default=Verdict.INCOMPARABLE)
+        return INCOMPLETE if self.not_run and not Verdict(worst).failed else str(worst)
 
     @property
     def holds(self) -> bool:
-        """Whether every output is equal or within the bound."""
-        return bool(self.outputs) and not Verdict(self.verdict).failed
+        """Whether every output is equal or within the bound, and every swapped module ran."""
+        return bool(self.outputs) and not self.not_run and not Verdict(self.verdict).failed
+
+    def __bool__(self) -> bool:
+        """As `holds`."""
+        return self.holds
 
     @property
     def ratio(self) -> float | None:
@@ -90,7 +106,8 @@ class Verification:
 
     def to_dict(self) -> dict[str, Any]:
         """The verdicts as plain data."""
-        return {"verdict": self.verdict, "outputs": [asdict(row) for row in self.outputs]}
+        rows = [asdict(row) for row in self.outputs]
+        return {"verdict": self.verdict, "outputs": rows, "not_run": list(self.not_run)}
 
     def __str__(self) -> str:
         """The verdicts as a table."""
@@ -99,13 +116,20 @@ class Verification:
             f"{'' if row.relative is None else f'{row.relative:.1e}':8} {row.output} {row.cause}".rstrip()
             for row in self.outputs
         ]
-        return "\n".join([*lines, f"{self.verdict}: {len(self.outputs)} outputs"])
+        lines += [f"{'did not run':21} {path}" for path in self.not_run]
+        unseen = f", {len(self.not_run)} swapped modules did not run" if self.not_run else ""
+        return "\n".join([*lines, f"{self.verdict}: {len(self.outputs)} outputs{unseen}"])
 
 
 class Swap(Protocol):
     """A swap that can be undone and applied again."""
 
     model: nn.Module
+
+    @property
+    def hosts(self) -> Mapping[str, nn.Module]:
+        """The host's modules by their paths."""
+        ...
 
     @property
     def applied(self) -> bool:
@@ -126,7 +150,8 @@ def verify(swap: Swap, inputs: tuple[Any, ...], run: Callable[..., Any] | None) 
     was = swap.applied
     with _evaluating(swap.model), torch.no_grad():
         try:
-            return _verified(_Sides(swap, run or _call), inputs)
+            given, call = understood(swap.model, inputs, run)
+            return _verified(_Sides(swap, call), given)
         finally:
             if was:
                 swap.apply()
@@ -136,7 +161,9 @@ def verify(swap: Swap, inputs: tuple[Any, ...], run: Callable[..., Any] | None) 
 
 def _verified(sides: _Sides, inputs: tuple[Any, ...]) -> Verification:
     host = sides.host(inputs)
-    sides.refuse_randomness(inputs, host)
+    with watching(sides.hosts.values()) as ran:
+        sides.refuse_randomness(inputs, host)
+    not_run = tuple(path for path, module in sides.hosts.items() if id(module) not in ran)
     ours = sides.ours(inputs)
     first = {name: compare(ours[name], tensor, None) for name, tensor in host.items() if name in ours}
     truth: Outputs = {}
@@ -175,7 +202,7 @@ def _verified(sides: _Sides, inputs: tuple[Any, ...]) -> Verification:
         for name in ours
         if name not in host
     ]
-    return Verification(tuple(rows))
+    return Verification(tuple(rows), not_run)
 
 
 def judge(
@@ -228,6 +255,7 @@ class _Sides:
 
     def __init__(self, swap: Swap, call: Callable[..., Any]) -> None:
         self._swap, self._call = swap, call
+        self.hosts = swap.hosts
         self._right: nn.Module | None = None
 
     def host(self, inputs: tuple[Any, ...], seed: int = 0) -> Outputs:
@@ -295,12 +323,6 @@ class _Sides:
         with seeded(), lifted():
             result = self._call(model, *given)
             return {subscripted(path): tensor.clone() for path, tensor in tensors(result)}
-
-
-def _call(model: Any, *inputs: Any) -> Any:
-    """A plain call; SAM 2 has no forward, its image encoder stands for it."""
-    without_forward = type(model).__name__ in ("SAM2Base", "SAM2Model", "SAM2VideoPredictor")
-    return model.forward_image(*inputs) if without_forward else model(*inputs)
 
 
 def _varied(inputs: tuple[Any, ...], number: int) -> tuple[Any, ...] | None:

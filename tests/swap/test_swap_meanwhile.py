@@ -83,7 +83,7 @@ def test_undo_in_another_order():
     modules, before = dict(model.named_modules()), outputs(model, picture())
     first = swap_blocks(model, lambda module, path: path == "decoder")
     second = swap_blocks(model)
-    assert "decoder" not in {row.path for row in second.rows}
+    assert [(row.path, row.reason) for row in second.kept] == [("decoder", "it is ours already")]
     assert equal(outputs(model, picture()), before)
     first.undo()
     assert type(model.decoder) is fake_hosts.TwoWayTransformer
@@ -96,9 +96,18 @@ def test_undo_in_another_order():
 def test_swapping_twice_finds_nothing_more(make, given):
     model = make()
     before = outputs(model, given())
-    assert swap_blocks(model).swapped
-    assert not swap_blocks(model).rows
+    first = swap_blocks(model)
+    second = swap_blocks(model)
+    assert not second.swapped
+    assert {(row.path, row.reason) for row in second.kept} == {
+        (row.path, "it is ours already") for row in first.swapped
+    }
     assert equal(outputs(model, given()), before)
+
+
+def test_a_model_that_is_ours_is_said_to_be():
+    (row,) = swap_blocks(TwoWayTransformer(1, 16, 2, 24)).rows
+    assert (row.path, row.verdict, row.reason) == ("", "kept", "it is ours already")
 
 
 def test_a_part_then_the_whole():
@@ -106,8 +115,10 @@ def test_a_part_then_the_whole():
     before = outputs(model, picture())
     swap_blocks(model, lambda module, path: path == "decoder.layers.0")
     report = swap_blocks(model)
-    (kept,) = report.kept
-    assert (kept.path, kept.reason) == ("decoder", "it holds layers.0, where ours is already")
+    assert {row.path: row.reason for row in report.kept} == {
+        "decoder": "it holds layers.0, where ours is already",
+        "decoder.layers.0": "it is ours already",
+    }
     assert {row.path for row in report.swapped} >= {"decoder.layers.1", "decoder.final_attn_token_to_image"}
     assert equal(outputs(model, picture()), before)
 

@@ -6,6 +6,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,13 @@ FOREGROUND = (0.05, 0.95)
 MASKS = 10
 
 
-def measure(driver: Driver, size: int, repeats: int, trust: Trust = "code") -> dict[str, Any]:
+class HostFails(Exception):
+    """The host's own modules do not run so: there is nothing to compare with."""
+
+
+def measure(
+    driver: Driver, size: int, repeats: int, trust: Trust = "code", *, autocast: bool = False
+) -> dict[str, Any]:
     """Run a driver on the host's modules, on ours and on the host's again.
 
     Args:
@@ -31,22 +38,42 @@ def measure(driver: Driver, size: int, repeats: int, trust: Trust = "code") -> d
         size: side of the model's images in pixels.
         repeats: how often each side is timed, in turn.
         trust: what classes are known by.
+        autocast: run everything under autocast to bfloat16.
 
     Returns:
         What was found, as plain data; `failures` says in words what did not hold.
+
+    Raises:
+        HostFails: the host does not run under autocast.
     """
     with tempfile.TemporaryDirectory(prefix="parity-swap-") as folder, torch.inference_mode():
-        return _measure(driver.make(size, Path(folder)), repeats, trust)
+        session = driver.make(size, Path(folder))
+        if autocast:
+            session = replace(session, run=_autocast(session.run), probe=_autocast(session.probe))
+        return _measure(session, repeats, trust, autocast=autocast)
 
 
-def _measure(session: Session, repeats: int, trust: Trust) -> dict[str, Any]:
+def _autocast(call: Callable[..., Any]) -> Callable[..., Any]:
+    def under(*args: Any) -> Any:
+        with torch.autocast("cpu", torch.bfloat16):
+            return call(*args)
+
+    return under
+
+
+def _measure(session: Session, repeats: int, trust: Trust, *, autocast: bool) -> dict[str, Any]:
     failures: list[str] = []
     model = _module(session.model)
     before = dict(model.named_modules(remove_duplicate=False))
     names = _state(model)
     kinds = {type(part) for part in model.modules() if part is not model and counterpart(part) is not None}
     counts = _instances(model, kinds)
-    host = session.run()
+    try:
+        host = session.run()
+    except RuntimeError as error:
+        if not autocast:
+            raise
+        raise HostFails(f"the host itself fails under autocast: {str(error).splitlines()[0]}") from error
     threshold = None if host.masks.dtype == torch.bool else float(host.masks.median())
     masks = _masks(host, threshold)
     foreground = float(masks.float().mean())
@@ -62,7 +89,9 @@ def _measure(session: Session, repeats: int, trust: Trust) -> dict[str, Any]:
     if not _same_state(names, _state(model)):
         failures.append("the state dict has other names, another order or other tensors")
     ours = session.run()
-    flips = _flips(host, ours, threshold, failures)
+    if _dtypes(host) != _dtypes(ours):
+        failures.append(f"dtypes are {_dtypes(ours)}, not {_dtypes(host)}")
+    flips = _flips(host, ours, threshold, failures, coarse=autocast)
     with torch.inference_mode(mode=False):
         verification = report.verify(*session.inputs, run=session.probe)
     if not verification.holds:
@@ -107,8 +136,17 @@ def _masks(result: Result, threshold: float | None) -> Tensor:
     return result.masks if threshold is None else result.masks > threshold
 
 
-def _flips(host: Result, ours: Result, threshold: float | None, failures: list[str]) -> dict[str, Any]:
-    """How many pixels changed sides, and whether each of them lies within the difference of the logits."""
+def _dtypes(result: Result) -> list[str]:
+    return [str(tensor.dtype).removeprefix("torch.") for tensor in (result.masks, *result.numbers)]
+
+
+def _flips(
+    host: Result, ours: Result, threshold: float | None, failures: list[str], *, coarse: bool = False
+) -> dict[str, Any]:
+    """How many pixels changed sides, and whether each of them lies within the difference of the logits.
+
+    How large that is the verdict in float64 says where both sides round coarsely.
+    """
     if host.masks.shape != ours.masks.shape:
         failures.append(f"{len(ours.masks)} masks after the swap, {len(host.masks)} before")
         return {"bits": False, "flipped": None, "difference": None}
@@ -123,7 +161,7 @@ def _flips(host: Result, ours: Result, threshold: float | None, failures: list[s
     else:
         difference = float((logits - others).abs().max())
         scale = float(logits.abs().max())
-        if difference > 1e-4 * scale or bool((logits.abs()[flipped] > difference).any()):
+        if (not coarse and difference > 1e-4 * scale) or bool((logits.abs()[flipped] > difference).any()):
             failures.append(f"logits differ by {difference:.1e} of {scale:.1e}")
     return {"bits": _equal(host, ours), "flipped": int(flipped.sum()), "difference": difference}
 

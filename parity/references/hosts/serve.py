@@ -11,7 +11,7 @@ import torch
 
 from parity.execution.paths import PATHS
 from parity.references.common import torchvision_operators
-from parity.references.hosts.measure import measure
+from parity.references.hosts.measure import HostFails, measure
 from parity.workers.protocol import send
 from samblocks.swap.known_code import Trust
 
@@ -49,15 +49,19 @@ def serve(
     for driver in import_module(module).DRIVERS:
         if only.lower() not in driver.name.lower() or not driver.name.startswith(prefix):
             continue
-        row: dict[str, object] = {"library": driver.library, "driver": driver.name}
-        try:
-            row["versions"] = {name: metadata.version(name) for name in (*driver.packages, "torch")}
-            with PATHS[paths]():
-                row |= measure(driver, size, repeats, trust)
-        except metadata.PackageNotFoundError as error:
-            row["missing"] = str(error)
-        except Exception as error:
-            row["failures"] = [f"{type(error).__name__}: {error}"]
-            row["trace"] = traceback.format_exc(limit=-6)
-        send(outgoing, {"status": "ok", "row": row})
+        for autocast in (False, True):
+            name = f"{driver.name}, bf16" if autocast else driver.name
+            row: dict[str, object] = {"library": driver.library, "driver": name, "autocast": autocast}
+            try:
+                row["versions"] = {name: metadata.version(name) for name in (*driver.packages, "torch")}
+                with PATHS[paths]():
+                    row |= measure(driver, size, 0 if autocast else repeats, trust, autocast=autocast)
+            except HostFails as error:
+                row["refused"] = str(error)
+            except metadata.PackageNotFoundError as error:
+                row["missing"] = str(error)
+            except Exception as error:
+                row["failures"] = [f"{type(error).__name__}: {error}"]
+                row["trace"] = traceback.format_exc(limit=-6)
+            send(outgoing, {"status": "ok", "row": row})
     send(outgoing, {"status": "done"})

@@ -8,6 +8,7 @@ from samblocks.models.decoder_parts import (
     check_dim,
     decode_in_chunks,
     for_prompts,
+    head_of,
     make_hypernetworks,
     make_upscaling,
     multiply_out,
@@ -48,6 +49,9 @@ class MaskDecoder(nn.Module):
 
     Upstream: facebookresearch/segment-anything segment_anything/modeling/mask_decoder.py
     """
+
+    heads_see_images = False
+    """Whether the heads are called with an axis of images, as in transformers."""
 
     def __init__(
         self,
@@ -121,7 +125,7 @@ class MaskDecoder(nn.Module):
         prompts = len(sparse_prompt_embeddings)
         inputs = (
             sparse_prompt_embeddings,
-            for_prompts("image_embeddings", image_embeddings, prompts),
+            for_prompts("image_embeddings", image_embeddings, prompts, copies=True),
             for_prompts("image_pe", image_pe, prompts),
             for_prompts("dense_prompt_embeddings", dense_prompt_embeddings, prompts),
         )
@@ -136,8 +140,10 @@ class MaskDecoder(nn.Module):
         tokens = torch.cat([learned.expand(len(prompts), -1, -1), prompts], dim=1)
         src = images + dense
         tokens, keys = self.transformer(src, places, tokens)
-        iou: Tensor = self.iou_prediction_head(tokens[:, 0])
+        iou: Tensor = head_of(self.iou_prediction_head, tokens[:, 0], images=self.heads_see_images)
         upscaled = self.output_upscaling(keys.transpose(1, 2).reshape(src.shape))
-        return multiply_out(
-            self.output_hypernetworks_mlps, tokens[:, 1 : 1 + self.num_mask_tokens], upscaled
-        ), iou
+        mask_tokens = tokens[:, 1 : 1 + self.num_mask_tokens]
+        masks = multiply_out(
+            self.output_hypernetworks_mlps, mask_tokens, upscaled, images=self.heads_see_images
+        )
+        return masks, iou

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samblocks.blocks import PositionEmbeddingSine
+from samblocks.ops.precision import at_least_float32
 
 
 class FpnNeck(nn.Module):
@@ -36,6 +37,9 @@ class FpnNeck(nn.Module):
 
     Upstream: facebookresearch/sam2 sam2/modeling/backbones/image_encoder.py
     """
+
+    widens_top_down = False
+    """Whether a coarser level is added in at least float32, which the sum then has: so does Meta's neck."""
 
     def __init__(
         self,
@@ -100,7 +104,9 @@ class FpnNeck(nn.Module):
         return maps, [self.position_encoding(x).to(x.dtype) for x in maps]
 
     def _double(self, x: Tensor) -> Tensor:
-        """Twice the height and width, dtype kept."""
+        """Twice the height and width, in the dtype that is kept, or at least in float32."""
+        if self.widens_top_down:
+            x = x.to(at_least_float32(x.dtype))
         align_corners = None if self.fpn_interp_model == "nearest" else False
         return F.interpolate(x, scale_factor=2.0, mode=self.fpn_interp_model, align_corners=align_corners)
 

@@ -10,6 +10,7 @@ from samblocks.models.decoder_parts import (
     check_dim,
     decode_in_chunks,
     for_prompts,
+    head_of,
     make_hypernetworks,
     make_upscaling,
     multiply_out,
@@ -60,6 +61,9 @@ class SAM2MaskDecoder(nn.Module):
 
     Upstream: facebookresearch/sam2 sam2/modeling/sam/mask_decoder.py
     """
+
+    heads_see_images = False
+    """Whether the heads are called with an axis of images, as in transformers."""
 
     def __init__(
         self,
@@ -188,7 +192,7 @@ class SAM2MaskDecoder(nn.Module):
         finer = () if high_res_features is None else high_res_features
         inputs = (
             sparse_prompt_embeddings,
-            for_prompts("image_embeddings", image_embeddings, prompts),
+            for_prompts("image_embeddings", image_embeddings, prompts, copies=repeat_image),
             image_pe.expand(prompts, -1, -1, -1),
             for_prompts("dense_prompt_embeddings", dense_prompt_embeddings, prompts),
             *(for_prompts("high_res_features", maps, prompts) for maps in finer),
@@ -211,13 +215,16 @@ class SAM2MaskDecoder(nn.Module):
         at = 1 if self.pred_obj_scores else 0  # where the IoU token is; the masks' follow it
         mask_tokens = tokens[:, at + 1 : at + 1 + self.num_mask_tokens]
         upscaled = self._upscale(keys.transpose(1, 2).reshape(src.shape), finer)
-        masks = multiply_out(self.output_hypernetworks_mlps, mask_tokens, upscaled)
-        iou: Tensor = self.iou_prediction_head(tokens[:, at])
+        masks = multiply_out(
+            self.output_hypernetworks_mlps, mask_tokens, upscaled, images=self.heads_see_images
+        )
+        iou: Tensor = head_of(self.iou_prediction_head, tokens[:, at], images=self.heads_see_images)
         if not self.pred_obj_scores:
             return masks, iou, mask_tokens, iou.new_full((prompts, 1), 10.0)
         head = self.pred_obj_score_head
-        score = linear(head, tokens[:, 0]) if isinstance(head, nn.Linear) else head(tokens[:, 0])
-        return masks, iou, mask_tokens, cast(Tensor, score)
+        if isinstance(head, nn.Linear):
+            return masks, iou, mask_tokens, linear(head, tokens[:, 0])
+        return masks, iou, mask_tokens, head_of(head, tokens[:, 0], images=self.heads_see_images)
 
     def _upscale(self, src: Tensor, finer_maps: tuple[Tensor, ...]) -> Tensor:
         """Enlarge the map [B, C, H, W] to [B, C/8, 4H, 4W], adding the finer maps on the way."""

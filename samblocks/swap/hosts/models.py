@@ -12,6 +12,7 @@ from samblocks.errors import SwapError
 from samblocks.models.sam2.memory import MemoryAttention, MemoryEncoder
 from samblocks.swap.catalog import library_of
 from samblocks.swap.hosts.reading import drop_rate, made, read, reader, sizes
+from samblocks.variants import PromptConfig
 
 
 @reader("ImageEncoderViT")
@@ -161,9 +162,9 @@ def sam_model(host: Any) -> nn.Module:
 
 @reader("SAM2Model")
 def sam2_model(host: Any) -> nn.Module:
-    """Every argument of the constructor but three is an attribute of the same name.
+    """Every argument of the constructor but four is an attribute of the same name.
 
-    Its mask decoder is made by the constructor; the host's own flags reach it as attributes.
+    Its mask decoder is made by the constructor, of the sizes of the host's; flags reach it as attributes.
     """
     settings: dict[str, Any] = {}
     for name in inspect.signature(models.SAM2Model).parameters:
@@ -178,5 +179,19 @@ def sam2_model(host: Any) -> nn.Module:
         image_encoder=read(host.image_encoder),
         memory_attention=read(host.memory_attention),
         memory_encoder=read(host.memory_encoder),
+        prompt=_prompt(host.sam_prompt_encoder, host.sam_mask_decoder),
         **settings,
+    )
+
+
+def _prompt(encoder: Any, decoder: Any) -> PromptConfig:
+    """The sizes of a prompt encoder and a mask decoder."""
+    transformer, heads = decoder.transformer, _decoder(decoder)
+    return PromptConfig(
+        embed_dim=heads.pop("transformer_dim"),
+        mask_in_chans=encoder.mask_downscaling[3].out_channels,
+        transformer_depth=len(transformer.layers),
+        transformer_num_heads=transformer.num_heads,
+        transformer_mlp_dim=transformer.mlp_dim,
+        **heads,
     )

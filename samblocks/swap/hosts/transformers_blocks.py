@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from samblocks import blocks
 from samblocks.errors import SwapError
 from samblocks.ops.eager_attention import Implementation
+from samblocks.ops.fast_path import paths_are_plain
 from samblocks.ops.sine import sine_grid
 from samblocks.swap.hosts.reading import channels, made, reader, side, sizes
 
@@ -83,7 +84,19 @@ def positional_embedding(host: Any) -> nn.Module:
     return ours
 
 
-class SinePositionEmbedding(blocks.PositionEmbeddingSine):
+class PlainSinePositionEmbedding(blocks.PositionEmbeddingSine):
+    """The sine encoding of a map; transformers computes it in the map's dtype, which ours does for equal bits alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Encode the pixels of a map [B, C, H, W]."""
+        if not paths_are_plain() or not x.is_floating_point():
+            return super().forward(x)
+        scale, size = self.scale if self.normalize else None, (x.shape[-2], x.shape[-1])
+        table = sine_grid(size, self.num_pos_feats, self.temperature, scale, like=x, dtype=x.dtype)
+        return table.unsqueeze(0).repeat(x.shape[0], 1, 1, 1)
+
+
+class SinePositionEmbedding(PlainSinePositionEmbedding):
     """The sine encoding of a map that is described, not given."""
 
     def forward(  # type: ignore[override]
@@ -91,10 +104,7 @@ class SinePositionEmbedding(blocks.PositionEmbeddingSine):
     ) -> Tensor:
         """Encode the pixels of a map of a shape [B, C, H, W]."""
         refuse(mask=mask)
-        like = torch.empty(0, dtype=dtype, device=device)
-        scale = self.scale if self.normalize else None
-        table = sine_grid((shape[-2], shape[-1]), self.num_pos_feats, self.temperature, scale, like=like)
-        return table.to(dtype).unsqueeze(0).repeat(shape[0], 1, 1, 1)
+        return super().forward(torch.empty(1, dtype=dtype, device=device).expand(shape)).to(dtype)
 
 
 @reader("transformers.SinePositionEmbedding")
@@ -113,7 +123,7 @@ def plain_sine(host: Any) -> nn.Module:
     """The same as a part of a larger module of ours."""
     scale = host.scale if host.normalize else None
     return made(
-        blocks.PositionEmbeddingSine, 2 * host.num_position_features, host.temperature, host.normalize, scale
+        PlainSinePositionEmbedding, 2 * host.num_position_features, host.temperature, host.normalize, scale
     )
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from samblocks import models
+from samblocks.ops.fast_path import paths_are_plain
 from samblocks.swap.hosts.reading import made, reader, sizes
 from samblocks.swap.hosts.transformers_blocks import (
     PositionalEmbedding,
@@ -126,6 +127,8 @@ def prompt_encoder(host: Any) -> nn.Module:
 class MaskDecoder(models.MaskDecoder):
     """SAM's mask decoder, with axes of images and prompts."""
 
+    heads_see_images = True
+
     def forward(
         self,
         image_embeddings: Tensor,
@@ -157,6 +160,8 @@ class MaskDecoder(models.MaskDecoder):
 class Sam2MaskDecoder(models.SAM2MaskDecoder):
     """SAM 2's mask decoder, with axes of images and prompts."""
 
+    heads_see_images = True
+
     def forward(  # type: ignore[override]
         self,
         image_embeddings: Tensor,
@@ -187,6 +192,8 @@ class Sam2MaskDecoder(models.SAM2MaskDecoder):
 
 def _per_prompt(maps: Tensor, images: int, prompts: int) -> Tensor:
     """A map for each prompt, [B * P, C, H, W], from one for each image or one for all."""
+    if paths_are_plain():
+        maps = maps.contiguous()  # as transformers' copies are
     if len(maps) in (1, images * prompts):
         return maps.expand(images * prompts, -1, -1, -1)
     return maps.repeat_interleave(prompts, dim=0)

@@ -50,3 +50,14 @@ def test_a_pixel_may_flip_within_the_difference_alone() -> None:
     wrong = Result(host < 0, (), host)
     assert "not those that the masks follow from" in flips(Result(host > 0, (), host), wrong)[1][0]
     assert "gives no logits" in flips(Result(host > 0), Result(near > 0))[1][0]
+
+
+def test_where_both_sides_round_coarsely_float64_alone_says_how_much_is_too_much() -> None:
+    host = torch.tensor([[[1.0, -5.0, 5.0]]])
+    coarse = host * 1.01
+    failures: list[str] = []
+    assert "logits differ" in flips(Result(host), Result(coarse), 0.0)[1][0]
+    _flips(Result(host), Result(coarse), 0.0, failures, coarse=True)
+    assert not failures
+    _flips(Result(host, (), host), Result(coarse, (), coarse), 0.0, failures, coarse=True)
+    assert not failures
