@@ -11,6 +11,7 @@ from parity.cases import (
     common,
     functions,
     fuzz,
+    generators,
     hiera,
     image_encoders,
     mask_decoder,
@@ -60,6 +61,7 @@ _FILES = (
     checkpoint,
     processing,
     predictors,
+    generators,
 )
 
 

@@ -10,6 +10,7 @@ drive both models; numbers are the same for all, for every operation is.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -56,9 +57,9 @@ class _Prompts(nn.Module):
 class _Decoder(nn.Module):
     """Draws the masks. SAM's decoder gives masks and qualities, SAM 2's two more answers."""
 
-    def __init__(self, side: int, answers: int) -> None:
+    def __init__(self, side: int, answers: int, ties: bool) -> None:
         super().__init__()
-        self.side, self.answers = side, answers
+        self.side, self.answers, self.ties = side, answers, ties
         self.weight = nn.Parameter(torch.zeros(1))
 
     def forward(
@@ -73,6 +74,9 @@ class _Decoder(nn.Module):
         cell = self.side / CELLS
         place = (sparse_prompt_embeddings[:, 0].double() / cell).floor().clamp(0, CELLS - 1).long()
         masks, qualities = [], []
+        apart = (
+            sparse_prompt_embeddings[:, 0].double() @ torch.tensor([1.0, self.side], dtype=torch.float64)
+        ) / 2e6
         for index, (column, row) in enumerate(place.tolist()):
             bright = bool(image_embeddings[0, 0, row * self._patches, column * self._patches] > 0)
             given = dense_prompt_embeddings[index, 0]
@@ -82,7 +86,8 @@ class _Decoder(nn.Module):
                 if given.shape[-1] > 1:  # an earlier mask, of which some is kept
                     drawn = drawn + given / 4
                 masks.append(drawn)
-                qualities.append(QUALITIES[(column * row + key) % len(QUALITIES)])
+                quality = QUALITIES[(column * row + key) % len(QUALITIES)]
+                qualities.append(quality if self.ties else quality - float(apart[index]) - number / 90)
         prompts = len(place)
         low_res = torch.stack(masks).view(prompts, -1, self.side // 4, self.side // 4)
         answers = low_res, torch.tensor(qualities).view(prompts, -1), low_res[:, :, 0], low_res[:, :1, 0, 0]
@@ -93,33 +98,39 @@ class _Decoder(nn.Module):
         return self.side // 16 // CELLS
 
     def _draw(self, kind: int, column: int, row: int, number: int) -> Tensor:
-        size = self.side // 4
-        cell = size // CELLS
-        y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
-        if kind == 7:  # four cells share an object, up to a tie
-            column, row = column // 2 * 2 + 1, row // 2 * 2 + 1
-        centre_x, centre_y = (column + 0.5) * cell, (row + 0.5) * cell
-        distance = ((x + 0.5 - centre_x) ** 2 + (y + 0.5 - centre_y) ** 2).sqrt()
-        disc = (0.4 + 0.3 * number) * cell - distance
-        if kind == 0:
-            return torch.full((size, size), -5.0)
-        if kind == 1:
-            return torch.where((x == int(centre_x)) & (y == int(centre_y)), 40.0, -40.0)
-        if kind == 2:
-            return torch.where((x == int(centre_x)) & (disc > -cell), 40.0, -40.0)
-        if kind == 4:  # so gentle a slope that the mask is not stable
-            return disc / 2
-        if kind == 5:  # holes and sprinkles of one to three pixels
-            flipped = (5 * x + 3 * y) % 11 == 0
-            flipped |= (7 * x + 3 * y) % 29 < 2
-            return torch.where(flipped, -8 * disc, 8 * disc)
-        if kind == 6:
-            return torch.full((size, size), 6.0)
-        if kind == 8:
-            return 4 * (centre_x - x.float())
-        if kind == 9:
-            return 8 * (disc + cell)
-        return 8 * disc
+        # Beside a truth in float64 throughout, the masks are drawn in float64, too.
+        return _drawn(self.side // 4, kind, column, row, number, torch.get_default_dtype())
+
+
+@cache
+def _drawn(size: int, kind: int, column: int, row: int, number: int, dtype: torch.dtype) -> Tensor:
+    """One mask's logits [size, size]."""
+    cell = size // CELLS
+    y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    if kind == 7:  # four cells share an object, up to a tie
+        column, row = column // 2 * 2 + 1, row // 2 * 2 + 1
+    centre_x, centre_y = (column + 0.5) * cell, (row + 0.5) * cell
+    distance = ((x + 0.5 - centre_x) ** 2 + (y + 0.5 - centre_y) ** 2).sqrt()
+    disc = (0.4 + 0.3 * number) * cell - distance
+    if kind == 0:
+        return torch.full((size, size), -5.0)
+    if kind == 1:
+        return torch.where((x == int(centre_x)) & (y == int(centre_y)), 40.0, -40.0)
+    if kind == 2:
+        return torch.where((x == int(centre_x)) & (disc > -cell), 40.0, -40.0)
+    if kind == 4:  # so gentle a slope that the mask is not stable
+        return disc / 2
+    if kind == 5:  # holes and sprinkles of one to three pixels
+        flipped = (5 * x + 3 * y) % 11 == 0
+        flipped |= (7 * x + 3 * y) % 29 < 2
+        return torch.where(flipped, -8 * disc, 8 * disc)
+    if kind == 6:
+        return torch.full((size, size), 6.0)
+    if kind == 8:
+        return 4 * (centre_x + 0.3127 - x.to(dtype))
+    if kind == 9:
+        return 8 * (disc + cell)
+    return 8 * disc
 
 
 class BlobSAM(nn.Module):
@@ -127,16 +138,17 @@ class BlobSAM(nn.Module):
 
     Args:
         side: side of its input, a multiple of 128.
+        ties: many masks have the same quality; else none has another's.
     """
 
     mask_threshold = 0.0
     image_format = "RGB"
 
-    def __init__(self, side: int = 128) -> None:
+    def __init__(self, side: int = 128, *, ties: bool = True) -> None:
         super().__init__()
         self.image_encoder = _Encoder(side)
         self.prompt_encoder = _Prompts(side)
-        self.mask_decoder = _Decoder(side, answers=2)
+        self.mask_decoder = _Decoder(side, 2, ties)
 
     @property
     def device(self) -> torch.device:
@@ -163,16 +175,17 @@ class BlobSAM2(nn.Module):
 
     Args:
         side: side of its input, a multiple of 128.
+        ties: many masks have the same quality; else none has another's.
     """
 
     directly_add_no_mem_embed = True
 
-    def __init__(self, side: int = 128) -> None:
+    def __init__(self, side: int = 128, *, ties: bool = True) -> None:
         super().__init__()
         self.image_size = side
         self.image_encoder = _Encoder(side)
         self.sam_prompt_encoder = _Prompts(side)
-        self.sam_mask_decoder = _Decoder(side, answers=4)
+        self.sam_mask_decoder = _Decoder(side, 4, ties)
         self.no_mem_embed = nn.Parameter(torch.zeros(1, 1, 1))
 
     @property

@@ -42,10 +42,10 @@ class Own:
         return name
 
     def _find(self, name: str) -> Any:
-        from parity.execution import predictors, processing
+        from parity.execution import generators, predictors, processing
         from samblocks import blocks, models, predict
 
-        for home in (blocks, models, predict, predictors, processing):
+        for home in (blocks, models, predict, generators, predictors, processing):
             if hasattr(home, name):
                 return getattr(home, name)
         raise NoCounterpart(f"samblocks has no {name}")

@@ -186,5 +186,9 @@ class PositionEmbeddingRandom(nn.Module):
             The encoding, [B, N, 2 * F], in the dtype of the random matrix.
         """
         height, width = image_size
-        coords = coords_input.to(at_least_float32(self.positional_encoding_gaussian_matrix.dtype))
+        # Coordinates in float64 are divided in float64 whatever the module's dtype, and rounded afterwards.
+        matrix = self.positional_encoding_gaussian_matrix
+        coords = coords_input.to(
+            torch.promote_types(at_least_float32(coords_input.dtype), at_least_float32(matrix.dtype))
+        )
         return self._pe_encoding(torch.stack((coords[..., 0] / width, coords[..., 1] / height), dim=-1))

@@ -123,6 +123,16 @@ def test_random_encodings_take_coordinates_of_any_type(dtype: torch.dtype) -> No
     assert torch.equal(encoding.forward_with_coords(coords.to(dtype), (64, 96)), expected)
 
 
+def test_coordinates_in_float64_are_rounded_after_they_were_divided() -> None:
+    """SAM's mask generator gives float64 coordinates to a model in float32."""
+    encoding = fill.fill_(blocks.PositionEmbeddingRandom(8))
+    coords = torch.rand(1, 500, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 96
+    divided = coords / torch.tensor([96, 72], dtype=torch.float64)
+    expected = encoding._pe_encoding(divided.float())
+    assert torch.equal(encoding.forward_with_coords(coords, (72, 96)), expected)
+    assert not torch.equal(encoding.forward_with_coords(coords.float(), (72, 96)), expected)
+
+
 def test_a_mask_of_bool_takes_the_dtype_of_the_weights() -> None:
     mask = fill.tensor("mask", (1, 1, 16, 16)) > 0
     for interpol_size in (None, (32, 32)):

@@ -65,5 +65,23 @@ ENTRIES = {
             "tensor_coords_for_sam": "tensor_coords_for_sam",
         }.items()
     },
+    # Mask generators, and what they are made of.
+    **{
+        name: Entry(f"parity.references.meta.generators:{function}")
+        for name, function in {
+            "SamAutomaticMaskGenerator": "sam",
+            "SAM2AutomaticMaskGenerator": "sam2",
+            **{
+                name: name
+                for name in (
+                    *("blobs_by_sam", "blobs_by_sam2", "remove_small_regions", "clean_logits", "fill_holes"),
+                    *("is_box_near_crop_edge", "generate_crop_boxes", "build_all_layer_point_grids"),
+                    "run_lengths",
+                )
+            },
+        }.items()
+    },
+    "calculate_stability_score": Entry("segment_anything.utils.amg:calculate_stability_score"),
+    "batched_mask_to_box": Entry("segment_anything.utils.amg:batched_mask_to_box"),
 }
 """The reference page's blocks and functions → Meta's."""
