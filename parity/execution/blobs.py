@@ -114,16 +114,17 @@ def _drawn(size: int, kind: int, column: int, row: int, number: int, dtype: torc
     disc = (0.4 + 0.3 * number) * cell - distance
     if kind == 0:
         return torch.full((size, size), -5.0)
+    # No two values are opposite: halfway between them rounding would decide.
     if kind == 1:
-        return torch.where((x == int(centre_x)) & (y == int(centre_y)), 40.0, -40.0)
+        return torch.where((x == int(centre_x)) & (y == int(centre_y)), 40.0, -37.3)
     if kind == 2:
-        return torch.where((x == int(centre_x)) & (disc > -cell), 40.0, -40.0)
+        return torch.where((x == int(centre_x)) & (disc > -cell), 40.0, -37.3)
     if kind == 4:  # so gentle a slope that the mask is not stable
         return disc / 2
     if kind == 5:  # holes and sprinkles of one to three pixels
         flipped = (5 * x + 3 * y) % 11 == 0
         flipped |= (7 * x + 3 * y) % 29 < 2
-        return torch.where(flipped, -8 * disc, 8 * disc)
+        return torch.where(flipped, -7.3 * disc, 8 * disc)
     if kind == 6:
         return torch.full((size, size), 6.0)
     if kind == 8:
