@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from samblocks.errors import CheckpointError
+from samblocks.errors import ArgumentError, CheckpointError
 from samblocks.layouts.components import component_paths, family_of
 from samblocks.variants import VARIANTS, Variant
 
@@ -29,7 +29,7 @@ _DEPENDS_ON: Final = MappingProxyType(
 def named_variant(name: str) -> Variant:
     """The variant of this name, or a `ValueError` that lists the names."""
     if name not in VARIANTS:
-        raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, not {name!r}")
+        raise ArgumentError(f"variant must be one of {', '.join(VARIANTS)}, not {name!r}")
     return VARIANTS[name]
 
 
@@ -49,7 +49,7 @@ def component_path(component: str, row: Variant) -> str:
     paths = component_paths(family_of(row))
     path = paths.get(component) or (component if component in paths.values() else None)
     if path is None:
-        raise ValueError(f"component must be one of {', '.join(paths)} for {row.name}, not {component!r}")
+        raise ArgumentError(f"component must be one of {', '.join(paths)} for {row.name}, not {component!r}")
     return path
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -13,7 +13,7 @@ from samblocks.checkpoints.mismatch_text import copies
 from samblocks.checkpoints.tensor_source import TensorSource
 from samblocks.errors import LayoutError
 from samblocks.layouts import Detection, Plan, Step, TensorInfo, detect, expected, plan, tied_keys
-from samblocks.layouts.tensors import WEIGHT_DTYPES, item_size
+from samblocks.layouts.tensors import WEIGHT_DTYPES, is_stored_as, item_size
 from samblocks.variants import SAM2Variant, Variant
 
 _NAMED = 12
@@ -119,13 +119,36 @@ def prepare(
         )
         raise LayoutError(f"{given.where} lacks {len(missing)} tensors of {to} ({_listed(missing)}); {hint}")
     tied = tied_keys(to, row) if file else ()
-    order = [name for name in expected(to, row, plans[0].model_class) if name in chosen and name not in tied]
+    wanted = expected(to, row, plans[0].model_class)
+    order = [name for name in wanted if name in chosen and name not in tied]
     infos = {name: plans[chosen[name]].infos[name] for name in order}
+    check_dtypes(infos, {name: wanted[name].dtype for name in order}, given.where)
     getters = [
         StepTensors(one, named.source.get) for one, named in zip(plans, (given, base), strict=False) if named
     ]
     target = TensorSource(infos, lambda name: getters[chosen[name]](name), envelope_of(to, row))
     return target, _summary(found, plans, infos, chosen, dropped, row)
+
+
+def check_dtypes(infos: Mapping[str, TensorInfo], needed: Mapping[str, str], where: str) -> None:
+    """Refuse to write what `load` would refuse to read.
+
+    Args:
+        infos: what is to be written.
+        needed: for each name the dtype that a model has there.
+        where: what messages call the tensors.
+
+    Raises:
+        LayoutError: a weight is stored as integers, booleans, complex numbers or float8, or a counter as none.
+    """
+    wrong = [
+        f"{name}: {info.dtype}" for name, info in infos.items() if not is_stored_as(info.dtype, needed[name])
+    ]
+    if wrong:
+        raise LayoutError(
+            f"{where} has {len(wrong)} tensors of a dtype that no model loads ({_listed(wrong)}); "
+            "make floating-point weights of them first"
+        )
 
 
 def envelope_of(layout: str, row: Variant) -> str:

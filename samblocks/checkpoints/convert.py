@@ -9,10 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from samblocks.checkpoints.boundary import boundary
 from samblocks.checkpoints.conversion_plan import Conversion, Named, prepare
 from samblocks.checkpoints.reading.read import read
 from samblocks.checkpoints.tensor_source import TensorSource, check_dtype
-from samblocks.checkpoints.writing.write import check_ending, write
+from samblocks.checkpoints.writing.write import check_target, write
 from samblocks.errors import CheckpointError, LayoutError
 from samblocks.layouts.tensors import describe
 
@@ -69,12 +70,13 @@ def convert_file(
     drop: bool = False,
     base: str | os.PathLike[str] | None = None,
     envelope: str | None = None,
+    overwrite: bool = False,
 ) -> Conversion:
     """Convert a checkpoint file, holding one tensor at a time.
 
     Args:
         src: the file, in any layout and format that is read here.
-        dst: where to write; the format follows from its ending. It may be `src` itself.
+        dst: where to write; the format follows from its ending.
         to: one of `samblocks.layouts.LAYOUTS`.
         dtype: that weights are converted to; by default each stays as it is.
         model_class: as in `convert`.
@@ -82,6 +84,7 @@ def convert_file(
         base: as in `convert`, a file.
         envelope: the key of the table that is meant where `src` holds several, such as `"net_ema"`, with dots
             between those of nested ones; or what the names that are meant begin with.
+        overwrite: whether `dst` may be `src` or `base` itself, which is replaced once the new file is whole.
 
     Returns:
         What was done: layouts, variant, what was dropped, invented, or taken from the base.
@@ -91,18 +94,30 @@ def convert_file(
         ValueError: an argument names something that does not exist.
     """
     target = Path(dst)
-    check_ending(target)
+    check_target(target)
     check_dtype(dtype)
+    if not overwrite and any(one is not None and _same(target, one) for one in (src, base)):
+        raise CheckpointError(
+            f"{target} is itself what is read: name another file, or allow it with overwrite=True (--overwrite)."
+        )
     file = read(src, envelope=envelope)
     given = Named(TensorSource(file.tensors, file.get), "the file")
+    below = _base(base)
     try:
-        source, conversion = prepare(
-            given, to, drop=drop, base=_base(base), model_class=model_class, file=True
-        )
+        with boundary(file.path, "converted"):
+            source, conversion = prepare(given, to, drop=drop, base=below, model_class=model_class, file=True)
         write(target, source.cast(dtype))
     except LayoutError as error:
         raise CheckpointError(f"{file.path} is not converted: {error}.") from None
     return conversion
+
+
+def _same(target: Path, source: str | os.PathLike[str]) -> bool:
+    """Whether two paths lead to one file; one that is not there leads nowhere."""
+    try:
+        return os.path.samefile(target, source)
+    except (OSError, ValueError):
+        return False
 
 
 def _base(base: Mapping[str, Tensor] | str | os.PathLike[str] | None) -> Named | None:

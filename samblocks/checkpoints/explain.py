@@ -12,6 +12,7 @@ from typing import Final
 import torch
 
 from samblocks.checkpoints.advice import merge_first
+from samblocks.checkpoints.boundary import boundary
 from samblocks.checkpoints.component_selection import component_path
 from samblocks.checkpoints.reading.read import Checkpoint
 from samblocks.checkpoints.report import Fact, Gap, LoadReport, Row
@@ -21,7 +22,7 @@ from samblocks.image_size import ImageSize, Sizes
 from samblocks.layouts import Detection, Plan, Step, TensorInfo, detect, plan, table
 from samblocks.layouts.match import FIRST_LAYERS
 from samblocks.layouts.scope import beside_model, beside_part
-from samblocks.layouts.tensors import DTYPE_NAMES, WEIGHT_DTYPES
+from samblocks.layouts.tensors import DTYPE_NAMES, WEIGHT_DTYPES, is_stored_as
 from samblocks.variants import Variant
 
 _STATUS: Final = {
@@ -74,7 +75,8 @@ class Explanation:
 def recognise(file: Checkpoint) -> Detection:
     """What a file holds; where it fits nothing well, what it is nearest to."""
     try:
-        return detect(file.tensors, strict=False)
+        with boundary(file.path, "read"):
+            return detect(file.tensors, strict=False)
     except LayoutError as error:
         merge = merge_first(file.tensors)
         raise CheckpointError(
@@ -161,7 +163,7 @@ def _shapes(
         if name not in wanted:
             continue
         need = wanted[name]
-        if (dtype in WEIGHT_DTYPES) != (need.dtype in WEIGHT_DTYPES):
+        if not is_stored_as(dtype, need.dtype):
             misshapen.append(
                 Gap(name, need.shape, shape, f"it is stored as {dtype}, which is no dtype for it")
             )

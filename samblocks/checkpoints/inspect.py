@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from samblocks.checkpoints import published
 from samblocks.checkpoints.advice import merge_first
+from samblocks.checkpoints.boundary import boundary
 from samblocks.checkpoints.explain import Request, explain, recognise
-from samblocks.checkpoints.reading.read import read
+from samblocks.checkpoints.reading.read import Checkpoint, read
 from samblocks.checkpoints.report import LoadReport
 from samblocks.errors import CheckpointError
 from samblocks.files import sha256 as sha256_of
@@ -47,6 +48,12 @@ def inspect(path: str | os.PathLike[str], *, sha256: bool = False, envelope: str
     ('meta', 'model', 'renamed', ('no_mem_embed',))
     """
     file = read(path, envelope=envelope)
+    with boundary(file.path, "explained"):
+        return _report(file, sha256)
+
+
+def _report(file: Checkpoint, sha256: bool) -> LoadReport:
+    """See `inspect`."""
     found = recognise(file)
     row = found.rows[0]
     sizes = Sizes(found.image_size, found.num_maskmem, found.in_chans)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from samblocks.checkpoints import published
+from samblocks.checkpoints.boundary import boundary
 from samblocks.checkpoints.component_selection import (
     choose_variant,
     component_at,
@@ -133,7 +134,7 @@ def load(
         raise ValueError(
             f'strict must be True or "explain", not {strict!r}: nothing is ever dropped in silence'
         )
-    wanted_dtype = _dtype(dtype)
+    wanted_dtype, place = _dtype(dtype), _device(device)
     sizes = Sizes(image_size, num_maskmem, in_chans).checked()
     row = None if variant is None else named_variant(variant)
     file = read(_find(path_or_name, source), mmap=mmap, envelope=envelope)
@@ -143,18 +144,32 @@ def load(
     request = _request(file, found, row, component, strict is True)
     request = replace(request, sizes=sizes, dtype=wanted_dtype)
     model = skeleton(request.row, **sizes._asdict())
-    tensors = describe(model.state_dict())
-    wanted = {name: info for name, info in tensors.items() if name.startswith(request.prefix)}
-    explanation = explain(file, found, request, wanted)
-    if strict is True and not explanation.report.complete:
-        raise CheckpointError(problems(explanation.report, found))
-    state = dict(_tensors(file, explanation, request, torch.device(device or "cpu")))
-    state |= _initial(explanation, request, torch.device(device or "cpu"))
-    module = model.get_submodule(request.prefix.rstrip(".")) if request.component else model
-    module.load_state_dict({name[len(request.prefix) :]: value for name, value in state.items()}, assign=True)
-    materialize(module, torch.device(device or "cpu"))
-    module.eval()
+    with boundary(file.path, "loaded"):
+        tensors = describe(model.state_dict())
+        wanted = {name: info for name, info in tensors.items() if name.startswith(request.prefix)}
+        explanation = explain(file, found, request, wanted)
+        if strict is True and not explanation.report.complete:
+            raise CheckpointError(problems(explanation.report, found))
+        module = model.get_submodule(request.prefix.rstrip(".")) if request.component else model
+        _fill(module, file, explanation, request, place)
     return module if strict is True else (module, explanation.report)
+
+
+def _fill(
+    module: nn.Module, file: Checkpoint, explanation: Explanation, request: Request, device: torch.device
+) -> None:
+    """Give a module of the meta device the file's tensors, and what the file lacks."""
+    state = dict(_tensors(file, explanation, request, device)) | _initial(explanation, request, device)
+    module.load_state_dict({name[len(request.prefix) :]: value for name, value in state.items()}, assign=True)
+    materialize(module, device)
+    module.eval()
+
+
+def _device(device: torch.device | str | None) -> torch.device:
+    try:
+        return torch.device("cpu" if device is None else device)
+    except RuntimeError as error:
+        raise ValueError(f"device must be one of torch's, such as 'cpu' or 'cuda', not {device!r}") from error
 
 
 def _dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:

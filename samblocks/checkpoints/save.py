@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from samblocks.checkpoints.conversion_plan import Named, envelope_of, prepare
+from samblocks.checkpoints.boundary import boundary
+from samblocks.checkpoints.conversion_plan import Named, check_dtypes, envelope_of, prepare
 from samblocks.checkpoints.tensor_source import TensorSource, check_dtype
-from samblocks.checkpoints.writing.write import check_ending, write
+from samblocks.checkpoints.writing.write import check_target, write
 from samblocks.errors import CheckpointError, LayoutError
 from samblocks.layouts import LAYOUTS, detect
 from samblocks.layouts.tensors import describe
@@ -44,20 +45,30 @@ def save(
     17
     """
     target = Path(path)
-    check_ending(target)
+    check_target(target)
     check_dtype(dtype)
-    state = {name: value.detach() for name, value in model.state_dict().items()}
-    own = TensorSource(describe(state), state.__getitem__)
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, not {layout!r}")
     try:
-        write(target, _in_layout(own, layout).cast(dtype))
+        with boundary(target, "written"):
+            source = _in_layout(_own(model), layout).cast(dtype)
+        write(target, source)
     except LayoutError as error:
         raise CheckpointError(f"{target} is not written: {error}.") from None
 
 
+def _own(model: nn.Module) -> TensorSource:
+    """The model's tensors, all of dtypes that `load` takes."""
+    state = {name: value.detach() for name, value in model.state_dict().items()}
+    infos = describe(state)
+    check_dtypes(
+        infos, {name: "I64" if name.endswith("num_batches_tracked") else "F32" for name in infos}, "the model"
+    )
+    return TensorSource(infos, state.__getitem__)
+
+
 def _in_layout(own: TensorSource, layout: str) -> TensorSource:
     """The model's tensors as another layout wants them; Meta's and Ultralytics' want them as they are."""
-    if layout not in LAYOUTS:
-        raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, not {layout!r}")
     if layout in ("meta", "ultralytics"):
         found = detect(own.tensors)
         return own if found.component else replace(own, envelope=envelope_of(layout, found.rows[0]))

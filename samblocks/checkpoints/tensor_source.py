@@ -47,7 +47,9 @@ class TensorSource:
 
 def cast(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     """A weight in another dtype; unchanged if that is None, as integers always are."""
-    return tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
+    return (
+        tensor.to(dtype) if dtype is not None and DTYPE_NAMES.get(tensor.dtype) in WEIGHT_DTYPES else tensor
+    )
 
 
 def cast_name(name: str, dtype: torch.dtype | None) -> str:

@@ -329,4 +329,4 @@ def _all(inputs: Sequence[TensorInfo]) -> str:
 
 
 def _bits(value: Tensor) -> Tensor:
-    return value.detach().contiguous().view(torch.uint8)
+    return value.detach().contiguous().reshape(-1).view(torch.uint8)

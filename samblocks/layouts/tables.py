@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 
-from samblocks.errors import LayoutError
+from samblocks.errors import ArgumentError, LayoutError
 from samblocks.image_size import ImageSize, image_sides
 from samblocks.layouts import table_muggled, table_timm, table_transformers
 from samblocks.layouts.components import family_of
@@ -99,9 +99,9 @@ def classes_of(layout: str, row: Variant) -> tuple[str | None, ...]:
 
 def _check(layout: str, model_class: str | None) -> None:
     if layout not in LAYOUTS:
-        raise ValueError(f"layout {layout!r} is unknown; it must be one of {', '.join(LAYOUTS)}")
+        raise ArgumentError(f"layout {layout!r} is unknown; it must be one of {', '.join(LAYOUTS)}")
     if model_class is not None and model_class not in MODEL_CLASSES:
-        raise ValueError(
+        raise ArgumentError(
             f"model_class {model_class!r} is unknown; it must be one of {', '.join(MODEL_CLASSES)}"
         )
 
@@ -118,7 +118,7 @@ def class_of(layout: str, row: Variant, model_class: str | None) -> str | None:
         return classes[0]
     if model_class not in classes:
         names = ", ".join(str(name) for name in classes)
-        raise ValueError(f"model_class {model_class!r} is not one of {row.name}; it must be {names}")
+        raise ArgumentError(f"model_class {model_class!r} is not one of {row.name}; it must be {names}")
     return model_class
 
 

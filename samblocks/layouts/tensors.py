@@ -49,6 +49,20 @@ DTYPE_NAMES: Final = MappingProxyType({dtype: name for name, dtype in TORCH_DTYP
 WEIGHT_DTYPES: Final = frozenset({"F64", "F32", "F16", "BF16"})
 """What a weight may be stored as. What is quantized, integer or complex is no weight of these models."""
 
+_INTEGERS: Final = frozenset({"U64", "I64", "U32", "I32", "U16", "I16", "I8", "U8"})
+
+
+def is_stored_as(dtype: str, needed: str) -> bool:
+    """Whether a tensor that a model has as `needed` may be stored as `dtype`: what is read, and what is written.
+
+    >>> is_stored_as("BF16", "F32"), is_stored_as("I32", "I64"), is_stored_as("F8_E4M3", "F32")
+    (True, True, False)
+    >>> is_stored_as("I64", "F32"), is_stored_as("BOOL", "I64"), is_stored_as("C64", "F32")
+    (False, False, False)
+    """
+    kinds = WEIGHT_DTYPES if needed in WEIGHT_DTYPES else _INTEGERS
+    return dtype == needed or dtype in kinds
+
 
 def item_size(name: str) -> int:
     """Bytes of one element of the dtype that safetensors calls `name`."""

@@ -18,16 +18,16 @@ def sequence(parts: list[bytes]) -> bytes:
     return b"(" + b"".join(parts) + b"t"
 
 
-def tensor_of(count: int = 6) -> bytes:
-    """The instructions for a sound tensor of shape (2, 3)."""
+def tensor_of(count: int = 6, shape: tuple[int, ...] = (2, 3), strides: tuple[int, ...] = (3, 1)) -> bytes:
+    """The instructions for a tensor, a sound one of shape (2, 3) if nothing else is asked for."""
     storage = (
         sequence([text("storage"), b"ctorch\nFloatStorage\n", text("0"), text("cpu"), number(count)]) + b"Q"
     )
-    shape, strides = sequence([number(2), number(3)]), sequence([number(3), number(1)])
+    sizes, steps = (sequence([number(n) for n in numbers]) for numbers in (shape, strides))
     hooks = b"ccollections\nOrderedDict\n)R"
     return (
         b"ctorch._utils\n_rebuild_tensor_v2\n"
-        + sequence([storage, number(0), shape, strides, b"\x89", hooks])
+        + sequence([storage, number(0), sizes, steps, b"\x89", hooks])
         + b"R"
     )
 

@@ -69,14 +69,14 @@ def test_tensors_of_a_pt_lie_where_they_can_be_used(tmp_path):
 
 
 def test_a_dtype_without_a_storage_class(tmp_path):
-    with pytest.raises(ValueError, match=r"F8_E4M3.*\.safetensors"):
+    with pytest.raises(CheckpointError, match=r"F8_E4M3.*\.safetensors"):
         write(tmp_path / "a.pt", source_of({"a": torch.ones(2).to(torch.float8_e4m3fn)}))
     assert not list(tmp_path.iterdir())
 
 
 def test_the_bytes_must_be_what_was_announced(tmp_path):
     state = {"a": torch.ones(2)}
-    with pytest.raises(ValueError, match="announced"):
+    with pytest.raises(CheckpointError, match="announced"):
         write(tmp_path / "a.pt", TensorSource(describe(state), lambda name: torch.ones(3)))
 
 

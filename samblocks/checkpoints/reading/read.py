@@ -16,6 +16,7 @@ from types import MappingProxyType
 
 from torch import Tensor
 
+from samblocks.checkpoints.boundary import boundary
 from samblocks.checkpoints.reading.envelope import NoStateDict, find_state_dict
 from samblocks.checkpoints.reading.mapped import MappedFile, StoredTensor
 from samblocks.checkpoints.reading.safetensors_files import read_safetensors
@@ -101,8 +102,11 @@ class Checkpoint:
 
         Raises:
             KeyError: the file holds no such tensor.
+            CheckpointError: there is no memory for it, or the file has become shorter.
         """
-        return self._file.tensor(self._places[name], copy=not self.mmap or name in self.shared)
+        place = self._places[name]
+        with boundary(self.path, "read"):
+            return self._file.tensor(place, copy=name in self.shared)
 
 
 def read(path: str | os.PathLike[str], *, mmap: bool = True, envelope: str | None = None) -> Checkpoint:
@@ -124,7 +128,12 @@ def read(path: str | os.PathLike[str], *, mmap: bool = True, envelope: str | Non
     >>> file.envelope, file.tensors["weight"].shape, file.get("weight").sum()
     ('model', (2, 3), tensor(6.))
     """
-    file = MappedFile(Path(path))
+    with boundary(path, "read"):
+        return _read(MappedFile(Path(path), mmap=mmap), mmap, envelope)
+
+
+def _read(file: MappedFile, mmap: bool, envelope: str | None) -> Checkpoint:
+    """Tell the kind of a file by its first bytes, and read its tables."""
     head = file.bytes(0, 512)
     if head.startswith(b"PK\x03\x04"):
         return _from_torch(file, read_zip(file), "torch", mmap, envelope)

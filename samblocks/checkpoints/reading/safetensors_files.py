@@ -7,7 +7,7 @@ from collections import Counter
 from math import prod
 from typing import Any, Final
 
-from samblocks.checkpoints.reading.mapped import MappedFile, StoredTensor
+from samblocks.checkpoints.reading.mapped import MappedFile, StoredTensor, overflows
 from samblocks.errors import CheckpointError
 from samblocks.layouts.tensors import TORCH_DTYPES, item_size
 
@@ -66,6 +66,8 @@ def _place(file: MappedFile, name: str, entry: object, start: int) -> StoredTens
         raise _damaged(file, f"{name[:80]!r} has the dtype {dtype[:20]!r}, which is none of safetensors")
     if len(shape) > 16 or not all(type(n) is int and 0 <= n < 2**62 for n in (*shape, first, stop)):
         raise _damaged(file, f"{name[:80]!r} has a malformed shape or offset")
+    if overflows(tuple(shape)):
+        raise _damaged(file, f"{name[:80]!r} has an impossible shape")
     if stop - first != prod(shape) * item_size(dtype):
         raise _damaged(file, f"{name[:80]!r} has {stop - first:,} bytes, not those of its shape and dtype")
     place = (start + first, start + stop)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from math import prod
 
-from samblocks.checkpoints.reading.mapped import MappedFile, StoredTensor
+from samblocks.checkpoints.reading.mapped import MappedFile, StoredTensor, overflows
 from samblocks.checkpoints.reading.pickle_values import (
     SCALAR_DTYPES,
     STORAGE_DTYPES,
@@ -170,6 +170,8 @@ def _stored(file: MappedFile, tensor: TensorRef, place: tuple[int, int]) -> Stor
         raise CheckpointError(
             f"{file.path} holds a tensor of {dtype} with the bits of another dtype: it is damaged."
         )
+    if overflows(tensor.shape):
+        raise CheckpointError(f"{file.path} holds a tensor of an impossible shape: it is damaged.")
     size, count = item_size(dtype), prod(tensor.shape)
     last = tensor.offset + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.strides, strict=True))
     if count and (last + 1) * size > stop - start:

@@ -31,6 +31,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="leave out what the layout cannot hold and what is not understood, and list it",
     )
     parser.add_argument("--envelope", metavar="KEY", help=ENVELOPE)
+    parser.add_argument("--overwrite", action="store_true", help="allow that OUT is IN itself")
     parser.add_argument("--base", metavar="FILE", help="take what IN lacks from this file")
 
 
@@ -49,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         drop=arguments.drop,
         base=arguments.base,
         envelope=arguments.envelope,
+        overwrite=arguments.overwrite,
     )
     kind = f" ({done.model_class})" if done.model_class else ""
     print(
