@@ -9,21 +9,19 @@ from collections.abc import Sequence
 
 from parity import commands
 from parity.errors import UsageError, WorkerError
-from parity.workers import interruption
 from samblocks.cli.command_line import BAD_INPUT, run_command
 from samblocks.errors import SamblocksError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    with interruption.unwinding():
-        return run_command(
-            "parity",
-            commands,
-            arguments,
-            description=__doc__,
-            failures={UsageError: BAD_INPUT, SamblocksError: BAD_INPUT, WorkerError: 1},
-        )
+    return run_command(
+        "parity",
+        commands,
+        arguments,
+        description=__doc__,
+        failures={UsageError: BAD_INPUT, SamblocksError: BAD_INPUT, WorkerError: 1},
+    )
 
 
 if __name__ == "__main__":

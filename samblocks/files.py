@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import secrets
 import stat
 import sys
 import time
@@ -14,18 +13,23 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 
+from samblocks.unfinished import unfinished
+
 _PAUSE: Final = 0.1  # seconds between two tries to get a lock
-_LONGEST_STEM: Final = 100  # bytes of the file's name in the temporary one, whose limit is 255 as a rule
 
 
 @contextmanager
 def write_atomically(path: str | os.PathLike[str], *, make_folder: bool = False) -> Iterator[IO[bytes]]:
     """Write a file that takes its name only when the with block has ended well.
 
-    Whoever has the earlier file open or mapped keeps its bytes, and nobody ever sees half of the new one. Both
-    reach the disk before the block ends. Permissions are those that `open` would leave: an earlier file's, or
-    what the process's mask grants. A link stays a link, and the file that it points to is replaced; a pipe or
-    a device, such as `/dev/stdout`, is written into.
+    Whoever has the earlier file open or mapped keeps its bytes, and nobody ever sees half of the new one. The file
+    and then its folder are flushed to the disk (`fsync`) before the block ends. Permissions are those that `open`
+    would leave: an earlier file's, or what the process's mask grants. A link stays a link, and the file that it
+    points to is replaced; a pipe or a device, such as `/dev/stdout`, is written into.
+
+    Until then the bytes have no name where the system can do that (Linux), so that a process that is killed leaves
+    nothing. Elsewhere they lie in a hidden file, locked by its writer; the next one to write into the folder deletes
+    those whose writer is gone.
 
     Args:
         path: the file.
@@ -55,23 +59,16 @@ def write_atomically(path: str | os.PathLike[str], *, make_folder: bool = False)
         path.parent.mkdir(parents=True, exist_ok=True)
     elif not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "its folder does not exist; make it first", str(path))
+    # The system takes the process's mask from these permissions, so nobody needs to ask for it, which would
+    # change it for all threads; an earlier file's are put right before anybody else could need them.
     permissions = 0o666 if mode is None else stat.S_IMODE(mode) & 0o777
-    stem = os.fsencode(path.name)[:_LONGEST_STEM].decode("utf-8", "ignore")
-    temporary = path.with_name(f".{stem}.{secrets.token_hex(8)}.tmp")
-    try:
-        # The system takes the process's mask from these permissions, so nobody needs to ask for it, which would
-        # change it for all threads; an earlier file's are put right before anybody else could need them.
-        with open(temporary, "x+b", opener=lambda name, flags: os.open(name, flags, permissions)) as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        if mode is not None:
-            os.chmod(temporary, permissions)
-        temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
+    with unfinished(path, permissions) as (stream, take_name):
+        yield stream
+        stream.flush()
+        if mode is not None and hasattr(os, "fchmod"):
+            os.fchmod(stream.fileno(), permissions)
+        os.fsync(stream.fileno())
+        take_name()
     with suppress(OSError):  # some systems open no folders; the file's own bytes are safe already
         folder = os.open(path.parent, os.O_RDONLY)
         try:
@@ -111,7 +108,7 @@ def file_lock(path: Path, *, waiting: Callable[[], None]) -> Iterator[None]:
     Raises:
         OSError: the file cannot be made.
     """
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
     try:
         if not _acquired(handle):
             waiting()

@@ -1,6 +1,7 @@
 """Files are whole or not there, whatever goes wrong on the way."""
 
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from samblocks import unfinished
 from samblocks.files import write_atomically, write_text
 
 ROOT = Path(__file__).parents[1]
@@ -17,9 +19,7 @@ ROOT = Path(__file__).parents[1]
 def test_a_new_file_and_nothing_else(tmp_path):
     with write_atomically(tmp_path / "file") as stream:
         stream.write(b"half")
-        (unfinished,) = tmp_path.iterdir()
-        assert unfinished.name.startswith(".file.")
-        assert unfinished.name.endswith(".tmp")
+        assert not {file.name for file in tmp_path.iterdir()} & {"file"}
         stream.write(b" whole")
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"file": b"half whole"}
 
@@ -51,7 +51,7 @@ def test_any_exception_leaves_what_was_there(tmp_path, error, earlier):
     assert [file.read_bytes() for file in tmp_path.iterdir()] == ([] if earlier is None else [earlier])
 
 
-@pytest.mark.parametrize("step", ["fsync", "chmod"])
+@pytest.mark.parametrize("step", ["fsync", "fchmod"])
 def test_a_failure_of_the_disk_leaves_what_was_there(tmp_path, monkeypatch, step):
     path = tmp_path / "file"
     path.write_bytes(b"earlier")
@@ -108,9 +108,8 @@ def test_permissions_of_an_earlier_file_stay_and_are_never_exceeded(tmp_path, mo
     path = tmp_path / "file"
     path.touch()
     path.chmod(mode)
-    with write_atomically(path):
-        (unfinished,) = set(tmp_path.iterdir()) - {path}
-        assert not stat.S_IMODE(unfinished.stat().st_mode) & ~mode
+    with write_atomically(path) as stream:
+        assert not stat.S_IMODE(os.fstat(stream.fileno()).st_mode) & ~mode
     assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
@@ -187,3 +186,68 @@ def test_writers_at_the_same_time_never_mix(tmp_path):
         thread.join()
     assert path.read_text() in texts
     assert list(tmp_path.iterdir()) == [path]
+
+
+SLOW = """
+import os, sys, time
+from samblocks import unfinished
+if sys.argv[2] == "hidden":
+    unfinished._UNNAMED = 0
+from samblocks.files import write_atomically
+with write_atomically(sys.argv[1]) as stream:
+    stream.write(b"half" * 100_000)
+    stream.flush()
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("ending", ["SIGKILL", "SIGTERM"])
+@pytest.mark.parametrize("kind", ["unnamed", "hidden"])
+def test_a_writer_that_is_killed_leaves_nothing_for_long(tmp_path, kind, ending):
+    path = tmp_path / "file"
+    path.write_bytes(b"earlier")
+    command = [sys.executable, "-c", SLOW, str(path), kind]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline()
+        write_text(tmp_path / "other", "")  # of a writer that lives, nothing is taken away
+        during = sorted(file.name for file in tmp_path.iterdir() if file.name not in ("file", "other"))
+        assert len(during) == (kind == "hidden" or not unfinished._UNNAMED)
+        process.send_signal(getattr(signal, ending))
+        process.wait()
+    if kind == "unnamed" and unfinished._UNNAMED:
+        assert {file.name for file in tmp_path.iterdir()} == {"file", "other"}
+    assert path.read_bytes() == b"earlier"
+    write_text(tmp_path / "another", "")
+    assert {file.name for file in tmp_path.iterdir()} == {"file", "other", "another"}
+
+
+@pytest.mark.parametrize("earlier", [None, b"earlier"])
+def test_without_unnamed_files_it_is_the_same(tmp_path, monkeypatch, earlier):
+    monkeypatch.setattr(unfinished, "_UNNAMED", 0)
+    path = tmp_path / ("n" * 251 + ".pt")
+    if earlier:
+        path.write_bytes(earlier)
+
+    def fails():
+        with write_atomically(path) as stream:
+            stream.write(b"half")
+            assert len(list(tmp_path.iterdir())) == (2 if earlier else 1)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fails()
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == ([earlier] if earlier else [])
+    write_text(path, "new")
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["new"]
+
+
+def test_only_what_was_left_behind_is_swept_up(tmp_path):
+    left = tmp_path / f".a.pt.{'0' * 16}.samblocks"
+    names = [".a.samblocks", ".a.pt.0123.samblocks", "a.pt", f".link.{'1' * 16}.samblocks"]
+    for name in names[:-1]:
+        (tmp_path / name).touch()
+    (tmp_path / names[-1]).symlink_to("a.pt")
+    left.touch()
+    write_text(tmp_path / "b", "")
+    assert {file.name for file in tmp_path.iterdir()} == {*names, "b"}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from samblocks.checkpoints.reading.read import Ignored
-from samblocks.errors import printable
+from samblocks.errors import LONGEST, printable
 from samblocks.layouts.tensors import shape_text
 
 STATUSES: Final = ("used", "renamed", "packed", "converted", "dropped", "unexplained")
@@ -171,7 +171,7 @@ def _as_text(report: LoadReport) -> str:
     """Lay a report out in lines."""
     return "\n".join(
         [
-            str(report.path),
+            printable(str(report.path), LONGEST),
             *_head(report),
             "",
             *_totals(report),

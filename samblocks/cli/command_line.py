@@ -17,6 +17,8 @@ from types import ModuleType
 from typing import Final, NoReturn
 
 import samblocks
+from samblocks.cli.interruption import unwinding
+from samblocks.errors import sentence
 
 BAD_INPUT: Final = 2
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
@@ -28,7 +30,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is, and end."""
-        self.exit(BAD_INPUT, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(BAD_INPUT, f"{self.prog}: {sentence(message)} (see {self.prog} --help)\n")
 
 
 def run_command(
@@ -52,6 +54,19 @@ def run_command(
     Returns:
         The exit status.
     """
+    with unwinding():
+        return _run(program, commands, argv, description, failures)
+
+
+def _run(
+    program: str,
+    commands: ModuleType,
+    argv: Sequence[str] | None,
+    description: str | None,
+    failures: Mapping[type[Exception], int],
+) -> int:
+    if not _has_streams():
+        return _fail(program, "standard output is closed, so that nothing could be said")
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a name that cannot be shown
@@ -73,10 +88,6 @@ def run_command(
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
-    except tuple(failures) as error:
-        return _fail(
-            program, str(error), next(code for kind, code in failures.items() if isinstance(error, kind))
-        )
     except OSError as error:
         what = f"{error.filename}: " if error.filename else ""
         return _fail(program, f"{what}{error.strerror or error}")
@@ -89,6 +100,21 @@ def run_command(
         )
     except MemoryError:
         return _fail(program, "out of memory")
+    except tuple(failures) as error:
+        return _fail(
+            program, str(error), next(code for kind, code in failures.items() if isinstance(error, kind))
+        )
+
+
+def _has_streams() -> bool:
+    """Whether standard output is open. What is closed leads nowhere then: else the next file took its number."""
+    missing = sys.stdout is None
+    if missing or sys.stderr is None:
+        while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+            pass
+        os.close(number)
+        sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115  # as long as the process
+    return not missing
 
 
 def _parser(program: str, commands: ModuleType, description: str | None) -> Parser:
@@ -107,5 +133,5 @@ def _parser(program: str, commands: ModuleType, description: str | None) -> Pars
 
 
 def _fail(program: str, message: str, status: int = BAD_INPUT) -> int:
-    print(f"{program}: {' '.join(message.split())}", file=sys.stderr)
+    print(f"{program}: {sentence(' '.join(message.split()))}", file=sys.stderr)
     return status

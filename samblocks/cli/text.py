@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 
+from samblocks.errors import LONGEST, printable
+
 ENVELOPE = "the table of tensors that is meant, where the file holds several, such as net_ema or trainer.ema"
 """Help of the option of this name."""
 
@@ -17,7 +19,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, right: Seque
         rows: one text per column each.
         right: the names of the columns to align to the right.
     """
-    body = [tuple(row) for row in rows]
+    body = [tuple(printable(text, LONGEST) for text in row) for row in rows]
     if sys.stdout.isatty():
         try:
             from rich.console import Console

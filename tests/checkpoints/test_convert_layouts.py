@@ -152,7 +152,14 @@ def test_files_of_every_ending(tmp_path, mobile, ending, dtype):
 def test_a_file_is_converted_in_its_own_place(tmp_path, mobile):
     path = tmp_path / "a.safetensors"
     path.write_bytes(saved(mobile))
-    convert_file(path, path, to="meta")
+    before = path.read_bytes()
+    (tmp_path / "link.safetensors").symlink_to(path)
+    for target in (path, tmp_path / "link.safetensors"):
+        with pytest.raises(CheckpointError, match=r"is itself what is read.*--overwrite"):
+            convert_file(path, target, to="meta")
+    (tmp_path / "link.safetensors").unlink()
+    assert path.read_bytes() == before
+    convert_file(path, path, to="meta", overwrite=True)
     assert os.listdir(tmp_path) == ["a.safetensors"]
     file = read(path)
     assert file.container == "safetensors"

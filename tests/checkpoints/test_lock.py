@@ -167,7 +167,7 @@ def test_a_changed_list_is_read_again(tmp_path):
         ({"bytes": 0}, "bytes must be a positive integer, not 0"),
         ({"tensors": "three"}, "tensors must be a positive integer, not 'three'"),
         ({"layout": "keras"}, "layout must be one of meta, .* not 'keras'"),
-        ({"licence": ""}, "licence must be a string that is not empty"),
+        ({"licence": ""}, "licence must be a printable string that is not empty"),
         ({"colour": "red"}, "unknown field 'colour'"),
         ({"url": "http://example.org/model.pt"}, "url must begin with https"),
         ({"url": "https://example.org/"}, "url must end with a file name"),

@@ -96,7 +96,18 @@ def test_convert_passes_everything_on(monkeypatch, capsys):
         )
 
     monkeypatch.setattr(checkpoints, "convert_file", convert_file, raising=False)
-    options = ["--dtype", "float16", "--class", "Sam2Model", "--drop", "--base", "b.pt", "--envelope", "ema"]
+    options = [
+        "--dtype",
+        "float16",
+        "--class",
+        "Sam2Model",
+        "--drop",
+        "--base",
+        "b.pt",
+        "--envelope",
+        "ema",
+        "--overwrite",
+    ]
     assert main(["convert", "a.pt", "c.pt", "--to", "transformers", *options]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "c.pt: sam2_hiera_tiny, meta -> transformers (Sam2Model), 1,234 tensors",
@@ -105,7 +116,8 @@ def test_convert_passes_everything_on(monkeypatch, capsys):
         "from base no_obj_ptr",
     ]
     expected_options = {"to": "transformers", "dtype": torch.float16, "model_class": "Sam2Model"}
-    assert seen == [(("a.pt", "c.pt"), expected_options | {"drop": True, "base": "b.pt", "envelope": "ema"})]
+    more = {"drop": True, "base": "b.pt", "envelope": "ema", "overwrite": True}
+    assert seen == [(("a.pt", "c.pt"), expected_options | more)]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ COMMAND = [sys.executable, "-m", "samblocks"]
 
 NO_TORCH = """
 import sys
+import time
 for name in ("torch", "numpy", "safetensors", "huggingface_hub"):
     sys.modules[name] = None  # an import of it fails
 import samblocks
@@ -167,3 +169,54 @@ def test_a_table_on_a_terminal_is_drawn_with_rich(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "rich.table", None)
     table(("NAME", "MB"), rows, right=("MB",))
     assert capsys.readouterr().out == plain
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_command_tidily(server, tmp_path, ending):
+    data = noise(500_000)
+    lock = write_lock(tmp_path / "own.lock", {"data": data, "url": server.address + "/model.pt"})
+    server.routes["/model.pt"] = slow(data, pieces=200, pause=0.1)
+    environment = os.environ | {"SAMBLOCKS_LOCK": str(lock), "SAMBLOCKS_CACHE": str(tmp_path / "cache")}
+    process = subprocess.Popen(
+        [*COMMAND, "fetch", "model.pt"], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        while not list((tmp_path / "cache").rglob("*.partial")):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(ending)
+        assert process.stderr.read() == "samblocks: interrupted\n"
+    assert process.returncode == 128 + ending
+
+
+def test_closed_streams_are_said_or_survived(tmp_path):
+    done = subprocess.run(
+        ["sh", "-c", '"$0" -m samblocks version >&-', sys.executable],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "samblocks: standard output is closed, so that nothing could be said\n"
+    done = subprocess.run(
+        ["sh", "-c", '"$0" -m samblocks version 2>&-', sys.executable],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("samblocks ")
+
+
+def test_nothing_acts_on_the_terminal(tmp_path, capsys):
+    name = "x\x1b[31m\u202e.pt"
+    (tmp_path / name).write_bytes(b"junk")
+    for arguments in (
+        ["inspect", str(tmp_path / name)],
+        ["\x1b[31m"],
+        ["fetch", "a\x1b]0;b\x07" + "c" * 5000],
+    ):
+        assert main(arguments) == 2
+        written = capsys.readouterr().err
+        assert written.rstrip("\n").isprintable()
+        assert len(written) < 2000

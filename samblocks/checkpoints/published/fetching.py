@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from samblocks.checkpoints.boundary import boundary
 from samblocks.checkpoints.published import hub, url
 from samblocks.checkpoints.published.lock import by_sha256, find
 from samblocks.checkpoints.published.lock_format import Entry
@@ -61,6 +62,7 @@ def fetch(
 def fetch_entry(entry: Entry, cache_dir: str | Path | None, *, offline: bool, show: bool) -> Path:
     """The path of a locked file; see `fetch`."""
     folder = None if cache_dir is None else Path(cache_dir)
-    if entry.url is None:
-        return hub.fetch(entry, folder, offline=offline, show=show)
-    return url.fetch(entry, entry.url, folder or url.default_cache(), offline=offline, show=show)
+    with boundary(entry.place, "fetched"):
+        if entry.url is None:
+            return hub.fetch(entry, folder, offline=offline, show=show)
+        return url.fetch(entry, entry.url, folder or url.default_cache(), offline=offline, show=show)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
+import stat
 import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
@@ -11,11 +13,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from samblocks.errors import CheckpointError
+from samblocks.errors import CheckpointError, cause
 from samblocks.files import sha256
 from samblocks.variants import LAYOUTS
 
 SCHEMA = 1
+LARGEST = 2**24  # bytes of a list
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 GENERIC = "model.safetensors"  # the same file name in every repository, so it names nothing
 
@@ -123,9 +126,11 @@ def parse(path: Path, stamp: int) -> Lock:
         CheckpointError: the file is not TOML, or a table has a wrong, missing or unknown field.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"the list of checkpoints {path} cannot be read: {error}") from None
+        data = tomllib.loads(_text(path))
+    except CheckpointError:
+        raise
+    except Exception as error:  # not TOML, or nested without end
+        raise CheckpointError(f"the list of checkpoints {path} cannot be read: {cause(error)}") from error
     if data.get("schema") != SCHEMA:
         raise CheckpointError(
             f"{path} has schema {data.get('schema')!r}; this samblocks reads schema {SCHEMA}"
@@ -140,6 +145,19 @@ def parse(path: Path, stamp: int) -> Lock:
             raise CheckpointError(f"{path} names {row.name!r} twice")
         seen.add(row.name)
     return Lock(path, entries, unlocked)
+
+
+def _text(path: Path) -> str:
+    """What a list says; a pipe is not waited for."""
+    with open(
+        path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+    ) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise CheckpointError(f"the list of checkpoints {path} is not a regular file")
+        raw = file.read(LARGEST + 1)
+    if len(raw) > LARGEST:
+        raise CheckpointError(f"the list of checkpoints {path} has more than {LARGEST:,} bytes")
+    return raw.decode("utf-8")
 
 
 _Kind = TypeVar("_Kind", bound=Known)
@@ -173,8 +191,8 @@ def _check_types(kind: type[Known], row: Mapping[str, Any]) -> None:
         elif name == "missing":
             if not isinstance(row[name], list) or not all(isinstance(item, str) for item in row[name]):
                 raise ValueError(f"missing must be a list of field names, not {row[name]!r}")
-        elif not isinstance(row[name], str) or not row[name]:
-            raise ValueError(f"{name} must be a string that is not empty, not {row[name]!r}")
+        elif not isinstance(row[name], str) or not row[name] or not row[name].isprintable():
+            raise ValueError(f"{name} must be a printable string that is not empty, not {row[name]!r}")
 
 
 def _check_values(row: Known) -> None:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from samblocks.errors import printable, sentence
+
 STEP = 0.1  # seconds between two drawings
 WIDTH = 30  # characters of the plain bar
 
@@ -19,7 +21,7 @@ def is_wanted(progress: bool | None) -> bool:
 def log(text: str, show: bool) -> None:
     """Print a line to standard error, if progress is shown at all."""
     if show:
-        print(text, file=sys.stderr, flush=True)
+        print(sentence(text), file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -37,6 +39,7 @@ def bar(label: str, total: int, show: bool) -> Iterator[Callable[[int], None]]:
     if not show:
         yield lambda done: None
         return
+    label = printable(label)
     try:
         import rich.progress as rich
         from rich.console import Console
@@ -44,7 +47,7 @@ def bar(label: str, total: int, show: bool) -> Iterator[Callable[[int], None]]:
         yield from _plain(label, total)
         return
     columns = (
-        rich.TextColumn("{task.description}"),
+        rich.TextColumn("{task.description}", markup=False),
         rich.BarColumn(),
         rich.DownloadColumn(),
         rich.TransferSpeedColumn(),

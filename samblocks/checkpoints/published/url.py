@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 import time
 from pathlib import Path
 from typing import IO
@@ -47,6 +48,12 @@ def fetch(entry: Entry, url: str, cache: Path, *, offline: bool, show: bool) -> 
     """
     target = cache / entry.sha256[:16] / entry.file
     try:
+        for path in (
+            target,
+            target.with_name(target.name + ".partial"),
+            target.with_name(target.name + ".lock"),
+        ):
+            _check_plain(path, links=path == target)
         if not target.is_file():
             if offline:
                 raise entry.not_cached(f"the cache {cache}")
@@ -55,7 +62,8 @@ def fetch(entry: Entry, url: str, cache: Path, *, offline: bool, show: bool) -> 
         target.parent.mkdir(parents=True, exist_ok=True)
         with file_lock(
             target.with_name(target.name + ".lock"),
-            waiting=lambda: progress.log(f"another process downloads {entry.file}; waiting for it", show),
+            # Said without a terminal too: there is no end in sight otherwise.
+            waiting=lambda: progress.log(f"another process downloads {entry.file}; waiting for it", True),
         ):
             if target.is_file():
                 if entry.mismatch(target) is None:
@@ -138,7 +146,7 @@ def _append(url: str, partial: Path, have: int, size: int, show: bool) -> None:
             done = begin
             for chunk in http.read_chunks(response):
                 if not done and chunk[:200].lstrip().lower().startswith(PAGE_STARTS):
-                    raise http.web_page(url, response.geturl())
+                    raise http.web_page(url, response.final_url)
                 done += len(chunk)
                 if done > size:
                     file.truncate(0)
@@ -147,12 +155,25 @@ def _append(url: str, partial: Path, have: int, size: int, show: bool) -> None:
                 shown(done)
 
 
+def _check_plain(path: Path, *, links: bool) -> None:
+    """Refuse a pipe, a device or a link that stands where a file of the cache should be, before any work."""
+    if not os.path.lexists(path):
+        return
+    mode = (path.stat() if links else path.lstat()).st_mode
+    if not stat.S_ISREG(mode):
+        raise CheckpointError(f"the cache has something else than a file at {path}: remove it")
+
+
 def _length(partial: Path) -> int:
     return partial.stat().st_size if partial.exists() else 0
 
 
 def _open(partial: Path, mode: str) -> IO[bytes]:
-    return partial.open(mode, buffering=0)  # so that a full disk is noticed at the write that it hits
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+    # Without a buffer, so that a full disk is noticed at the write that it hits.
+    return open(partial, mode, buffering=0, opener=opener)
 
 
 def _write(file: IO[bytes], chunk: bytes, partial: Path) -> None:

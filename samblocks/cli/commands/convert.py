@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from samblocks.cli.text import ENVELOPE
+from samblocks.errors import LONGEST, printable
 from samblocks.variants import LAYOUTS, MODEL_CLASSES
 
 HELP = "write a checkpoint file in another layout"
@@ -53,9 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
         overwrite=arguments.overwrite,
     )
     kind = f" ({done.model_class})" if done.model_class else ""
-    print(
-        f"{arguments.target}: {done.variant}, {done.source} -> {done.target}{kind}, {done.tensors:,} tensors"
-    )
+    what = f"{done.variant}, {done.source} -> {done.target}{kind}, {done.tensors:,} tensors"
+    print(f"{printable(arguments.target, LONGEST)}: {what}")
     for name, why in done.dropped:
         print(f"dropped   {name}  [{why}]")
     for name, why in done.invented:

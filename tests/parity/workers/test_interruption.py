@@ -16,7 +16,7 @@ from parity.run.job import jobs
 from parity.run.runner import run
 from parity.verdict.compare import Verdict
 from parity.workers.client import Client
-from parity.workers.interruption import Interrupted, unwinding
+from samblocks.cli.interruption import Interrupted, unwinding
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
 
