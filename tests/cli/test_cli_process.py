@@ -178,7 +178,12 @@ def test_a_signal_ends_a_command_tidily(server, tmp_path, ending):
     server.routes["/model.pt"] = slow(data, pieces=200, pause=0.1)
     environment = os.environ | {"SAMBLOCKS_LOCK": str(lock), "SAMBLOCKS_CACHE": str(tmp_path / "cache")}
     process = subprocess.Popen(
-        [*COMMAND, "fetch", "model.pt"], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+        [*COMMAND, "fetch", "model.pt"],
+        cwd=ROOT,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(ending, signal.SIG_DFL),  # what is ignored, as by nohup, stays so
     )
     with process:
         while not list((tmp_path / "cache").rglob("*.partial")):
