@@ -72,24 +72,41 @@ class Clip(ABC):
             ValueError: it is outside the clip, gone, or of another size than the first one.
         """
 
-    def image(self, frame: int) -> Tensor:
-        """The frame as the model takes it: [3, S, S] float32, normalised."""
-        image = torch.from_numpy(np.ascontiguousarray(self.square(frame).transpose(2, 0, 1))) / 255
-        return (image - _column(_MEAN)) / _column(_STD)
+    def image(self, frame: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The frame as the model takes it: [3, S, S], normalised, in one of the wider dtypes."""
+        image = torch.from_numpy(np.ascontiguousarray(self.square(frame).transpose(2, 0, 1))).to(dtype) / 255
+        return (image - _column(_MEAN, dtype)) / _column(_STD, dtype)
 
     def release(self, before: int, *, but: Collection[int] = ()) -> None:  # noqa: B027 - most have nothing to do
         """Say that frames before this one, apart from some, need not be kept."""
 
-    def _squared(self, pixels: Bytes | NDArray[np.float32], frame: int) -> Bytes:
+    def _squared(self, pixels: Bytes, frame: int) -> Bytes:
         if pixels.shape[:2] != (self.height, self.width):
             raise ValueError(
                 f"frame {frame} has {pixels.shape[1]} x {pixels.shape[0]} pixels, the first one "
                 f"{self.width} x {self.height}: frames of one video must be of one size"
             )
-        return resize_bytes(_bytes(pixels), (self.side, self.side), "bicubic")
+        return resize_bytes(pixels, (self.side, self.side), "bicubic")
 
 
-class Folder(Clip):
+class Readable(Clip):
+    """Frames that can be read again."""
+
+    @abstractmethod
+    def pixels(self, frame: int) -> Bytes:
+        """The frame as it is, [H, W, 3].
+
+        Raises:
+            ValueError: it is outside the clip, or cannot be read.
+        """
+
+    def square(self, frame: int) -> Bytes:
+        """See `Clip`."""
+        self.check(frame)
+        return self._squared(self.pixels(frame), frame)
+
+
+class Folder(Readable):
     """A folder of pictures, in natural order of their names: `frame2.png` comes before `frame10.png`.
 
     Files are taken as they lie there: whether EXIF says that they be turned is not looked at, as upstream.
@@ -115,11 +132,10 @@ class Folder(Clip):
         """How many frames there are."""
         return len(self.files)
 
-    def square(self, frame: int) -> Bytes:
-        """See `Clip`."""
-        self.check(frame)
+    def pixels(self, frame: int) -> Bytes:
+        """See `Readable`."""
         with self._open(self.files[frame]) as picture:
-            return self._squared(as_rgb(picture, argument=self.files[frame].name), frame)
+            return _bytes(as_rgb(picture, argument=self.files[frame].name))
 
     def _size(self, file: Path) -> tuple[int, int]:
         try:
@@ -130,7 +146,7 @@ class Folder(Clip):
         return height, width
 
 
-class Array(Clip):
+class Array(Readable):
     """An array (T, H, W, C), a volume (Z, Y, X), or a list of pictures."""
 
     def __init__(self, side: int, frames: Sequence[Any] | NDArray[Any] | Tensor) -> None:
@@ -144,10 +160,9 @@ class Array(Clip):
         """How many frames there are."""
         return len(self._frames)
 
-    def square(self, frame: int) -> Bytes:
-        """See `Clip`."""
-        self.check(frame)
-        return self._squared(_picture(self._frames[frame], frame), frame)
+    def pixels(self, frame: int) -> Bytes:
+        """See `Readable`."""
+        return _picture(self._frames[frame], frame)
 
 
 class Stream(Clip):
@@ -222,7 +237,7 @@ class Stream(Clip):
             for frame in [frame for frame in self.held if frame < before and frame not in but]:
                 del self.held[frame]
 
-    def _hold(self, pixels: Bytes | NDArray[np.float32]) -> None:
+    def _hold(self, pixels: Bytes) -> None:
         self.held[self.read] = self._squared(pixels, self.read)
         self.read += 1
 
@@ -233,8 +248,8 @@ class Stream(Clip):
         return first
 
 
-def _picture(frame: Any, number: int) -> Bytes | NDArray[np.float32]:
-    return as_rgb(frame, argument=f"frame {number}")
+def _picture(frame: Any, number: int) -> Bytes:
+    return _bytes(as_rgb(frame, argument=f"frame {number}"))
 
 
 def _bytes(pixels: Bytes | NDArray[np.float32]) -> Bytes:
@@ -250,5 +265,5 @@ def _natural(file: Path) -> list[tuple[bool, int, str]]:
     return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]
 
 
-def _column(values: tuple[float, ...]) -> Tensor:
-    return torch.tensor(values)[:, None, None]
+def _column(values: tuple[float, ...], dtype: torch.dtype) -> Tensor:
+    return torch.tensor(values, dtype=dtype)[:, None, None]

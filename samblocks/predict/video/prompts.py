@@ -29,18 +29,19 @@ def add_points(
 ) -> Answer:
     """Prompt an object by points, a box or both; see `VideoPredictor.add_new_points_or_box`."""
     frame = _frame(state, frame)
-    coords, marks = _points(points, labels)
+    wide = state.settings.wide
+    coords, marks = _points(points, labels, wide)
     if box is not None:
         if not clear_old_points:
             raise ValueError(
                 "clear_old_points=False: a box needs clear_old_points=True, it comes before all points"
             )
-        coords = torch.cat([_box(box), coords], dim=1)
+        coords = torch.cat([_box(box, wide), coords], dim=1)
         marks = torch.cat([torch.tensor([[2, 3]], dtype=torch.int32), marks], dim=1)
     elif points is None:
         raise ValueError("points: give points with labels, or a box")
     if normalize_coords:
-        coords = coords / torch.tensor([state.clip.width, state.clip.height])
+        coords = coords / torch.tensor([state.clip.width, state.clip.height], dtype=wide)
     coords = (coords * state.settings.image_size).to(state.settings.device)
     marks = marks.to(state.settings.device)
     track = _track(state, obj_id)
@@ -55,12 +56,12 @@ def add_mask(state: State, frame: int, obj_id: Hashable, mask: Any) -> Answer:
     """Prompt an object by a mask; see `VideoPredictor.add_new_mask`."""
     frame = _frame(state, frame)
     size = state.settings.image_size
-    values = _mask(mask)[None, None].to(state.settings.device)
+    values = _mask(mask)[None, None].to(state.settings.device, state.settings.wide)
     if values.shape[-2:] != (size, size):
         values = F.interpolate(
             values, size=(size, size), mode="bilinear", align_corners=False, antialias=True
         )
-        values = (values >= 0.5).float()
+        values = (values >= 0.5).to(values.dtype)
     return _prompt(state, frame, obj_id, _track(state, obj_id), None, values)
 
 
@@ -144,13 +145,13 @@ def _frame(state: State, frame: int) -> int:
     return int(frame)
 
 
-def _points(points: Any, labels: Any) -> tuple[Tensor, Tensor]:
+def _points(points: Any, labels: Any, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Points [1, N, 2] and labels [1, N]; none where none are given."""
     if (points is None) != (labels is None):
         raise ValueError("points and labels must be given together")
     if points is None:
-        return torch.zeros(1, 0, 2), torch.zeros(1, 0, dtype=torch.int32)
-    coords, marks = _numbers(points, "points").cpu(), _numbers(labels, "labels").cpu()
+        return torch.zeros(1, 0, 2, dtype=dtype), torch.zeros(1, 0, dtype=torch.int32)
+    coords, marks = _numbers(points, "points", dtype), _numbers(labels, "labels", dtype)
     coords = coords[None] if coords.ndim == 2 else coords
     marks = marks[None] if marks.ndim == 1 else marks
     if coords.ndim != 3 or len(coords) != 1 or coords.shape[-1] != 2 or marks.shape != coords.shape[:2]:
@@ -166,16 +167,16 @@ def _points(points: Any, labels: Any) -> tuple[Tensor, Tensor]:
     return coords, marks.to(torch.int32)
 
 
-def _box(box: Any) -> Tensor:
-    corners = _numbers(box, "box").cpu()
+def _box(box: Any, dtype: torch.dtype) -> Tensor:
+    corners = _numbers(box, "box", dtype)
     if corners.numel() != 4 or not corners.isfinite().all():
         raise ValueError(f"box has shape {_shape(box)}; it must be four numbers, x0, y0, x1, y1, of one box")
     return corners.reshape(1, 2, 2)
 
 
-def _numbers(values: Any, argument: str) -> Tensor:
+def _numbers(values: Any, argument: str, dtype: torch.dtype) -> Tensor:
     try:
-        return torch.as_tensor(values if isinstance(values, Tensor) else np.asarray(values)).float()
+        return torch.as_tensor(values if isinstance(values, Tensor) else np.asarray(values)).to("cpu", dtype)
     except (TypeError, ValueError):
         raise ValueError(f"{argument} must be numbers, found {values!r}") from None
 

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
+from samblocks.ops.precision import at_least_float32
 from samblocks.predict.loading import model_of
 
 Corrections = Literal["stick", "upstream"]
@@ -61,6 +62,11 @@ class Settings:
         """Of the model's weights."""
         dtype: torch.dtype = next(self.model.parameters()).dtype
         return dtype
+
+    @property
+    def wide(self) -> torch.dtype:
+        """Of what no model computes: coordinates, normalised pixels, stored logits."""
+        return at_least_float32(self.dtype)
 
     @property
     def image_size(self) -> int:

@@ -120,7 +120,7 @@ class State:
             self._features.move_to_end(frame)
             return self._features[frame]
         settings = self.settings
-        image = self.clip.image(frame)[None].to(settings.device, settings.dtype)
+        image = self.clip.image(frame, settings.wide)[None].to(settings.device, settings.dtype)
         encoded = settings.model.forward_image(image)
         found = {name: list(encoded[name]) for name in ("backbone_fpn", "vision_pos_enc")}
         waiting = self.waiting()

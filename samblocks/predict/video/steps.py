@@ -177,10 +177,11 @@ def _stacked(state: State, group: Sequence[tuple[Track, Sources]]) -> Outputs:
         for _, found in group
     ]
     prompts = group[0][0].outputs[COND]
+    maps = {at.frame for at, _ in group[0][1].maps}
     for frame, first in read[0].items():  # prompts in the order in which they were chosen
         entries = [own[frame] for own in read]
         stacked: Output = {"obj_ptr": torch.cat([output["obj_ptr"] for output in entries])}
-        if first["maskmem_features"] is not None:
+        if frame in maps:
             memory = torch.cat([output["maskmem_features"] for output in entries])
             stacked["maskmem_features"] = memory.to(settings.device, settings.dtype)
             stacked["maskmem_pos_enc"] = [
@@ -193,7 +194,7 @@ def _stacked(state: State, group: Sequence[tuple[Track, Sources]]) -> Outputs:
 def _kept(state: State, made: Mapping[str, Any], read: Sequence[Reads | None]) -> list[Output]:
     """What is kept of the model's answer, object by object."""
     settings, outputs = state.settings, []
-    masks = fill_holes(made["pred_masks"].float(), settings.fill_hole_area)
+    masks = fill_holes(made["pred_masks"].to(settings.wide), settings.fill_hole_area)
     memory = made["maskmem_features"]
     for number, reads_of_it in enumerate(read):
         own = slice(number, number + 1)

@@ -10,13 +10,13 @@ from typing import Any, Final
 import numpy as np
 
 from samblocks.predict.resize import Bytes
-from samblocks.predict.video.clips import Clip
+from samblocks.predict.video.clips import Readable
 
-_KEPT: Final = 16
+_KEPT: Final = 8
 """Frames kept behind the one that was asked for: on the way back each decoding serves as many."""
 
 
-class VideoFile(Clip):
+class VideoFile(Readable):
     """A video file, decoded at its own size; frames are numbered in the order in which they are shown."""
 
     def __init__(self, side: int, path: Path) -> None:
@@ -52,16 +52,15 @@ class VideoFile(Clip):
         """How many frames there are."""
         return len(self._stamps)
 
-    def square(self, frame: int) -> Bytes:
-        """See `Clip`."""
-        self.check(frame)
+    def pixels(self, frame: int) -> Bytes:
+        """See `Readable`."""
         if frame not in self._kept:
             if not self._next <= frame <= self._next + _KEPT:
                 self._seek(frame)
             for decoded in self._decoded:
                 number = self._number(decoded)
                 if number > frame - _KEPT:
-                    self._keep(number, self._squared(_upright(decoded), number))
+                    self._keep(number, np.ascontiguousarray(_upright(decoded)))
                 self._next = number + 1
                 if number >= frame:
                     break

@@ -1,0 +1,118 @@
+"""Tracked clips in a folder: a mask for each object and frame, and an overlay to look at."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Hashable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samblocks.predict.masks import Masks
+from samblocks.predict.overlays import overlay
+from samblocks.predict.pictures import pillow
+from samblocks.predict.resize import Bytes
+
+_LABEL: Final = frozenset("0123456789.- ")
+"""What can be written on an overlay."""
+
+
+class ClipWriter:
+    """A folder that appears when everything is in it, or what there is when the user stops it.
+
+    It has `masks/OBJECT/00000.png`, white where the object is, and `overlay.mp4`; where PyAV is missing,
+    `overlay/00000.png`.
+
+    Args:
+        folder: what to write; it must not be there yet, or be empty.
+        rate: frames of the overlay a second.
+
+    Raises:
+        FileExistsError: there is something in the folder.
+        ImportError: Pillow is missing.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, rate: float = 25.0) -> None:
+        self.folder = Path(folder).absolute()
+        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+            raise FileExistsError(f"{folder} is there already: name another folder, or empty it")
+        self._image = pillow("writing masks")
+        self._part = self.folder.with_name(f".{self.folder.name}.{secrets.token_hex(4)}.part")
+        self._rate = rate
+        self._video: Any = None
+        self._stream: Any = None
+        self.frames = 0
+        """How many frames are in it."""
+
+    def __enter__(self) -> Self:
+        self._part.mkdir(parents=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None or (issubclass(kind, KeyboardInterrupt) and self.frames):
+            self._finish()
+            if self.folder.exists():
+                self.folder.rmdir()
+            self._part.replace(self.folder)
+        else:
+            if self._video is not None:
+                self._video.close()
+            shutil.rmtree(self._part, ignore_errors=True)
+
+    def write(self, frame: int, pixels: Bytes, ids: Sequence[Hashable], masks: NDArray[np.bool_]) -> None:
+        """Add a frame.
+
+        Args:
+            frame: its number.
+            pixels: [H, W, 3]
+            ids: the objects.
+            masks: [N, H, W]
+        """
+        for obj_id, mask in zip(ids, masks, strict=True):
+            file = self._part / "masks" / str(obj_id) / f"{frame:05d}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._image.fromarray(mask.astype(np.uint8) * 255).save(file)
+        self._show(frame, painted(pixels, ids, masks))
+        self.frames += 1
+
+    def _show(self, frame: int, picture: Bytes) -> None:
+        try:
+            import av
+        except ImportError:
+            file = self._part / "overlay" / f"{frame:05d}.png"
+            file.parent.mkdir(exist_ok=True)
+            self._image.fromarray(picture).save(file)
+            return
+        height, width = (side // 2 * 2 for side in picture.shape[:2])  # this kind of video has even sides
+        if self._video is None:
+            self._video = av.open(str(self._part / "overlay.mp4"), "w")
+            self._stream = self._video.add_stream("mpeg4", rate=Fraction(self._rate).limit_denominator(1001))
+            self._stream.width, self._stream.height = max(width, 2), max(height, 2)
+            self._stream.pix_fmt, self._stream.bit_rate = "yuv420p", 8 * width * height
+        padded = np.pad(
+            picture, ((0, picture.shape[0] == 1), (0, picture.shape[1] == 1), (0, 0)), mode="edge"
+        )
+        shown = np.ascontiguousarray(padded[: max(height, 2), : max(width, 2)])
+        self._video.mux(self._stream.encode(av.VideoFrame.from_ndarray(shown, format="rgb24")))
+
+    def _finish(self) -> None:
+        if self._video is not None:
+            self._video.mux(self._stream.encode())
+            self._video.close()
+
+
+def painted(pixels: Bytes, ids: Sequence[Hashable], masks: NDArray[np.bool_]) -> Bytes:
+    """A picture with objects in colours, each with its outline and its id, or its number if the id has letters."""
+    labels = [
+        str(obj_id) if set(str(obj_id)) <= _LABEL else str(number)
+        for number, obj_id in enumerate(ids, start=1)
+    ]
+    return overlay(pixels, Masks(masks), labels=labels)
