@@ -32,6 +32,7 @@ from parity.cases import (
     trunks,
     two_way,
     variants,
+    video,
     vit,
 )
 from parity.execution.case import Case
@@ -62,6 +63,7 @@ _FILES = (
     processing,
     predictors,
     generators,
+    video,
 )
 
 

@@ -65,6 +65,7 @@ ENTRIES = {
             "tensor_coords_for_sam": "tensor_coords_for_sam",
         }.items()
     },
+    "SAM2VideoPredictor": Entry("parity.references.meta.video:video"),
     # Mask generators, and what they are made of.
     **{
         name: Entry(f"parity.references.meta.generators:{function}")

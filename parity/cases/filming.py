@@ -1,0 +1,173 @@
+"""How cases drive predictors of videos: a clip, then what a user says and asks, step by step.
+
+Masks are logits at the video's size; ids are numbers. What is said is data, so that each library gets the same.
+"""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from parity.cases.calls import Call
+from parity.execution.case import Side
+
+
+@dataclass(frozen=True)
+class Say:
+    """One call of a predictor's method, with the state before these arguments; see `filmed`.
+
+    Attributes:
+        method: its name.
+        args: its arguments; the name of an input stands for it.
+        kwargs: more of them.
+    """
+
+    method: str
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+def click(
+    frame: int, obj: int, *points: tuple[float, float], labels: Sequence[int] = (1,), **more: Any
+) -> Say:
+    """Points on an object; more of them for another click on a frame."""
+    given = {"points": np.array(points, np.float64), "labels": np.array(labels), **more}
+    return Say("add_new_points_or_box", (frame, obj), given)
+
+
+def box(frame: int, obj: int, *corners: float, **more: Any) -> Say:
+    """A box around an object."""
+    return Say("add_new_points_or_box", (frame, obj), {"box": np.array(corners), **more})
+
+
+def mask(frame: int, obj: int, name: str) -> Say:
+    """A mask of an object: an input's name."""
+    return Say("add_new_mask", (frame, obj, name))
+
+
+def clear(frame: int, obj: int) -> Say:
+    """Take back what was said about an object on a frame."""
+    return Say("clear_all_prompts_in_frame", (frame, obj))
+
+
+def remove(obj: int) -> Say:
+    """Forget an object."""
+    return Say("remove_object", (obj,))
+
+
+def track(
+    start: int | None = None, most: int | None = None, *, reverse: bool = False, behind: int = 0
+) -> Say:
+    """Track all objects.
+
+    Args:
+        start: where to.
+        most: how many frames more.
+        reverse: backwards.
+        behind: look at frames from this one on alone. Upstream, which would track over what was said on the frame
+            before, starts there; ours starts where it starts.
+    """
+    return Say("propagate_in_video", (start, most, reverse), {"behind": behind})
+
+
+SAVE = Say("save")
+"""Write the state, and go on with what is read; upstream, which cannot, just goes on."""
+
+
+def filmed(
+    script: Sequence[Say], *, stream: bool = False, upstream: Mapping[str, Any] | None = None, **settings: Any
+) -> Call:
+    """Lead a predictor through the input `frames`, [T, H, W, 3].
+
+    Args:
+        script: what is said, in order.
+        stream: give the frames one by one, without their number.
+        upstream: other settings that a reference needs to do the same.
+        **settings: of the predictor. In float64 memories are stored as they are made: the truth, in which nothing is
+            narrower than that, has them so.
+
+    Returns:
+        For each step the frames that it gives, the objects, and their logits.
+    """
+
+    def call(side: Side) -> dict[str, Any]:
+        own = dict(settings)
+        if side.library.name != "samblocks":
+            own |= upstream or {}
+        elif side.dtype == torch.float64:
+            own["memory_dtype"] = None
+        driver = side.library.function("SAM2VideoPredictor")(side.net, **own)
+        clip = side.inputs["frames"].numpy()
+        state = driver.init_state(iter(clip) if stream else clip)
+        found = {}
+        for number, say in enumerate(script):
+            if say.method == "save":
+                state = _resumed(side, driver, state, clip)
+                continue
+            shown = list(_shown(side, driver, state, say))
+            found[f"{number:02d}_{say.method}"] = {
+                "frames": torch.tensor([frame for frame, _, _ in shown], dtype=torch.int64),
+                "ids": torch.tensor(
+                    [len(ids) for _, ids, _ in shown] + [i for _, ids, _ in shown for i in ids]
+                ),
+                "masks": torch.cat([masks for _, _, masks in shown]) if shown else None,
+            }
+        return found
+
+    return call
+
+
+def objects_come_and_go(outputs: Mapping[str, Tensor]) -> None:
+    """Masks are mixed where an object is seen, it is seen in some frames and not in others, and frames differ."""
+    masks = torch.cat([value for name, value in outputs.items() if name.endswith("masks")])
+    seen = masks.flatten(1).amax(1) > -1000
+    count = int(seen.sum())
+    assert 0.2 * len(seen) < count < len(seen), f"objects are seen {count} of {len(seen)} times"
+    shares = [round(float((one > 0).double().mean()), 3) for one in masks[seen]]
+    mixed = sum(0.05 < share < 0.95 for share in shares)
+    assert mixed >= 0.75 * len(shares), f"only {mixed} of {len(shares)} masks are mixed: {shares}"
+
+
+def objects_are_seen(outputs: Mapping[str, Tensor]) -> None:
+    """Some masks are mixed: for scripts of few frames."""
+    masks = torch.cat([value for name, value in outputs.items() if name.endswith("masks")])
+    shares = [round(float((one > 0).double().mean()), 3) for one in masks]
+    assert any(0.05 < share < 0.95 for share in shares), f"no mask is mixed: {shares}"
+
+
+Shown = tuple[int, list[int], Tensor]
+
+
+def _shown(side: Side, driver: Any, state: Any, say: Say) -> Iterator[Shown]:
+    """What a step gives, as (frame, objects, logits)."""
+    args = [side.inputs[value].numpy() if isinstance(value, str) else value for value in say.args]
+    if say.method == "propagate_in_video":
+        start, most, reverse = args
+        behind = say.kwargs["behind"]
+        if behind and side.library.name != "samblocks":
+            start = behind
+        for frame, ids, masks in driver.propagate_in_video(state, start, most, reverse):
+            if frame >= behind:
+                yield frame, list(ids), masks.clone()
+        return
+    answer = getattr(driver, say.method)(state, *args, **say.kwargs)
+    if say.method == "remove_object":
+        ids, updated = answer
+        yield from ((frame, list(ids), masks.clone()) for frame, masks in sorted(updated))
+    else:
+        frame, ids, masks = answer
+        yield frame, list(ids), masks.clone()
+
+
+def _resumed(side: Side, driver: Any, state: Any, clip: np.ndarray) -> Any:
+    if side.library.name != "samblocks":
+        return state
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "state.safetensors"
+        state.save(path)
+        return driver.resume(path, clip)
