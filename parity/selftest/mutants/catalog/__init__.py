@@ -9,6 +9,7 @@ from parity.selftest.mutants.catalog import (
     predictors,
     small,
     tracking,
+    video,
     vit_hiera,
 )
 
@@ -20,6 +21,7 @@ ALL = (
     *encoders.MUTANTS,
     *decoders.MUTANTS,
     *tracking.MUTANTS,
+    *video.MUTANTS,
     *fast_paths.MUTANTS,
     *predictors.MUTANTS,
 )
