@@ -18,6 +18,7 @@ from parity.cases import (
     memory,
     memory_blocks,
     position,
+    predictor_inputs,
     predictors,
     processing,
     prompt_encoder,
@@ -64,6 +65,7 @@ _FILES = (
     predictors,
     generators,
     video,
+    predictor_inputs,
 )
 
 

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from parity.cases.calls import function
 from parity.cases.family import Row, family, row
 from parity.cases.predicting import asked, decided, masks_are_mixed, pictured, told
 from parity.cases.processing import picture
 from parity.cases.sam import SMALL_PARTS
 from parity.cases.sam2_settings import RELEASED, small_parts
-from parity.execution.case import Side, Spec, literal, make, uniform
+from parity.execution.case import Side, Spec, make, uniform
 
 _SAM_PARTS: dict[str, Any] = {
     **SMALL_PARTS,
@@ -215,6 +214,42 @@ def _both_sides_of_the_clamp(outputs: Mapping[str, torch.Tensor]) -> None:
     assert float(masks.abs().max()) > 40.0
 
 
+def _several_pictures(side: Side) -> Any:
+    """Two pictures of different sizes in one pass, with prompts of their own; then one more prompt, on the last."""
+    made = side.library.function("SAM2ImagePredictor")(side.net)
+    made.set_image_batch([side.inputs[name].numpy() for name in ("picture", "other")])
+    prompts = {
+        "point_coords_batch": [_at((9, 9)), None],
+        "point_labels_batch": [_ONE, None],
+        "box_batch": [None, np.array([3, 2, 20, 12])],
+        "multimask_output": False,
+    }
+    masks, ious, low_res = made.predict_batch(**prompts)
+    logits, _, _ = made.predict_batch(**prompts, return_logits=True)
+    last = asked(made, {"last": {"box": np.array([3, 2, 20, 12]), "multimask_output": False}})
+    found = {
+        name: {
+            "masks": decided(masks[i], logits[i]),
+            "low_res": torch.as_tensor(low_res[i]),
+        }
+        for i, name in enumerate(("picture", "other"))
+    }
+    ious_of_all = torch.cat([*(torch.as_tensor(one).flatten() for one in ious), last.pop("ious")])
+    return found | {
+        "again": last["last"]["low_res"],
+        "ious": ious_of_all,
+        "embedding": made.get_image_embedding()[:, ::32],
+    }
+
+
+def _much_was_cleaned(outputs: Mapping[str, torch.Tensor]) -> None:
+    """Masks are mixed, and each was cleaned of holes and of specks, whose logits are 10 from the threshold."""
+    masks_are_mixed(outputs)
+    for mask in outputs["click/masks"]:
+        assert float(mask.max()) > 5.0, "no hole was filled"
+        assert float(mask.min()) < -5.0, "no speck was removed"
+
+
 _SAM2_CASES = family(block="SAM2Model", kwargs=_SAM2_PARTS, bound64=1e-10, check=masks_are_mixed).of(
     predictor_click=_sam2(
         "one click on an upright picture: a smoothed square, coordinates divided and multiplied one by one",
@@ -310,6 +345,20 @@ _SAM2_CASES = family(block="SAM2Model", kwargs=_SAM2_PARTS, bound64=1e-10, check
         exact=True,
         check=None,
     ),
+    predictor_pictures=row(
+        "several pictures in one pass, each answered in its own size; later prompts are about the last one",
+        inputs={"picture": picture(19, 31), "other": picture(26, 21)},
+        call=_several_pictures,
+    ),
+    predictor_holes=_sam2(
+        "small holes are filled and small specks removed, both by the logits as they were; OpenCV's components "
+        "stand in for Meta's kernel",
+        (25, 30),
+        {"click": {"point_coords": _at((9, 9)), "point_labels": _ONE}},
+        max_hole_area=6.0,
+        max_sprinkle_area=9.0,
+        check=_much_was_cleaned,
+    ),
     predictor_clamp=_sam2(
         "low-resolution logits are cut to 32 before they are given back, and masks are made of those that are not",
         (21, 26),
@@ -326,46 +375,4 @@ _SAM2_CASES = family(block="SAM2Model", kwargs=_SAM2_PARTS, bound64=1e-10, check
     ),
 )
 
-_SIZES = ((150, 200), (61, 83), (37, 29), (3, 150), (90, 1), (1, 1), (64, 64))
-
-_PIXELS = tuple(
-    case
-    for height, width in _SIZES
-    for case in family(block="pixels_for_sam", exact=True, double=False).of(
-        **{
-            f"{height}x{width}": row(
-                f"a picture of {height} by {width}, resized in bytes by Pillow's bilinear rule to fit",
-                inputs={"picture": picture(height, width)},
-                call=function("pixels_for_sam", 64),
-            )
-        }
-    )
-)
-_PLACES = {
-    "points": literal([[[9.3, 30.2], [0.0, 0.0], [28.99, 36.5]], [[1.1, 17.7], [14.0, 3.3], [29.0, 37.0]]])
-}
-_COORDINATES = (
-    *family(exact=True, inputs=_PLACES, name="picture").of(
-        coords_for_sam=row(
-            "coordinates are multiplied by new over old sides, in float64, and rounded once",
-            call=function("coords_for_sam", (37, 29), 64),
-        ),
-        tensor_coords_for_sam=row(
-            "coordinates in a tensor are scaled in float32",
-            call=function("tensor_coords_for_sam", (37, 29), 64),
-            double=False,
-        ),
-    ),
-    *family(block="coords_for_sam2", exact=True, inputs=_PLACES).of(
-        picture=row(
-            "coordinates are divided by the picture's sides, then multiplied by the model's: two roundings",
-            call=function("coords_for_sam2", (37, 29), 128, True),
-        ),
-        fractions=row(
-            "coordinates that are fractions are multiplied alone",
-            call=function("coords_for_sam2", (37, 29), 128, False),
-        ),
-    ),
-)
-
-CASES = _SAM_CASES + _SAM2_CASES + _PIXELS + _COORDINATES
+CASES = _SAM_CASES + _SAM2_CASES

@@ -1,5 +1,8 @@
 """Meta's predictors, and what they do to pixels and coordinates."""
 
+import importlib.util
+import sys
+import types
 from typing import Any
 
 import numpy as np
@@ -15,12 +18,28 @@ def sam(model: Any) -> Any:
 
 
 def sam2(model: Any, **settings: Any) -> Any:
-    """`SAM2ImagePredictor` of a model, told the sizes of its maps, of which it knows those for 1024 pixels alone."""
+    """`SAM2ImagePredictor` of a model, told the sizes of its maps, of which it knows those for 1024 pixels alone.
+
+    Its kernel for connected components runs on CUDA only, and without it holes stay: OpenCV's components stand in.
+    """
     from sam2.sam2_image_predictor import SAM2ImagePredictor
 
+    provide_components()
     predictor = SAM2ImagePredictor(model, **settings)
     predictor._bb_feat_sizes = [(model.image_size // stride,) * 2 for stride in (4, 8, 16)]
     return predictor
+
+
+def provide_components() -> None:
+    """Put OpenCV's connected components in the place of the kernel that sam2 compiles for CUDA."""
+    import sam2
+
+    if "sam2._C" not in sys.modules and importlib.util.find_spec("sam2._C") is None:
+        from parity.references.common import opencv
+
+        kernel: Any = types.ModuleType("sam2._C")
+        kernel.get_connected_componnets = opencv.connected_components
+        sys.modules["sam2._C"] = sam2._C = kernel
 
 
 def pixels_for_sam(picture: Tensor, size: int) -> Tensor:

@@ -87,6 +87,18 @@ SAM2Model in samblocks/predict/image.py
   clamped_before_enlarged | clamp of logits | masks are made of what is not cut | cases: predictor_clamp
     ImagePredictor._logits: low_res.to(at_least_float32(low_res.dtype))
       => low_res.to(at_least_float32(low_res.dtype)).clamp(-_CLAMP, _CLAMP)
+  holes_stay | cleaning | an argument that is accepted and not passed on | cases: predictor_holes
+    ImagePredictor._logits: self.max_hole_area => 0.0
+  specks_stay | cleaning | holes are filled, specks forgotten | cases: predictor_holes
+    ImagePredictor._logits: self.max_sprinkle_area => 0.0
+  cleaned_logits_given_back | cleaning | what is given back is what the model said | cases: predictor_holes
+    ImagePredictor._logits: low_res = low_res.clamp(-_CLAMP, _CLAMP)
+      => low_res = cleaned.clamp(-_CLAMP, _CLAMP)
+  first_of_several | number of masks | of several pictures the last one answers | cases: predictor_pictures
+    ImagePredictor.predict: self._answer(-1, (point_coords, point_labels, box, mask_input), multimask_output,
+      return_logits, normalize_coords)
+      => self._answer(0, (point_coords, point_labels, box, mask_input), multimask_output, return_logits,
+      normalize_coords)
   threshold_forgotten | threshold of masks | a threshold that is set and not used | cases: predictor_threshold
     ImagePredictor._threshold: self.mask_threshold or float(getattr(self.model, "mask_threshold", 0.0))
       => float(getattr(self.model, "mask_threshold", 0.0))
