@@ -47,7 +47,7 @@ def inspect(path: str | os.PathLike[str], *, sha256: bool = False, envelope: str
     >>> report.layout, report.envelope, report.rows[0].status, report.rows[0].targets
     ('meta', 'model', 'renamed', ('no_mem_embed',))
     """
-    file = read(path, envelope=envelope)
+    file = read(path, mmap=False, envelope=envelope)
     with boundary(file.path, "explained"):
         return _report(file, sha256)
 

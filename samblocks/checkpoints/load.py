@@ -30,7 +30,8 @@ from samblocks.errors import CheckpointError, LayoutError
 from samblocks.image_size import ImageSize, Sizes
 from samblocks.layouts import Detection, apply
 from samblocks.layouts.tensors import describe
-from samblocks.models.build import assemble, materialize
+from samblocks.models.build import materialize
+from samblocks.models.deferred import initial_values
 from samblocks.models.sam1.model import SAMModel
 from samblocks.models.sam2.model import SAM2Model
 from samblocks.models.skeleton import skeleton
@@ -242,6 +243,5 @@ def _initial(explanation: Explanation, request: Request, device: torch.device) -
     if not gaps:
         return {}
     with torch.random.fork_rng(devices=[]):
-        fresh = assemble(request.row, **request.sizes._asdict())
-    state = fresh.state_dict()
-    return {name: cast(state[name], request.dtype).to(device) for name in state if name in gaps}
+        fresh = initial_values(request.row, gaps, request.sizes)
+    return {name: cast(tensor, request.dtype).to(device) for name, tensor in fresh.items()}

@@ -14,7 +14,7 @@ from samblocks.models.sam1.model import SAMModel
 from samblocks.models.sam2.model import SAM2Model
 from samblocks.variants import Variant
 
-_DRAWS: Final = frozenset({"normal_", "uniform_", "trunc_normal_", "kaiming_uniform_", "xavier_uniform_"})
+DRAWS: Final = frozenset({"normal_", "uniform_", "trunc_normal_", "kaiming_uniform_", "xavier_uniform_"})
 
 
 class NoDraws(TorchFunctionMode):
@@ -28,7 +28,7 @@ class NoDraws(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if getattr(func, "__name__", "") in _DRAWS:
+        if getattr(func, "__name__", "") in DRAWS:
             return args[0] if args else kwargs["tensor"]
         return func(*args, **kwargs)
 

@@ -203,4 +203,5 @@ def _memory_channels(memory_encoder: nn.Module, hidden_dim: int) -> int:
 
 
 def _free_parameter(*shape: int) -> nn.Parameter:
-    return nn.Parameter(nn.init.trunc_normal_(torch.empty(shape), std=0.02))
+    # Upstream truncates at a hundred standard deviations, where there is nothing to cut.
+    return nn.Parameter(nn.init.normal_(torch.empty(shape), std=0.02))
