@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
+from pathlib import Path
 from typing import Final
 
 import torch
@@ -15,6 +16,7 @@ from samblocks.checkpoints.advice import merge_first
 from samblocks.checkpoints.boundary import boundary
 from samblocks.checkpoints.component_selection import component_path
 from samblocks.checkpoints.reading.read import Checkpoint
+from samblocks.checkpoints.reading.shards import sizes_beside
 from samblocks.checkpoints.report import Fact, Gap, LoadReport, Row
 from samblocks.checkpoints.resize import policy_for
 from samblocks.errors import CheckpointError, LayoutError
@@ -82,6 +84,23 @@ def recognise(file: Checkpoint) -> Detection:
         raise CheckpointError(
             f"{file.path} holds no model that is known here: {error}{merge and f'; {merge}'}."
         ) from None
+
+
+def sizes_taken(path: Path, found: Detection, given: Sizes) -> Sizes:
+    """The sizes that a model is made with: what was given, else what a configuration of transformers beside says.
+
+    Tensors that tell their own sizes are believed before a configuration is.
+    """
+    image_size, num_maskmem = sizes_beside(path)
+    if (
+        given.image_size is None
+        and found.image_size is None
+        and image_size not in (None, found.rows[0].image_size)
+    ):
+        given = given._replace(image_size=image_size)
+    if given.num_maskmem is None and num_maskmem is not None and num_maskmem == found.num_maskmem:
+        given = given._replace(num_maskmem=num_maskmem)
+    return given
 
 
 def explain(
@@ -254,4 +273,8 @@ def _facts(found: Detection, request: Request) -> list[Fact]:
 
 
 def _size_origin(found: ImageSize | None, taken: ImageSize, argument: str) -> str:
-    return "the shapes of the file's tensors" if taken == found else f"the argument {argument}"
+    return (
+        "the shapes of the file's tensors"
+        if taken == found
+        else f"{argument}, as an argument or in config.json"
+    )

@@ -9,7 +9,7 @@ from dataclasses import replace
 from samblocks.checkpoints import published
 from samblocks.checkpoints.advice import merge_first
 from samblocks.checkpoints.boundary import boundary
-from samblocks.checkpoints.explain import Request, explain, recognise
+from samblocks.checkpoints.explain import Request, explain, recognise, sizes_taken
 from samblocks.checkpoints.reading.read import Checkpoint, read
 from samblocks.checkpoints.report import LoadReport
 from samblocks.errors import CheckpointError
@@ -56,7 +56,7 @@ def _report(file: Checkpoint, sha256: bool) -> LoadReport:
     """See `inspect`."""
     found = recognise(file)
     row = found.rows[0]
-    sizes = Sizes(found.image_size, found.num_maskmem, found.in_chans)
+    sizes = sizes_taken(file.path, found, Sizes(found.image_size, found.num_maskmem, found.in_chans))
     request = Request(row, found.component, sizes)
     tensors = meta_tensors(row, **sizes._asdict())
     held = _held(found, row, tensors)

@@ -20,7 +20,7 @@ from samblocks.checkpoints.component_selection import (
     is_component,
     named_variant,
 )
-from samblocks.checkpoints.explain import Explanation, Request, explain, recognise
+from samblocks.checkpoints.explain import Explanation, Request, explain, recognise, sizes_taken
 from samblocks.checkpoints.mismatch_text import copies, problems
 from samblocks.checkpoints.reading.read import Checkpoint, read
 from samblocks.checkpoints.report import LoadReport
@@ -93,8 +93,9 @@ def load(
     and saved over the same path. The result is in evaluation mode, and its parameters require gradients.
 
     Args:
-        path_or_name: a file, or else a name: that of a variant, or another one that checkpoints.lock knows,
-            whose file is downloaded and verified. A path that exists beats a name.
+        path_or_name: a file, the index of one in shards or a folder of transformers; or else a name: that of a
+            variant, or another one that checkpoints.lock knows, whose file is downloaded and verified. A path that
+            exists beats a name.
         variant: what the file must hold. It is needed only where the tensors fit several variants whose
             models differ.
         component: return this part of the model alone, such as `"image_encoder"`, `"trunk"` or
@@ -143,6 +144,7 @@ def load(
     if found.rivals:
         raise CheckpointError(f"in {file.path} {copies(found)}.")
     request = _request(file, found, row, component, strict is True)
+    sizes = sizes_taken(file.path, found, sizes)
     request = replace(request, sizes=sizes, dtype=wanted_dtype)
     model = skeleton(request.row, **sizes._asdict())
     with boundary(file.path, "loaded"):

@@ -32,10 +32,10 @@ def tensor_of(count: int = 6, shape: tuple[int, ...] = (2, 3), strides: tuple[in
     )
 
 
-def archive_of(pickled: bytes, storage: bytes = bytes(range(24))) -> bytes:
+def archive_of(pickled: bytes, storage: bytes = bytes(range(24)), name: str = "archive/data/0") -> bytes:
     """An archive like torch.save's around any pickle, with one storage, 0."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr("archive/data.pkl", pickled)
-        archive.writestr("archive/data/0", storage)
+        archive.writestr(name, storage)
     return stream.getvalue()

@@ -19,6 +19,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from samblocks.checkpoints.reading.other_files import folder_words
 from samblocks.errors import CheckpointError, cause
 from samblocks.layouts.tensors import TORCH_DTYPES, item_size
 
@@ -85,13 +86,13 @@ class MappedFile:
                 path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | _BINARY
             )
         except IsADirectoryError:
-            raise CheckpointError(_folder_words(path)) from None
+            raise CheckpointError(f"{folder_words(path)}.") from None
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path} cannot be opened: {cause(error)}.") from None
         self._close = weakref.finalize(self, os.close, descriptor)
         status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):
-            raise CheckpointError(_folder_words(path))
+            raise CheckpointError(f"{folder_words(path)}.")
         if not stat.S_ISREG(status.st_mode):
             raise CheckpointError(f"{path} is not a regular file: give the path of a checkpoint file.")
         if status.st_size == 0:
@@ -168,19 +169,3 @@ class MappedFile:
             raw = os.read(self._descriptor, min(len(view), _PIECE))
         view[: len(raw)] = raw
         return len(raw)
-
-
-def _folder_words(path: Path) -> str:
-    """What to say of a folder: name the checkpoint in it, if there is one."""
-    try:
-        inside = sorted(
-            entry.name for entry in path.iterdir() if entry.suffix in (".pt", ".pth", ".safetensors")
-        )
-    except OSError:
-        inside = []
-    hint = (
-        f"give the file itself, for example {path / inside[0]}"
-        if inside
-        else "give the path of a checkpoint file"
-    )
-    return f"{path} is a folder: {hint}."

@@ -56,6 +56,13 @@ class Opaque:
     __slots__ = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Instance(Opaque):
+    """What calling a global that is refused would have made; `name` is the global's."""
+
+    name: str
+
+
 CONTAINERS: Final = frozenset({"collections.OrderedDict", "collections.Counter"})
 _PLAIN: Final = frozenset(
     {"_codecs.encode", "builtins.bytearray", "builtins.complex", "builtins.set", "torch.Size", "torch.device"}

@@ -20,6 +20,7 @@ from samblocks.checkpoints.reading.pickle_values import (
     LONGEST_NAME,
     PLAIN,
     Global,
+    Instance,
     Opaque,
     PickleRefused,
     StorageRef,
@@ -137,6 +138,8 @@ class _Reader:
     def call(self, function: Any, arguments: Any) -> object:
         if not isinstance(function, Global) or not isinstance(arguments, tuple):
             return Opaque()
+        if function.name not in KNOWN:
+            return Instance(function.name)
         if function.name in CONTAINERS:
             return self.table(arguments[0] if arguments else ())
         if function.name in ARGUMENTS:

@@ -19,7 +19,9 @@ from torch import Tensor
 from samblocks.checkpoints.boundary import boundary
 from samblocks.checkpoints.reading.envelope import NoStateDict, find_state_dict
 from samblocks.checkpoints.reading.mapped import MappedFile, StoredTensor
+from samblocks.checkpoints.reading.other_files import file_words, index_beside, is_one_of_several
 from samblocks.checkpoints.reading.safetensors_files import read_safetensors
+from samblocks.checkpoints.reading.shards import meant, read_index
 from samblocks.checkpoints.reading.torch_files import TorchFile, read_old, read_zip
 from samblocks.errors import CheckpointError, printable
 from samblocks.layouts import TensorInfo
@@ -46,7 +48,8 @@ class Checkpoint:
 
     Args:
         path: the file.
-        container: `"safetensors"`, `"torch"` (a zip archive) or `"torch (before 1.6)"`.
+        container: `"safetensors"`, `"torch"` (a zip archive) or `"torch (before 1.6)"`, with the number of shards
+            where there are several.
         envelope: the key, or dotted keys, under which the state dict lies; empty where the file is flat.
         metadata: safetensors' free texts.
         ignored: what the file holds next to the state dict.
@@ -59,13 +62,14 @@ class Checkpoint:
     metadata: Mapping[str, str]
     ignored: tuple[Ignored, ...]
     mmap: bool
-    _file: MappedFile = field(repr=False)
+    _files: tuple[MappedFile, ...] = field(repr=False)
     _places: Mapping[str, StoredTensor] = field(repr=False)
+    _shards: Mapping[str, int] = field(repr=False, default_factory=dict)
 
     @property
     def file_bytes(self) -> int:
-        """Size of the whole file."""
-        return self._file.size
+        """Size of the whole file, or of all shards together."""
+        return sum(file.size for file in self._files)
 
     @cached_property
     def tensors(self) -> Mapping[str, TensorInfo]:
@@ -75,23 +79,30 @@ class Checkpoint:
     @cached_property
     def stored_bytes(self) -> int:
         """Bytes of the file that the state dict's tensors touch; shared ones count once."""
-        total, end = 0, 0
-        for first, stop in sorted(place.span for place in self._places.values()):
-            total += max(0, stop - max(first, end))
-            end = max(end, stop)
+        total, end = 0, (0, 0)
+        for shard, (first, stop) in sorted(
+            (self._shard(name), place.span) for name, place in self._places.items()
+        ):
+            total += max(0, stop - max(first, end[1] if end[0] == shard else 0))
+            end = max(end, (shard, stop))
         return total
 
     @cached_property
     def shared(self) -> frozenset[str]:
         """Names of tensors that have bytes in common with another one."""
         names: set[str] = set()
-        end, last = 0, ""
-        for (first, stop), name in sorted((p.span, name) for name, p in self._places.items() if p.nbytes):
-            if first < end:
+        end, last = (0, 0), ""
+        for shard, (first, stop), name in sorted(
+            (self._shard(name), place.span, name) for name, place in self._places.items() if place.nbytes
+        ):
+            if (shard, first) < end:
                 names |= {name, last}
-            if stop > end:
-                end, last = stop, name
+            if (shard, stop) > end:
+                end, last = (shard, stop), name
         return frozenset(names)
+
+    def _shard(self, name: str) -> int:
+        return self._shards.get(name, 0)
 
     def nbytes(self, name: str) -> int:
         """Bytes of the tensor `name`."""
@@ -106,14 +117,14 @@ class Checkpoint:
         """
         place = self._places[name]
         with boundary(self.path, "read"):
-            return self._file.tensor(place, copy=name in self.shared)
+            return self._files[self._shard(name)].tensor(place, copy=name in self.shared)
 
 
 def read(path: str | os.PathLike[str], *, mmap: bool = True, envelope: str | None = None) -> Checkpoint:
     """Open a `.pt`, `.pth` or `.safetensors` file, whatever its name is.
 
     Args:
-        path: the file.
+        path: the file; or the index of one in several shards, or a folder of transformers with either.
         mmap: tensors are views of the file, mapped privately; otherwise each is read into memory of its own.
         envelope: the key of the table that is meant where a file holds several, with dots between those of nested
             ones; or what the names that are meant begin with.
@@ -129,7 +140,33 @@ def read(path: str | os.PathLike[str], *, mmap: bool = True, envelope: str | Non
     ('model', (2, 3), tensor(6.))
     """
     with boundary(path, "read"):
-        return _read(MappedFile(Path(path), mmap=mmap), mmap, envelope)
+        place = meant(Path(path))
+        if place.name.endswith(".index.json"):
+            return _from_shards(place, mmap, envelope)
+        if is_one_of_several(place.name) and (index := index_beside(place)) is not None:
+            raise CheckpointError(f"{place} is one shard of a checkpoint of several: give its index {index}.")
+        return _read(MappedFile(place, mmap=mmap), mmap, envelope)
+
+
+def _from_shards(path: Path, mmap: bool, envelope: str | None) -> Checkpoint:
+    """All shards that an index names, as one checkpoint."""
+    weights = read_index(path)
+    names = list(dict.fromkeys(weights.values()))
+    parts = [_read(MappedFile(path.parent / name, mmap=mmap), mmap, None) for name in names]
+    held = [frozenset(part.tensors) for part in parts]
+    numbers = {name: number for number, name in enumerate(names)}
+    lost = [name for name, shard in weights.items() if name not in held[numbers[shard]]]
+    if lost:
+        raise CheckpointError(
+            f"{path} and its shards do not fit together: {len(lost)} tensors are not where it says, such as "
+            f"{printable(lost[0])}."
+        )
+    places = {name: parts[numbers[shard]]._places[name] for name, shard in weights.items()}
+    places, ignored = _beginning(path, places, envelope)
+    container = f"{parts[0].container} ({len(parts)} shards)"
+    files = tuple(part._files[0] for part in parts)
+    shards = {name: numbers[weights[name]] for name in places}
+    return Checkpoint(path, container, "", parts[0].metadata, ignored, mmap, files, places, shards)
 
 
 def _read(file: MappedFile, mmap: bool, envelope: str | None) -> Checkpoint:
@@ -144,11 +181,11 @@ def _read(file: MappedFile, mmap: bool, envelope: str | None) -> Checkpoint:
         _check_names(file.path, places)
         places, ignored = _beginning(file.path, places, envelope)
         return Checkpoint(
-            file.path, "safetensors", "", MappingProxyType(metadata), ignored, mmap, file, places
+            file.path, "safetensors", "", MappingProxyType(metadata), ignored, mmap, (file,), places
         )
     if head.startswith(b"\x80") or _TEXT_PICKLE.match(head):
         return _from_torch(file, read_old(file), "torch (before 1.6)", mmap, envelope)
-    raise CheckpointError(f"{file.path} is no checkpoint: {_kind(head)}.")
+    raise CheckpointError(f"{file.path} is no checkpoint: {file_words(head)}.")
 
 
 def _beginning(
@@ -177,7 +214,7 @@ def _from_torch(
     places = {name: content.locate(tensor) for name, tensor in found.tensors.items()}
     ignored = tuple(Ignored(unused.name, unused.tensors, unused.nbytes) for unused in found.unused)
     return Checkpoint(
-        file.path, container, ".".join(found.path), MappingProxyType({}), ignored, mmap, file, places
+        file.path, container, ".".join(found.path), MappingProxyType({}), ignored, mmap, (file,), places
     )
 
 
@@ -194,32 +231,3 @@ _LONGEST_NAME = 500
 
 _TEXT_PICKLE = re.compile(rb"\([dlt]p?\d*\n|\(?[ci][A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n")
 """How a pickle of protocol 0 begins: a container, or the name of a global."""
-
-_KINDS = (
-    (b"version https://git-lfs", "it is a pointer of git-lfs, the weights themselves were not fetched"),
-    (b"\x1f\x8b", "it is compressed with gzip: unpack it first"),
-    (b"BZh", "it is compressed with bzip2: unpack it first"),
-    (b"\xfd7zXZ", "it is compressed with xz: unpack it first"),
-    (b"\x28\xb5\x2f\xfd", "it is compressed with zstandard: unpack it first"),
-    (b"7z\xbc\xaf", "it is a 7z archive: unpack it first"),
-    (b"Rar!", "it is a rar archive: unpack it first"),
-    (b"\x89HDF", "it is an HDF5 file"),
-    (b"\x93NUMPY", "it is a numpy array"),
-    (b"GGUF", "it is a GGUF file"),
-    (b"\x08", "it looks like an ONNX model"),
-    (b"\x89PNG", "it is a picture"),
-    (b"\xff\xd8\xff", "it is a picture"),
-    (b"PK", "it is a damaged or empty zip archive"),
-)
-
-
-def _kind(head: bytes) -> str:
-    """What the first bytes say about a file that is none of ours."""
-    if b"<html" in head.lower() or head.lstrip()[:9].lower() == b"<!doctype" or head.lstrip()[:5] == b"<?xml":
-        return "it is a web page; the download was answered by a login, an error page or a proxy"
-    if head[257:262] == b"ustar":
-        return "it is a tar archive: unpack it first (what PyTorch 0.1 saved is not read)"
-    for magic, words in _KINDS:
-        if head.startswith(magic):
-            return words
-    return "its first bytes are those of neither torch.save nor safetensors"

@@ -9,17 +9,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from math import prod
+from typing import Final
 
 from samblocks.checkpoints.reading.mapped import MappedFile, StoredTensor, overflows
+from samblocks.checkpoints.reading.other_files import zip_words
 from samblocks.checkpoints.reading.pickle_values import (
     SCALAR_DTYPES,
     STORAGE_DTYPES,
+    Instance,
     PickleRefused,
     StorageRef,
     TensorRef,
+    key_text,
 )
 from samblocks.checkpoints.reading.pickles import Unpickled, read_pickle
-from samblocks.checkpoints.reading.zips import Record, ZipRefused, read_records
+from samblocks.checkpoints.reading.zips import ZipRefused, read_records, record_names
 from samblocks.errors import CheckpointError, printable
 from samblocks.layouts.tensors import WEIGHT_DTYPES, item_size
 
@@ -41,11 +45,15 @@ class TorchFile:
 
 def read_zip(file: MappedFile) -> TorchFile:
     """Read the archive that torch.save writes since PyTorch 1.6."""
+    names = record_names(file)
+    words = zip_words(file.path, names) if names or file.path.suffix == ".distcp" else None
+    if words is not None:
+        raise CheckpointError(f"{file.path} {words}.")
     try:
         records = read_records(file)
     except ZipRefused as refusal:
         raise CheckpointError(f"{file.path} is a zip archive that cannot be read: {refusal}.") from None
-    folder = _folder(file, records)
+    folder = next(name for name in records if name.endswith("/data.pkl")).removesuffix("/data.pkl")
     order = records.get(f"{folder}/byteorder")
     if order is not None and file.bytes(order.start, min(order.stop, order.start + 8)) != b"little":
         raise CheckpointError(
@@ -53,7 +61,7 @@ def read_zip(file: MappedFile) -> TorchFile:
         )
     data = records[f"{folder}/data.pkl"]
     pickled = _unpickle(file, data.start, data.stop)
-    _refuse_globals(file, pickled.refused)
+    _refuse_globals(file, pickled)
 
     @cache
     def storage(reference: StorageRef) -> tuple[int, int]:
@@ -76,14 +84,14 @@ def read_old(file: MappedFile) -> TorchFile:
         position += part.end
         head.append(part)
         if len(head) == 1 and part.root != _OLD_MAGIC:
-            _refuse_globals(file, part.refused)
+            _refuse_globals(file, part)
             raise CheckpointError(
                 f"{file.path} is a plain pickle, not a file of torch.save: load it where you trust it and "
                 "save its tensors with torch.save."
             )
     _, protocol, system, content, keys = head
     for part in head:
-        _refuse_globals(file, part.refused)
+        _refuse_globals(file, part)
     order = system.root.get("little_endian", True) if isinstance(system.root, dict) else None
     if protocol.root != _OLD_PROTOCOL or order is not True or not isinstance(keys.root, list):
         raise CheckpointError(
@@ -111,19 +119,6 @@ def _old_storages(
     return places
 
 
-def _folder(file: MappedFile, records: dict[str, Record]) -> str:
-    """The archive's single top folder, which is named after the file that was first written."""
-    folders = [name.removesuffix("/data.pkl") for name in records if name.endswith("/data.pkl")]
-    if any("/code/" in name for name in records):
-        raise CheckpointError(
-            f"{file.path} is a TorchScript program, not a checkpoint: save its state_dict() instead."
-        )
-    if len(folders) != 1 or "/" in folders[0]:
-        held = ", ".join(f"'{printable(name, 60)}'" for name in list(records)[:3]) or "nothing"
-        raise CheckpointError(f"{file.path} is a zip archive but no file of torch.save: it holds {held}.")
-    return folders[0]
-
-
 def _unpickle(file: MappedFile, start: int, stop: int) -> Unpickled:
     if stop - start > LARGEST_PICKLE:
         size = (stop - start) / 2**20
@@ -136,9 +131,45 @@ def _unpickle(file: MappedFile, start: int, stop: int) -> Unpickled:
         raise CheckpointError(f"{file.path} cannot be read: {refusal}.") from None
 
 
-def _refuse_globals(file: MappedFile, refused: tuple[str, ...]) -> None:
+_NO_MODULE: Final = frozenset(
+    {"os", "posix", "nt", "sys", "subprocess", "builtins", "importlib", "runpy", "shutil"}
+)
+"""Where no layer of a model comes from: a file that asks for something there gets no recipe."""
+
+
+def _whole_module(file: MappedFile, pickled: Unpickled) -> str | None:
+    """What to say of a file that holds a whole pickled model instead of its weights, else None."""
+    root, refused = pickled.root, pickled.refused
+    where = ""
+    if isinstance(root, dict):
+        keys = [key for key, value in root.items() if isinstance(key, str) and isinstance(value, Instance)]
+        if not keys:
+            return None
+        root, where = root[keys[0]], f"[{key_text(keys[0])}]"
+    layers = any(name.startswith("torch.nn.modules.") for name in refused)
+    if (
+        not layers
+        or not isinstance(root, Instance)
+        or any(name.split(".")[0] in _NO_MODULE for name in refused)
+    ):
+        return None
+    others = [name for name in refused if not name.startswith("torch.") and name != root.name]
+    asks = f" with {', '.join(printable(name) for name in others[:3])}" if others else ""
+    more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+    return (
+        f"is a whole pickled model, {printable(root.name)}{asks}{more}, refused without running any of it; where you "
+        "trust it, two lines in the environment that wrote it save its weights: "
+        f"model = torch.load({file.path.name!r}, weights_only=False){where}; "
+        "torch.save(model.state_dict(), 'weights.pt')"
+    )
+
+
+def _refuse_globals(file: MappedFile, pickled: Unpickled) -> None:
+    refused = pickled.refused
     if not refused:
         return
+    if (words := _whole_module(file, pickled)) is not None:
+        raise CheckpointError(f"{file.path} {words}.")
     shown = ", ".join(printable(name) for name in refused[:_LONGEST_LIST])
     more = f" and {len(refused) - _LONGEST_LIST} more" if len(refused) > _LONGEST_LIST else ""
     raise CheckpointError(

@@ -7,6 +7,7 @@ size. Records that are compressed, encrypted, overlap or reach outside the file 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -54,14 +55,47 @@ def read_records(file: MappedFile) -> dict[str, Record]:
     return records
 
 
+def record_names(file: MappedFile) -> list[str]:
+    """What the archive's directory names, whether it can be read from here or not; nothing where it is damaged."""
+    try:
+        return [entry.name for entry in _entries(file)]
+    except (ZipRefused, struct.error, UnicodeDecodeError, IndexError):
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    name: str
+    flags: int
+    method: int
+    packed: int
+    unpacked: int
+    local: int
+
+
 def _read_directory(file: MappedFile) -> dict[str, Record]:
+    records: dict[str, Record] = {}
+    for entry in _entries(file):
+        if entry.flags & _ENCRYPTED:
+            raise ZipRefused(f"its record '{printable(entry.name)}' is encrypted")
+        if entry.method != 0 or entry.packed != entry.unpacked:
+            raise ZipRefused(
+                f"its record '{printable(entry.name)}' is compressed: unpack it and save it with torch.save"
+            )
+        if entry.name in records:
+            raise ZipRefused(f"it holds the record '{printable(entry.name)}' twice")
+        records[entry.name] = _locate(file, entry.name, entry.local, entry.packed)
+    return records
+
+
+def _entries(file: MappedFile) -> Iterator[_Entry]:
+    """What the archive's directory says, entry by entry."""
     count, size, offset = _find_directory(file)
     if count > MOST_RECORDS or size > MOST_RECORDS * 256:
         raise ZipRefused(f"its zip directory claims {count:,} records")
     if offset + size > file.size:
         raise ZipRefused("its zip directory reaches outside the file")
     directory = file.bytes(offset, offset + size)
-    records: dict[str, Record] = {}
     position = 0
     for _ in range(count):
         (signature, _, _, flags, method, _, _, _, packed, unpacked, name_size, extra_size, comment_size) = (
@@ -75,16 +109,7 @@ def _read_directory(file: MappedFile) -> dict[str, Record]:
         extra = directory[position + name_size : position + name_size + extra_size]
         position += name_size + extra_size + comment_size
         packed, unpacked, local = _widen(extra, unpacked, packed, local)
-        if flags & _ENCRYPTED:
-            raise ZipRefused(f"its record '{printable(name)}' is encrypted")
-        if method != 0 or packed != unpacked:
-            raise ZipRefused(
-                f"its record '{printable(name)}' is compressed: unpack it and save it with torch.save"
-            )
-        if name in records:
-            raise ZipRefused(f"it holds the record '{printable(name)}' twice")
-        records[name] = _locate(file, name, local, packed)
-    return records
+        yield _Entry(name, flags, method, packed, unpacked, local)
 
 
 def _find_directory(file: MappedFile) -> tuple[int, int, int]:
