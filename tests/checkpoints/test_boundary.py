@@ -97,7 +97,7 @@ def test_a_wrong_argument_stays_one(tmp_path, part):
         lambda: load(path, variant="sam"),
         lambda: load(path, component="wings"),
         lambda: load(path, device="abacus"),
-        lambda: load(path, dtype="half"),
+        lambda: load(path, dtype="half"),  # type: ignore[call-overload]
         lambda: convert_file(path, tmp_path / "b.pt", to="x"),
         lambda: convert_file(path, tmp_path / "b.pt", to="meta", model_class="x"),
         lambda: convert_file(path, tmp_path / "b.pt", to="meta", dtype=torch.int8),

@@ -22,7 +22,8 @@ STATE = {name: values(name, (3, 4)) for name in ("a", "b", "c", "d")}
 def shards(folder, state, count=2, ending="safetensors"):
     """Write a state dict in shards with an index; returns the index."""
     folder.mkdir(exist_ok=True)
-    names, weights = list(state), {}
+    names = list(state)
+    weights: dict[str, str] = {}
     for number in range(count):
         shard = f"model-{number + 1:05d}-of-{count:05d}.{ending}"
         part = {name: state[name] for name in names[number::count]}
@@ -117,11 +118,11 @@ def test_programs_are_named(tmp_path):
 
 
 def test_distributed_checkpoints_are_named(tmp_path):
-    import torch.distributed.checkpoint as dcp
+    from torch.distributed.checkpoint.state_dict_saver import save
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        dcp.save({"model": nn.Linear(2, 2).state_dict()}, checkpoint_id=str(tmp_path / "a"))
+        save({"model": nn.Linear(2, 2).state_dict()}, checkpoint_id=str(tmp_path / "a"))
     for path in (tmp_path / "a", tmp_path / "a" / "__0_0.distcp"):
         with pytest.raises(CheckpointError, match=r"torch\.distributed\.checkpoint.*dcp_to_torch_save"):
             inspect(path)

@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+from pathlib import Path
 
 import pytest
 
@@ -80,3 +81,28 @@ def test_a_mistake_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("parity.commands.cases.run", fail)
     with pytest.raises(ValueError, match="not about usage"):
         main(["cases"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["sam_vit_b", "--out", "a.bin"], "must end in .pt, .pth, .safetensors"),
+        (["sam_vit_b", "--out", "a.pt", "--layout", "x"], "invalid choice"),
+        (["mobile_sam", "--out", "a.pt", "--layout", "timm"], "does not exist in timm's layout"),
+        (["sam", "--out", "a.pt"], "no variant is called"),
+        (["sam_vit_b", "--out", "gone/a.pt"], "not a folder"),
+    ],
+)
+def test_synthesize_says_one_sentence(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["synthesize", *arguments]) == 2
+    written = capsys.readouterr().err
+    assert words in written
+    assert written.count("\n") == 1
+    assert not list(tmp_path.iterdir())
