@@ -81,7 +81,9 @@ class Holder(nn.Module):
         self.model = model
 
     def forward(self, images):
-        return short_drive(model)(self.model, images)
+        drive = short_drive(model)
+        assert drive is not None
+        return drive(self.model, images)
 
 
 holder = Holder()
