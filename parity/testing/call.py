@@ -1,8 +1,6 @@
 """One run of a callable: on copies of its inputs, from a given random state, with gradients where asked for."""
 
-import random
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +11,7 @@ from parity.errors import UsageError
 from parity.execution import fill
 from parity.testing.reach import Twin
 from parity.testing.values import Inputs, arguments, copies, mapped, outputs_in, precision, tensors
+from samblocks.numerics.repeats import generators, random_state
 from samblocks.numerics.verdict import equal
 
 OF_INPUTS, OF_PARAMETERS = "gradient/", "gradient of "
@@ -74,39 +73,6 @@ def run(twin: Twin, inputs: Inputs, ask: Ask, seed: int, *, narrow: torch.dtype 
         if name not in before or value.shape != before[name].shape or not equal(value, before[name])
     }
     return Outcome(outputs, not _same(inputs, given), drew, moved)
-
-
-@contextmanager
-def random_state(seed: int) -> Iterator[None]:
-    """Everybody's random numbers from one seed, and as they were afterwards."""
-    devices = range(torch.cuda.device_count()) if _has_cuda() else ()
-    python, arrays = random.getstate(), np.random.get_state()  # noqa: NPY002 - the state that others draw from
-    with torch.random.fork_rng(devices=list(devices)):
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(arrays)  # noqa: NPY002
-
-
-def _has_cuda() -> bool:
-    return torch.cuda.is_available() and bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
-
-
-def generators() -> tuple[bytes, ...]:
-    """Where everybody's random numbers stand."""
-    torch_state = [torch.get_rng_state()]
-    if _has_cuda():
-        torch_state += torch.cuda.get_rng_state_all()
-    arrays = np.random.get_state(legacy=False)  # noqa: NPY002
-    return (
-        *(each.numpy().tobytes() for each in torch_state),
-        repr(random.getstate()).encode(),
-        repr(arrays).encode(),
-    )
 
 
 def _called(twin: Twin, given: Inputs, gradients: bool | str, real: torch.dtype) -> dict[str, Tensor]:

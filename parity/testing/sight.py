@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from parity.testing.call import Ask, random_state, run, total_of
+from parity.testing.call import Ask, run, total_of
 from parity.testing.reach import Function, Twin, is_compiled, uncompiled
 from parity.testing.repeat import FIRST, First, fresh
 from parity.testing.values import Inputs, arguments, copies, mapped, outputs_in, precision, tensors
 from samblocks.numerics.draws import vary
+from samblocks.numerics.repeats import random_state
 from samblocks.numerics.verdict import equal
 
 _CALLS = 8

@@ -17,7 +17,7 @@ from samblocks.errors import SwapError
 from samblocks.numerics.draws import decided, vary
 from samblocks.numerics.float64 import lifted
 from samblocks.numerics.nested import subscripted, tensors
-from samblocks.numerics.repeats import differing, drawing, seeded
+from samblocks.numerics.repeats import differing, drawing, generators, random_state
 from samblocks.numerics.verdict import (
     SEVERITY,
     UNDECIDED,
@@ -257,6 +257,7 @@ class _Sides:
         self._swap, self._call = swap, call
         self.hosts = swap.hosts
         self._right: nn.Module | None = None
+        self._drew = False
 
     def host(self, inputs: tuple[Any, ...], seed: int = 0) -> Outputs:
         """The outputs before the swap."""
@@ -295,17 +296,17 @@ class _Sides:
 
     def refuse_randomness(self, inputs: tuple[Any, ...], first: Outputs) -> None:
         """Raise where a second run of the host, from another random state, gives something else."""
-        what = differing(first, self.host(inputs, seed=1))
+        what = differing(first, self.host(inputs, seed=1), self._drew)
         if not what:
             return
         model = self._swap.model
         training = [path or "(model)" for path, module in model.named_modules() if module.training]
-        if differing(first, self.host(inputs)):
+        if differing(first, self.host(inputs), self._drew):
             raise SwapError(
                 f"the model keeps state between calls, so that nothing can be held against it: {what}; "
                 "give run= that brings it into one state before each call"
             )
-        drew = drawing(model, lambda: self.host(inputs))
+        drew = drawing(model.named_modules(), lambda: self.host(inputs))
         raise SwapError(
             f"the model is random, which would hide errors: {what}; in training mode: {_listed(training)}; "
             f"modules that draw random numbers: {_listed(drew)}; set their rates to 0, leave them in evaluation "
@@ -314,13 +315,15 @@ class _Sides:
 
     def _run(self, inputs: tuple[Any, ...], seed: int = 0) -> Outputs:
         """One call with inputs of its own and the random numbers of a seed."""
-        with seeded(seed):
+        with random_state(seed):
+            before = generators()
             result = self._call(self._swap.model, *copy.deepcopy(inputs))
+            self._drew |= generators() != before
             return {subscripted(path): tensor.clone() for path, tensor in tensors(result)}
 
     def _run_wide(self, model: nn.Module, inputs: tuple[Any, ...]) -> Outputs:
         given = tree_map(widen, copy.deepcopy(inputs))
-        with seeded(), lifted():
+        with random_state(0), lifted():
             result = self._call(model, *given)
             return {subscripted(path): tensor.clone() for path, tensor in tensors(result)}
 
