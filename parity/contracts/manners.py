@@ -90,12 +90,15 @@ def _differing(
 
 
 def repeats(cases: Sequence[Case]) -> Iterator[str]:
-    """Calling again gives the same bits, and leaves inputs and tensors of the module as they are."""
+    """Calling again gives the same bits, and leaves inputs, tensors and settings of the module as they are."""
     for case in cases:
         module, inputs = _prepared(case), case.tensors()
         given = {name: value.clone() for name, value in inputs.items()}
         state = {} if module is None else {k: v.clone() for k, v in module.state_dict().items()}
+        settings = {} if module is None else _settings(module)
         first, second = _run(case, module, inputs, torch.float32), None
+        if module is not None and case.call is call_block and _settings(module) != settings:
+            yield f"{case.id}: the call changed settings of the module"
         for name, value in inputs.items():
             if not _same(value, given[name]):
                 yield f"{case.id}: the call changed its input {name!r}"
@@ -207,7 +210,7 @@ def _among_threads(work: Sequence[Case], shared: nn.Module | None, dtype: torch.
 
 
 def copies(cases: Sequence[Case]) -> Iterator[str]:
-    """Copies and pickles, made before and after a call, give the same bits."""
+    """Copies and pickles, made before and after a call, give the same bits and share no memory."""
     case = cases[0]
     _needs(not case.is_function)
     module, inputs = _prepared(case), case.tensors()
@@ -216,7 +219,13 @@ def copies(cases: Sequence[Case]) -> Iterator[str]:
     _run(case, module, inputs, torch.float32)
     if not case.train:
         made |= {"a later copy": copy.deepcopy(module), "a later pickle": pickle.loads(pickle.dumps(module))}
+    assert module is not None
+    places = {value.data_ptr() for value in module.state_dict().values() if value.numel()}
     for what, other in made.items():
+        assert other is not None
+        for name, value in other.state_dict().items():
+            if value.numel() and value.data_ptr() in places:
+                yield f"{case.id}: {what} shares the memory of {name}"
 
         def again(dtype: torch.dtype) -> Outputs:
             return _run(case, copy.deepcopy(_prepared(case, dtype)), inputs, dtype)
@@ -345,11 +354,11 @@ CONTRACTS: dict[str, Contract] = {
 """All contracts by name."""
 
 DEMANDS = {
-    "repeats": "the same bits again, inputs and tensors untouched",
+    "repeats": "the same bits again; inputs, tensors and settings untouched",
     "turns": "no trace of sizes and prompts that came before",
     "dtypes": "no trace of a dtype that came before",
     "threads": "the same for each of several threads",
-    "copies": "copies and pickles give the same bits",
+    "copies": "copies and pickles give the same bits and share no memory",
     "deterministic": "runs under deterministic algorithms, with the same numbers",
     "half": "bfloat16 without autocast, finite",
     "meta": "the meta device tells shapes and types",

@@ -54,7 +54,16 @@ class Faulty(nn.Module):
         super().__init__()
         self.fault = fault
         self.kept: Any = None
+        self.calls = 0
         self.weight = nn.Parameter(torch.ones(4))
+
+    def __deepcopy__(self, memo: Any) -> nn.Module:
+        twin = Faulty(self.fault)
+        twin.load_state_dict(self.state_dict())
+        twin.__dict__.update({name: value for name, value in vars(self).items() if name[0] != "_"})
+        if self.fault == "shares its weight with copies":
+            twin.weight = self.weight
+        return twin
 
     def forward(self, x: Tensor) -> Tensor:
         """Multiply.
@@ -78,6 +87,8 @@ class Faulty(nn.Module):
             x = self.kept
         if self.fault == "mixes the batch":
             x = x + x.mean(dim=0)
+        if self.fault == "counts its calls":
+            self.calls += 1
         if self.fault == "has a lambda":
             self.kept = lambda: None
         y = x * self.weight
@@ -109,11 +120,13 @@ def _broken(fault: str, names: Sequence[str] = ("one", "two")) -> Iterator[Case]
     ("name", "fault"),
     [
         ("repeats", "writes into its input"),
+        ("repeats", "counts its calls"),
         ("turns", "remembers"),
         ("dtypes", "keeps a table of the dtype that it saw first"),
         ("threads", "keeps its input while it works"),
         ("batches", "mixes the batch"),
         ("copies", "has a lambda"),
+        ("copies", "shares its weight with copies"),
     ],
 )
 def test_a_fault_is_found(name: str, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
