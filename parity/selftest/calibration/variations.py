@@ -121,6 +121,7 @@ VARIATIONS = (
     Variation("attention by its formula", _attends, _under(lambda: sdpa_kernel(SDPBackend.MATH))),
     Variation("no fast path", _attends, _under(PATHS["plain"])),
     Variation("cut in the smallest chunks", _attends, _under(PATHS["chunks"])),
+    Variation("cut in several rows, the last chunk smaller", _attends, _under(PATHS["ragged"])),
     Variation("inputs with gaps", _has(1), _laid_out(_with_gaps)),
     Variation("inputs stored backwards", _has(2), _laid_out(_backwards)),
     Variation("inputs channels last", _has(4), _laid_out(channels_last)),

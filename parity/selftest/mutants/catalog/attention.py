@@ -11,6 +11,10 @@ Attention in samblocks/blocks/attention.py
     Attention._project: linear(self.v_proj, v) => linear(self.k_proj, v)
   drops_outside_training | training and evaluation | the fused kernel does not know about evaluation
     Attention._gather: self.dropout_p if self.training else 0.0 => self.dropout_p
+  never_drops | dropout | attention weights stay: the argument is not handed on
+    Attention._gather: self.dropout_p if self.training else 0.0 => 0.0
+  drops_as_often_as_it_should_keep | dropout | the probability to keep is taken for that to drop
+    Attention.__init__: self.dropout_p = dropout => self.dropout_p = 1.0 - dropout
 
 Attention in samblocks/ops/attend.py
   heads_in_turn | order of q, k, v and heads | channels dealt out to heads in turn, not in groups
@@ -127,6 +131,12 @@ MemoryAttentionLayer in samblocks/blocks/memory.py
     MemoryAttentionLayer.__init__: nn.ReLU() => nn.GELU()
   no_dropout_by_default | training and evaluation | evaluation cannot tell
     MemoryAttentionLayer.__init__: dropout=0.1 => dropout=0.0
+  no_dropout_inside_the_perceptron | dropout | the one between the two linears is the fourth of the layer
+    MemoryAttentionLayer._transform: self.dropout(self.activation(linear(self.linear1, layer_norm(self.norm3, x))))
+      => self.activation(linear(self.linear1, layer_norm(self.norm3, x)))
+  drops_the_sum | dropout | what was gathered is dropped, never what it is added to
+    MemoryAttentionLayer.forward: tgt + self.dropout1(self._attend_to_itself(layer_norm(self.norm1, tgt), query_pos))
+      => self.dropout1(tgt + self._attend_to_itself(layer_norm(self.norm1, tgt), query_pos))
   shortcut_after_norm | residual from elsewhere | post-norm habits: the shortcut starts after the norm
     MemoryAttentionLayer._transform: x + self.dropout3(linear(self.linear2, hidden))
       => layer_norm(self.norm3, x) + self.dropout3(linear(self.linear2, hidden))
