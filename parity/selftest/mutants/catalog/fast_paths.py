@@ -42,8 +42,8 @@ Block in samblocks/blocks/vit.py
 
 SAM2MaskDecoder in samblocks/models/sam2/mask_decoder.py
   first_image_for_all_prompts | cut in chunks | there may be an image for each prompt | chunks
-    SAM2MaskDecoder.predict_masks: for_prompts("image_embeddings", image_embeddings, prompts)
-      => for_prompts("image_embeddings", image_embeddings[:1], prompts)
+    SAM2MaskDecoder.predict_masks: for_prompts("image_embeddings", image_embeddings, prompts, copies=repeat_image)
+      => for_prompts("image_embeddings", image_embeddings[:1], prompts, copies=repeat_image)
 
 MaskDecoder in samblocks/models/decoder_parts.py
   first_mask_prompt_for_all | cut in chunks | each piece has maps of its own | chunks
