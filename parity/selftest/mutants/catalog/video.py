@@ -44,7 +44,7 @@ SAM2Model in samblocks/predict/video/prompts.py
     _role: settings.add_all_frames_to_correct_as_cond or stays => True
 
 SAM2Model in samblocks/predict/video/steps.py
-  holes_stay | post-processing | holes are filled in what is given and in what prompts are remembered by |
+  holes_of_films_stay | post-processing | holes are filled in what is given and in what prompts are remembered by |
       cases: film_forward
     _kept: fill_holes(made["pred_masks"].to(settings.wide), settings.fill_hole_area)
       => made["pred_masks"].to(settings.wide)
