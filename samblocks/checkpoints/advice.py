@@ -10,7 +10,7 @@ from samblocks.checkpoints.component_selection import is_component
 from samblocks.checkpoints.report import LoadReport
 from samblocks.layouts import Detection, table
 from samblocks.layouts.scope import beside_part
-from samblocks.variants import VARIANTS, Variant
+from samblocks.variants import VARIANTS
 
 _ADAPTERS: Final = re.compile(
     r"(?:^|[._])(?:lora|loha|lokr|hada|ia3|dora|oft)(?:[._A-Z]|$)"
@@ -50,7 +50,9 @@ def what_to_do(report: LoadReport, found: Detection) -> str:
         return ""
     if merge := merge_first(row.name for row in report.rows):
         return merge
-    parts = _whole_parts(report, found)
+    row = VARIANTS[report.variant]
+    told = report.component is None and row in found.rows
+    parts = whole_parts([entry.name for entry in report.rows], found) if told else ()
     loadable = " or ".join(f"component={part!r}" for part in parts)
     gaps = (*report.missing, *report.misshapen)
     if all(_MINOR.fullmatch(gap.name) for gap in gaps):
@@ -60,16 +62,18 @@ def what_to_do(report: LoadReport, found: Detection) -> str:
     return "a whole checkpoint can give what is missing (samblocks convert --base)" if report.missing else ""
 
 
-def _whole_parts(report: LoadReport, found: Detection) -> tuple[str, ...]:
-    """The parts of the model that the file holds whole, with nothing unknown in them."""
-    row = VARIANTS[report.variant]
-    if report.component is not None or row not in found.rows:
-        return ()
-    unknown = [entry.name for entry in report.unexplained if not entry.targets]
+def whole_parts(names: Iterable[str], found: Detection) -> tuple[str, ...]:
+    """The parts of the model that a file holds whole, with nothing unknown in them.
+
+    Args:
+        names: all names in the file.
+        found: what it was recognised as.
+    """
+    row, rules = found.rows[0], table(found.layout, found.rows[0])
+    unknown = set(found.unexpected) & set(names)
     return tuple(
-        part for part in found.intact if is_component(part, row) and _clean(part, unknown, found, row)
+        part
+        for part in found.intact
+        if is_component(part, row)
+        and len(beside_part(unknown, found.reading, rules, row, part)) == len(unknown)
     )
-
-
-def _clean(part: str, unknown: list[str], found: Detection, row: Variant) -> bool:
-    return len(beside_part(unknown, found.reading, table(found.layout, row), row, part)) == len(unknown)

@@ -13,10 +13,12 @@ from samblocks.checkpoints.mismatch_text import copies
 from samblocks.checkpoints.tensor_source import TensorSource
 from samblocks.errors import LayoutError
 from samblocks.layouts import Detection, Plan, Step, TensorInfo, detect, expected, plan, tied_keys
+from samblocks.layouts.cousins import not_supported
 from samblocks.layouts.tensors import WEIGHT_DTYPES, is_stored_as, item_size
 from samblocks.variants import SAM2Variant, Variant
 
 _NAMED = 12
+_DROP = "leave them out with drop=True (--drop)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,20 +165,21 @@ def _recognised(given: Named, *, drop: bool) -> Detection:
         LayoutError: some are missing, misshapen or not understood.
     """
     tensors = given.source.tensors
-    merge = merge_first(tensors)
+    hint = not_supported(tensors) or merge_first(tensors)
     try:
         found = detect(tensors, strict=False)
         if found.missing or found.misshapen:
             detect(tensors)  # raises, with all that is missing or misshapen
     except LayoutError as error:
-        raise LayoutError(f"{error}; {merge}" if merge else str(error)) from None
+        raise LayoutError(f"{error}; {hint}" if hint else str(error)) from None
     if found.rivals:
         raise LayoutError(f"in {given.where} {copies(found)}")
     unknown = (*found.unexpected, *found.beside)
     if unknown and not drop:
+        dropped = f"{hint}; {_DROP}" if hint else _DROP
         raise LayoutError(
             f"{given.where} is {' or '.join(found.candidates)} with {len(unknown)} tensors that are not understood "
-            f"({_listed(unknown)}); {merge or 'leave them out with drop=True (--drop)'}"
+            f"({_listed(unknown)}); {merge_first(unknown) or dropped}"
         )
     return found
 

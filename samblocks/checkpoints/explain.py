@@ -22,6 +22,7 @@ from samblocks.checkpoints.resize import policy_for
 from samblocks.errors import CheckpointError, LayoutError
 from samblocks.image_size import ImageSize, Sizes
 from samblocks.layouts import Detection, Plan, Step, TensorInfo, detect, plan, table
+from samblocks.layouts.cousins import not_supported, same_tensors
 from samblocks.layouts.match import FIRST_LAYERS
 from samblocks.layouts.scope import beside_model, beside_part
 from samblocks.layouts.tensors import DTYPE_NAMES, WEIGHT_DTYPES, is_stored_as
@@ -80,9 +81,9 @@ def recognise(file: Checkpoint) -> Detection:
         with boundary(file.path, "read"):
             return detect(file.tensors, strict=False)
     except LayoutError as error:
-        merge = merge_first(file.tensors)
+        hint = not_supported(file.tensors) or merge_first(file.tensors)
         raise CheckpointError(
-            f"{file.path} holds no model that is known here: {error}{merge and f'; {merge}'}."
+            f"{file.path} holds no model that is known here: {error}{hint and f'; {hint}'}."
         ) from None
 
 
@@ -144,7 +145,7 @@ def explain(
         candidates=found.candidates,
         variant=request.row.name,
         component=request.component,
-        evidence=found.evidence,
+        evidence=(*found.evidence, *_kin(file, found)),
         dtypes=dict(Counter(info.dtype for info in file.tensors.values()).most_common()),
         parameters=sum(prod(wanted[name].shape) for name in fitting if not _BUFFERS.fullmatch(name)),
         rows=tuple(rows[name] for name in file.tensors),
@@ -158,6 +159,12 @@ def explain(
         metadata=dict(file.metadata),
     )
     return Explanation(report, to_meta, wanted)
+
+
+def _kin(file: Checkpoint, found: Detection) -> list[str]:
+    """What the file may be beside, or in place of, a released model."""
+    same = same_tensors(found.candidates) if found.exact and found.component is None else ""
+    return [sentence for sentence in (not_supported(file.tensors), same) if sentence]
 
 
 def _beside(to_meta: Plan, found: Detection, request: Request) -> dict[str, str]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from samblocks.checkpoints import published
+from samblocks.checkpoints.advice import whole_parts
 from samblocks.checkpoints.boundary import boundary
 from samblocks.checkpoints.component_selection import (
     choose_variant,
@@ -29,6 +30,7 @@ from samblocks.checkpoints.tensor_source import cast, check_dtype
 from samblocks.errors import CheckpointError, LayoutError
 from samblocks.image_size import ImageSize, Sizes
 from samblocks.layouts import Detection, apply
+from samblocks.layouts.cousins import not_supported
 from samblocks.layouts.tensors import describe
 from samblocks.models.build import materialize
 from samblocks.models.deferred import initial_values
@@ -143,6 +145,11 @@ def load(
     found = recognise(file)
     if found.rivals:
         raise CheckpointError(f"in {file.path} {copies(found)}.")
+    if component is None and (words := not_supported(file.tensors)):
+        parts = " or ".join(f"component={part!r}" for part in whole_parts(file.tensors, found))
+        raise CheckpointError(
+            f"{file.path} is {words}{parts and f'; what is whole of it loads with {parts}'}."
+        )
     request = _request(file, found, row, component, strict is True)
     sizes = sizes_taken(file.path, found, sizes)
     request = replace(request, sizes=sizes, dtype=wanted_dtype)
@@ -217,7 +224,9 @@ def _request(
             "component='image_encoder', or convert it with a base."
         )
     if row is None:
-        row = choose_variant(file.path, found.rows, component) if found.exact or component else found.rows[0]
+        around = {"trunk": "image_encoder", "neck": "image_encoder"}
+        whole = bool({component, around.get(component or "")} & {*found.intact})
+        row = choose_variant(file.path, found.rows, component) if found.exact or whole else found.rows[0]
     return Request(row, component)
 
 

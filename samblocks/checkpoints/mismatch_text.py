@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from samblocks.checkpoints.advice import what_to_do
 from samblocks.checkpoints.report import Gap, LoadReport
 from samblocks.layouts import Detection
+from samblocks.layouts.cousins import not_supported
 from samblocks.layouts.tensors import shape_text
 
 _NAMED = 20
@@ -23,6 +24,8 @@ def problems(report: LoadReport, found: Detection) -> str:
     ]
     sentence = f"{report.path} does not fit {what}: {'; '.join(filter(None, listed))}"
     advice = what_to_do(report, found)
+    if words := not_supported(row.name for row in report.rows):
+        advice = f"it is {words}"
     return f"{sentence}; {_nearest(report, found)}{advice and f'; {advice}'}."
 
 
