@@ -9,6 +9,13 @@ import torch
 from torch import Tensor
 
 
+def stand_in() -> None:
+    """Let sam2 take these for the components that its kernel would find, which runs on CUDA only."""
+    import sam2.utils.misc
+
+    sam2.utils.misc.get_connected_components = connected_components
+
+
 def connected_components(masks: Tensor) -> tuple[Tensor, Tensor]:
     """Label 8-connected components, as `sam2._C.get_connected_componnets` does on a GPU.
 

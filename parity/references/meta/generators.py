@@ -29,7 +29,7 @@ def sam(model: nn.Module, **settings: Any) -> Any:
 def sam2(model: Any, **settings: Any) -> Any:
     """`SAM2AutomaticMaskGenerator` of a model, told the sizes of its maps."""
     nms.provide()
-    _provide_components()
+    opencv.stand_in()
     from sam2.automatic_mask_generator import SAM2AutomaticMaskGenerator
 
     generator = SAM2AutomaticMaskGenerator(model, **settings)
@@ -60,7 +60,7 @@ def remove_small_regions(masks: Tensor, area: float, mode: str) -> dict[str, Ten
 
 def clean_logits(logits: Tensor, hole: float, sprinkle: float, threshold: float) -> Tensor:
     """Logits [B, M, H, W] as SAM 2's image predictor cleans them: they are brought to their own size."""
-    _provide_components()
+    opencv.stand_in()
     from sam2.utils.transforms import SAM2Transforms
 
     made = SAM2Transforms(64, threshold, max_hole_area=hole, max_sprinkle_area=sprinkle)
@@ -70,7 +70,7 @@ def clean_logits(logits: Tensor, hole: float, sprinkle: float, threshold: float)
 
 def fill_holes(logits: Tensor, area: int) -> Tensor:
     """Logits [B, 1, H, W] as SAM 2's video predictor fills their holes."""
-    _provide_components()
+    opencv.stand_in()
     from sam2.utils.misc import fill_holes_in_mask_scores
 
     filled: Tensor = fill_holes_in_mask_scores(logits.clone(), area)
@@ -113,9 +113,3 @@ def _generated(generator: Any, picture: Tensor) -> Records | None:
     except IndexError:
         return None
     return records
-
-
-def _provide_components() -> None:
-    import sam2.utils.misc
-
-    sam2.utils.misc.get_connected_components = opencv.connected_components

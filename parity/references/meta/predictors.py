@@ -1,13 +1,12 @@
 """Meta's predictors, and what they do to pixels and coordinates."""
 
-import importlib.util
-import sys
-import types
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from parity.references.common import opencv
 
 
 def sam(model: Any) -> Any:
@@ -24,22 +23,10 @@ def sam2(model: Any, **settings: Any) -> Any:
     """
     from sam2.sam2_image_predictor import SAM2ImagePredictor
 
-    provide_components()
+    opencv.stand_in()
     predictor = SAM2ImagePredictor(model, **settings)
     predictor._bb_feat_sizes = [(model.image_size // stride,) * 2 for stride in (4, 8, 16)]
     return predictor
-
-
-def provide_components() -> None:
-    """Put OpenCV's connected components in the place of the kernel that sam2 compiles for CUDA."""
-    import sam2
-
-    if "sam2._C" not in sys.modules and importlib.util.find_spec("sam2._C") is None:
-        from parity.references.common import opencv
-
-        kernel: Any = types.ModuleType("sam2._C")
-        kernel.get_connected_componnets = opencv.connected_components
-        sys.modules["sam2._C"] = sam2._C = kernel
 
 
 def pixels_for_sam(picture: Tensor, size: int) -> Tensor:

@@ -33,9 +33,8 @@ def video(
     A model of ours becomes one by being both.
     """
     from sam2.modeling.sam2_base import SAM2Base
-    from sam2.utils import misc
 
-    misc.get_connected_components = opencv.connected_components
+    opencv.stand_in()
     own, driver = type(model), _driver()
     model.__class__ = driver if isinstance(model, SAM2Base) else type("Tracker", (own, driver), {})
     model.fill_hole_area = fill_hole_area
