@@ -116,8 +116,8 @@ _TWO_LAYERS: dict[str, Any] = {
 _GRID = [[[0.1, 0.2], [0.3, 0.9], [0.5, 0.5], [0.77, 0.31], [0.8, 0.8]]]
 
 
-def _shared(rows: Callable[..., Row], whose: str) -> dict[str, Row]:
-    """What is asked of both generators."""
+def _shared(rows: Callable[..., Row], whose: str, region: int) -> dict[str, Row]:
+    """What is asked of both generators; a region's area is in pixels of the picture, or of the model's masks."""
     return {
         "defaults": rows(
             f"{whose} own thresholds, one crop",
@@ -139,7 +139,7 @@ def _shared(rows: Callable[..., Row], whose: str) -> dict[str, Row]:
         ),
         "crops": rows(
             f"{whose} crops: what their edges cut goes, and of duplicates the one from the smaller crop stays",
-            (90, 131),
+            (90, 130),
             {"points_per_side": 8, "crop_n_layers": 1, **_HALF},
             _several(40, crops=4),
         ),
@@ -152,7 +152,7 @@ def _shared(rows: Callable[..., Row], whose: str) -> dict[str, Row]:
         "regions": rows(
             f"{whose} small regions are removed, at each family's own time and by its own rule",
             (97, 131),
-            {"points_per_side": 8, "min_mask_region_area": 20, "points_per_batch": 7, **_HALF},
+            {"points_per_side": 8, "min_mask_region_area": region, "points_per_batch": 7, **_HALF},
             _several(20),
         ),
         "regions_in_crops": rows(
@@ -212,9 +212,11 @@ def _shared(rows: Callable[..., Row], whose: str) -> dict[str, Row]:
 _SAM = _generated("blobs_by_sam")
 _SAM2 = _generated("blobs_by_sam2")
 
-_BY_SAM = family(block="blobs_by_sam", exact=True, double=False).of(**_shared(_SAM, "by SAM's generator:"))
+_BY_SAM = family(block="blobs_by_sam", exact=True, double=False).of(
+    **_shared(_SAM, "by SAM's generator:", 150)
+)
 _BY_SAM2 = family(block="blobs_by_sam2", exact=True, double=False).of(
-    **_shared(_SAM2, "by SAM 2's generator:"),
+    **_shared(_SAM2, "by SAM 2's generator:", 9),
     given_back=_SAM2(
         "each mask is given back with its point once, cut to 32 and in pieces, before it is judged",
         (71, 90),
@@ -243,10 +245,12 @@ _BY_SAM2 = family(block="blobs_by_sam2", exact=True, double=False).of(
 
 
 def _blotted(*shape: int) -> Spec:
-    """Logits with holes and sprinkles of all sizes: sparse on the left, dense on the right."""
+    """Logits with holes and sprinkles of all sizes: sparse left, dense right, often at a threshold."""
 
     def values(name: str, shape: tuple[int, ...]) -> np.ndarray:
-        return fill.uniform(name, shape, -2.0, 2.0) + np.linspace(-2.2, 2.2, shape[-1])
+        logits = fill.uniform(name, shape, -2.0, 2.0) + np.linspace(-2.2, 2.2, shape[-1])
+        logits[..., 2:7, 1:6], logits[..., 3:6, 2:5], logits[..., 4, 3] = -2.0, 2.0, -1.0  # a ring
+        return np.round(4 * logits) / 4
 
     return Spec(shape, values)
 
@@ -272,9 +276,9 @@ _REGIONS = family(block="remove_small_regions", exact=True, double=False).of(
 )
 _LOGITS = family(exact=True, double=False, name="blotted").of(
     clean_logits=row(
-        "holes of up to five pixels are filled, sprinkles of up to three of the mask as it was are taken away",
+        "holes of up to five pixels are filled, sprinkles of up to eight of the mask as it was are taken away",
         inputs={"logits": _blotted(1, 2, 27, 31)},
-        call=function("clean_logits", 5.0, 3.0, 0.25),
+        call=function("clean_logits", 5.0, 8.0, 0.25),
     ),
     fill_holes=row(
         "holes of up to eight pixels get a logit just above zero",

@@ -86,7 +86,7 @@ class _Decoder(nn.Module):
                 if given.shape[-1] > 1:  # an earlier mask, of which some is kept
                     drawn = drawn + given / 4
                 masks.append(drawn)
-                quality = QUALITIES[(column * row + key) % len(QUALITIES)]
+                quality = QUALITIES[(3 * column + 5 * row + number) % len(QUALITIES)]
                 qualities.append(quality if self.ties else quality - float(apart[index]) - number / 90)
         prompts = len(place)
         low_res = torch.stack(masks).view(prompts, -1, self.side // 4, self.side // 4)
@@ -121,10 +121,12 @@ def _drawn(size: int, kind: int, column: int, row: int, number: int, dtype: torc
         return torch.where((x == int(centre_x)) & (disc > -cell), 40.0, -37.3)
     if kind == 4:  # so gentle a slope that the mask is not stable
         return disc / 2
-    if kind == 5:  # holes and sprinkles of one to three pixels
+    if kind == 5:  # holes and sprinkles of one to three pixels, and a ring beside it
         flipped = (5 * x + 3 * y) % 11 == 0
         flipped |= (7 * x + 3 * y) % 29 < 2
-        return torch.where(flipped, -7.3 * disc, 8 * disc)
+        spotted = torch.where(flipped & (disc > -cell), -7.3 * disc, 8 * disc)
+        from_ring = torch.maximum((x - int(centre_x) - cell).abs(), (y - int(centre_y)).abs())
+        return torch.where(from_ring > 2, spotted, torch.where(from_ring == 1, 5.1, -4.3))
     if kind == 6:
         return torch.full((size, size), 6.0)
     if kind == 8:

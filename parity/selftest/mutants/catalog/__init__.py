@@ -5,6 +5,7 @@ from parity.selftest.mutants.catalog import (
     decoders,
     encoders,
     fast_paths,
+    generators,
     position,
     predictors,
     small,
@@ -24,5 +25,6 @@ ALL = (
     *video.MUTANTS,
     *fast_paths.MUTANTS,
     *predictors.MUTANTS,
+    *generators.MUTANTS,
 )
 """Every mutant."""
