@@ -75,7 +75,7 @@ blobs_by_sam in samblocks/predict/candidates.py
   stability_must_be_more | filters of candidates | stability may be equal to its threshold |
       cases: just_the_threshold
     judge: stability >= thresholds.stability => stability > thresholds.stability
-  stability_before_nothing | filters of candidates | without a threshold empty masks, whose stability is no number, stay |
+  stability_before_nothing | filters of candidates | unjudged empty masks stay, whose stability is no number |
       cases: nobody_is_judged
     judge: thresholds.stability > 0 => True
   boxes_of_the_crop | places of records | boxes are moved to where the crop is | cases: crops
