@@ -198,14 +198,8 @@ def _shapes(
             if policy is not None and getattr(request.sizes, policy.argument) is not None:
                 resized.append(Gap(name, need.shape, shape, policy.name))
             else:
-                misshapen.append(
-                    Gap(
-                        name,
-                        need.shape,
-                        shape,
-                        _advice(name, shape, found) if policy or name in FIRST_LAYERS else "",
-                    )
-                )
+                fits = policy is not None or (name in FIRST_LAYERS and len(shape) == len(need.shape))
+                misshapen.append(Gap(name, need.shape, shape, _advice(name, shape, found) if fits else ""))
     return tuple(resized), tuple(misshapen)
 
 

@@ -7,12 +7,14 @@ from importlib import import_module
 import pytest
 import torch
 from pickle_parts import archive_of, tensor_of, text
-from synthetic import filled
+from synthetic import filled, sparse
 
+from samblocks import VARIANTS
 from samblocks.checkpoints import convert_file, inspect, load, save
 from samblocks.checkpoints.boundary import boundary
 from samblocks.checkpoints.reading.read import read
 from samblocks.errors import LONGEST, CheckpointError
+from samblocks.layouts import TensorInfo, expected
 from samblocks.models import PromptEncoder
 
 EXCEPTIONS = [
@@ -144,3 +146,12 @@ def test_shapes_that_overflow_and_keys_that_cannot_be_shown(tmp_path):
         with pytest.raises(CheckpointError, match=words) as caught:
             read(path)
         assert str(caught.value).isprintable()
+
+
+def test_a_file_of_scalars_is_explained(tmp_path):
+    tensors = {
+        name: TensorInfo((), info.dtype) for name, info in expected("meta", VARIANTS["sam_vit_b"]).items()
+    }
+    report = inspect(sparse(tmp_path / "a.safetensors", tensors))
+    assert len(report.misshapen) > 300
+    assert not any(gap.why for gap in report.misshapen)
