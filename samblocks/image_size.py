@@ -27,7 +27,7 @@ class Sizes(NamedTuple):
         """The same as plain integers, a pair of equal sides as one.
 
         Raises:
-            ValueError: one is no whole number, or too small.
+            ValueError: one is no whole number, too small, or larger than any model's.
         """
         frames, channels = self.num_maskmem, self.in_chans
         return Sizes(
@@ -37,22 +37,26 @@ class Sizes(NamedTuple):
         )
 
 
+_MOST = 1 << 16
+"""What no count of a model comes near; tables made for more would not fit into any memory."""
+
+
 def whole_number(value: object, name: str, least: int) -> int:
     """An integer argument.
 
     Raises:
-        ValueError: it is none, or less than `least`.
+        ValueError: it is none, less than `least`, or more than 65,536.
 
     >>> whole_number(512.0, "num_maskmem", 0)
     Traceback (most recent call last):
-    ValueError: num_maskmem=512.0 must be an integer of at least 0
+    ValueError: num_maskmem=512.0 must be an integer from 0 to 65536
     """
     try:
         number = operator.index(value)  # type: ignore[arg-type]  # what it refuses is refused by name
     except TypeError:
         number = least - 1
-    if isinstance(value, bool) or number < least:
-        raise ValueError(f"{name}={value!r} must be an integer of at least {least}")
+    if isinstance(value, bool) or not least <= number <= _MOST:
+        raise ValueError(f"{name}={value!r} must be an integer from {least} to {_MOST}")
     return number
 
 
@@ -66,14 +70,14 @@ def image_sides(image_size: int | Sequence[int], name: str = "image_size") -> tu
     ((512, 512), (512, 1024))
     >>> image_sides("1024")
     Traceback (most recent call last):
-    ValueError: image_size='1024' must be a side in pixels, or a height and a width: integers of at least 1
+    ValueError: image_size='1024' must be a side in pixels, or a height and a width: integers from 1 to 65536
     """
     given = image_size if isinstance(image_size, Sequence) else (image_size, image_size)
     try:
         height, width = (whole_number(side, name, 1) for side in given)
     except ValueError:
         raise ValueError(
-            f"{name}={image_size!r} must be a side in pixels, or a height and a width: integers of at least 1"
+            f"{name}={image_size!r} must be a side in pixels, or a height and a width: integers from 1 to {_MOST}"
         ) from None
     return height, width
 

@@ -140,6 +140,8 @@ def load(
         )
     wanted_dtype, place = _dtype(dtype), _device(device)
     sizes = Sizes(image_size, num_maskmem, in_chans).checked()
+    if sizes.num_maskmem == 0:
+        raise ValueError("num_maskmem=0: a file's ages cannot be resized to none; give at least 1")
     row = None if variant is None else named_variant(variant)
     file = read(_find(path_or_name, source), mmap=mmap, envelope=envelope)
     found = recognise(file)

@@ -33,7 +33,7 @@ class Masks(Sequence[dict[str, Any]]):
         >>> masks.areas, masks.boxes
         (array([3]), array([[1., 0., 2., 1.]], dtype=float32))
         >>> masks.rle()
-        [{'size': [2, 3], 'counts': '2203'}]
+        [{'size': [2, 3], 'counts': '231'}]
         >>> masks[0]["bbox"], masks[0]["predicted_iou"]
         ([1, 0, 1, 1], 0.9)
     """

@@ -24,7 +24,7 @@ def encode_png(picture: NDArray[np.uint8]) -> bytes:
         ValueError: the picture has another shape or dtype.
 
     >>> encode_png(np.zeros((2, 3), np.uint8))[:8]
-    b'\\x89PNG\\r\\n\\x1a\\n'
+    b'\x89PNG\r\n\x1a\n'
     """
     values = picture[..., None] if picture.ndim == 2 else picture
     if (

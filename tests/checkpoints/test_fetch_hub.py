@@ -121,7 +121,7 @@ def test_a_gate(setup):
 def test_a_proxy_that_answers_with_a_page(setup):
     path = setup.server.hub(REPOSITORY, FILE, DATA)
     setup.server.routes[path] = page()
-    setup.fails("could not be downloaded from the Hub: .*does not seem to be served by a Hugging Face Hub")
+    setup.fails("could not be downloaded from the Hub: .*is missing the 'X-Repo-Commit' header")
 
 
 def test_nobody_listens(setup):

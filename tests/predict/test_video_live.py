@@ -26,7 +26,9 @@ def test_models_and_drivers_can_be_crossed(script: str) -> None:
         pytest.skip("the references' environment is missing: make references")
     packages = {"samblocks": package.ROOT / "samblocks"}
     request = {"case": f"SAM2Model/film_{script}"}
-    _, made = ask("meta", python, "parity.references.meta.crossed", request, packages=packages, timeout=600)
+    _, made = ask(
+        "meta", python, "parity.references.hosts.crossed_video", request, packages=packages, timeout=600
+    )
     names = [name.removeprefix("meta/") for name in made if name.startswith("meta/")]
     assert sum(name.endswith("masks") for name in names) > 3
     for name in names:
