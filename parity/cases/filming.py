@@ -113,7 +113,7 @@ def filmed(
             found[f"{number:02d}_{say.method}"] = {
                 "frames": torch.tensor([frame for frame, _, _ in shown], dtype=torch.int64),
                 "ids": torch.tensor(
-                    [len(ids) for _, ids, _ in shown] + [i for _, ids, _ in shown for i in ids]
+                    [[len(ids), *ids, *[0] * (8 - len(ids))] for _, ids, _ in shown], dtype=torch.int64
                 ),
                 "masks": torch.cat([masks for _, _, masks in shown]) if shown else None,
             }

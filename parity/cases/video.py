@@ -127,6 +127,21 @@ CASES = family(
             track(),
         ),
     ),
+    film_thirty=_film(
+        "five objects over more than thirty frames, one of them shown late, and a correction in between",
+        (
+            *_TWO,
+            click(0, 3, (20.0, 3.0)),
+            click(0, 4, (11.0, 15.0)),
+            track(0, 9),
+            click(9, 5, (3.0, 3.0), (15.0, 12.0), labels=(1, 0)),
+            click(6, 2, (9.0, 5.0), labels=(0,)),
+            track(7),
+        ),
+        frames=33,
+        threshold=0.12,
+        quick=False,
+    ),
     film_both_ways=_film(
         "from the middle forwards, then backwards: the second way reads the first one's results, and so does a third",
         (

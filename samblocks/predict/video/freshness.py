@@ -49,10 +49,10 @@ def _stale(state: State, track: Track) -> set[int]:
     stale: set[int] = set()
     if not prompts:
         return stale
-    order = sorted(track.tracked, key=lambda tracked: -tracked[0] if tracked[1] else tracked[0])
-    for frame, reverse in order:
-        output = view.outputs[OTHER].get(frame)
-        if output is None or output["reads"] is None or frame in said:
+    directions = {frame: track.tracked.direction(frame) for frame in view.outputs[OTHER]}
+    for frame in sorted(directions, key=lambda frame: -frame if directions[frame] else frame):
+        output, reverse = view.outputs[OTHER][frame], directions[frame]
+        if reverse is None or output["reads"] is None or frame in said:
             continue
         before, now = set(output["reads"]), set(reads(sources(state, view, frame, reverse=reverse)))
         # Of what the window has passed it is known only whether something was said before it since.
