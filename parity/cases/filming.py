@@ -133,6 +133,16 @@ def objects_come_and_go(outputs: Mapping[str, Tensor]) -> None:
     assert mixed >= 0.75 * len(shares), f"only {mixed} of {len(shares)} masks are mixed: {shares}"
 
 
+def objects_stay(outputs: Mapping[str, Tensor]) -> None:
+    """Objects are seen where they are shown and mostly elsewhere, and their masks are mixed: so prompts matter."""
+    masks = torch.cat([value for name, value in outputs.items() if name.endswith("masks")])
+    seen = masks.flatten(1).amax(1) > -1000
+    shares = [round(float((one > 0).double().mean()), 3) for one in masks[seen]]
+    mixed = sum(0.05 < share < 0.95 for share in shares)
+    assert len(shares) > 0.6 * len(masks), f"objects are seen {len(shares)} of {len(masks)} times"
+    assert mixed >= 0.75 * len(shares), f"only {mixed} of {len(shares)} masks are mixed: {shares}"
+
+
 def objects_are_seen(outputs: Mapping[str, Tensor]) -> None:
     """Some masks are mixed: for scripts of few frames."""
     masks = torch.cat([value for name, value in outputs.items() if name.endswith("masks")])

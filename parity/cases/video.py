@@ -21,12 +21,13 @@ from parity.cases.filming import (
     mask,
     objects_are_seen,
     objects_come_and_go,
+    objects_stay,
     remove,
     track,
 )
 from parity.cases.sam2_settings import RELEASED, small_parts
 from parity.cases.tracking import adjusted
-from parity.execution.case import Spec, literal
+from parity.execution.case import Spec, literal, uniform
 
 _HEIGHT, _WIDTH = 17, 23
 _FIRST: dict[str, Any] = {
@@ -55,6 +56,13 @@ def _rectangle(height: int, width: int, left: int, top: int, right: int, bottom:
     drawn = np.zeros((height, width), np.int64)
     drawn[top:bottom, left:right] = 1
     return literal(drawn)
+
+
+def _blots(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """A mask of blots of three pixels."""
+    coarse = uniform(*(-(-side // 3) for side in shape), low=0.0, high=1.0)
+    whole = coarse.values(name, coarse.shape).repeat(3, axis=0).repeat(3, axis=1)
+    return (whole[: shape[0], : shape[1]] > 0.4).astype(np.int64)
 
 
 _TWO = (click(0, 1, (7.0, 9.3)), box(0, 2, 3.0, 2.5, 18.2, 12.0))
@@ -94,6 +102,8 @@ CASES = family(
         "two objects from the first frame, more frames than memories and pointers",
         (*_TWO, track()),
         frames=20,
+        threshold=-0.05,
+        check=objects_stay,
     ),
     film_first=_film("the same for 2.0", (*_TWO, track()), frames=20, first=True, quick=False),
     film_stream=_film(
@@ -153,6 +163,8 @@ CASES = family(
         ),
         frames=10,
         corrections="upstream",
+        threshold=-0.05,
+        check=objects_stay,
     ),
     film_range=_film(
         "from some frame on, some frames, and backwards from the end",
@@ -171,6 +183,7 @@ CASES = family(
             track(0, 3),
         ),
         check=objects_are_seen,
+        threshold=-0.08,
     ),
     film_box_and_clicks=_film(
         "a box's corners come before the clicks",
@@ -182,11 +195,12 @@ CASES = family(
         quick=False,
     ),
     film_masks=_film(
-        "masks of the clip's size and of the model's, an empty one, and a click on a mask",
+        "masks of the clip's size, of the model's and larger, an empty one, and a click on a mask",
         (
             mask(0, 1, "own_size"),
             mask(0, 2, "models_size"),
             mask(2, 3, "empty"),
+            mask(1, 4, "large"),
             click(0, 2, (12.0, 10.0), labels=(0,)),
             track(),
         ),
@@ -194,6 +208,7 @@ CASES = family(
         inputs={
             "own_size": _rectangle(_HEIGHT, _WIDTH, 4, 3, 17, 11),
             "models_size": _rectangle(128, 128, 30, 20, 100, 75),
+            "large": Spec((200, 260), _blots),
             "empty": _rectangle(_HEIGHT, _WIDTH, 0, 0, 0, 0),
         },
     ),
@@ -219,6 +234,8 @@ CASES = family(
         (*_TWO, track(), click(0, 2, (15.0, 4.0)), track()),
         upstream={"add_all_frames_to_correct_as_cond": True},
         quick=False,
+        threshold=-0.05,
+        check=objects_stay,
     ),
     film_corrections_as_cond=_film(
         "corrected frames are read by all frames, earlier ones too",
@@ -240,6 +257,8 @@ CASES = family(
             click(2, 1, (7.0, 9.3)),
             track(1),
         ),
+        threshold=-0.05,
+        check=objects_stay,
     ),
     film_no_overlap=_film(
         "each pixel is given to one object, in what is returned alone",
