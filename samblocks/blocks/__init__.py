@@ -11,6 +11,7 @@
 | `hiera` | MultiScaleBlock, MultiScaleAttention, do_pool |
 | `mask` | MaskDownSampler, CXBlock, Fuser |
 | `memory` | MemoryAttentionLayer |
+| `arguments` | what all of them are called with, held against their docstrings |
 
 The functions among these names are those of `samblocks.ops`.
 

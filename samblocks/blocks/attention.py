@@ -2,11 +2,13 @@
 
 from torch import Tensor, nn
 
+from samblocks.blocks.arguments import checks_arguments
 from samblocks.ops.attend import attend, merge_heads, split_heads
 from samblocks.ops.eager_attention import Implementation
 from samblocks.ops.linear import linear
 
 
+@checks_arguments(C="embedding_dim", K="kv_in_dim")
 class Attention(nn.Module):
     """Attention of queries to keys and values, with projections that may narrow the channels.
 

@@ -5,10 +5,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from samblocks.blocks.arguments import checks_arguments
 from samblocks.ops.linear import linear
 from samblocks.ops.norm import layer_norm_2d
 
 
+@checks_arguments(C="weight")
 class LayerNorm2d(nn.Module):
     """Normalize each pixel of a map over its channels.
 
@@ -48,6 +50,7 @@ class LayerNorm2d(nn.Module):
         return layer_norm_2d(x, self.weight, self.bias, self.eps, in_steps=self.in_steps)
 
 
+@checks_arguments(C="lin1.in_features")
 class MLPBlock(nn.Module):
     """Two linear layers with an activation between them, back to the width of the input.
 
@@ -81,6 +84,7 @@ class MLPBlock(nn.Module):
         return linear(self.lin2, self.act(linear(self.lin1, x)))
 
 
+@checks_arguments(C="layers.0.in_features")
 class MLP(nn.Module):
     """A row of linear layers with activations between them.
 
@@ -153,6 +157,7 @@ class MLP(nn.Module):
         return out.sigmoid() if getattr(self, "sigmoid", False) else out
 
 
+@checks_arguments()
 class DropPath(nn.Module):
     """Drop whole items of a batch at random in training, so that a residual branch is skipped for them.
 
@@ -223,6 +228,7 @@ def drop_path_or_nothing(drop_prob: float) -> nn.Module:
     return DropPath(drop_prob) if drop_prob > 0.0 else nn.Identity()
 
 
+@checks_arguments(C="proj.in_channels")
 class PatchEmbed(nn.Module):
     """Cut an image into patches and give each its channels, by one convolution.
 

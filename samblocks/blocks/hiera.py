@@ -5,6 +5,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from samblocks.blocks.arguments import checks_arguments
 from samblocks.blocks.common import MLP, drop_path_or_nothing
 from samblocks.ops.attend import attend
 from samblocks.ops.chunking import in_chunks, rows_at_once
@@ -43,6 +44,7 @@ def do_pool(x: Tensor, pool: nn.Module | None, norm: nn.Module | None = None) ->
     return x if norm is None else layer_norm(norm, x)
 
 
+@checks_arguments(C="dim")
 class MultiScaleAttention(nn.Module):
     """Attention among the pixels of a map, with queries that may be pooled to a smaller map.
 
@@ -102,6 +104,7 @@ class MultiScaleAttention(nn.Module):
         return linear(self.proj, out.transpose(1, 2).reshape(batch, height, width, self.dim_out))
 
 
+@checks_arguments(C="dim")
 class MultiScaleBlock(nn.Module):
     """A transformer block on a map, in windows or global, which may pool the map and widen its channels.
 

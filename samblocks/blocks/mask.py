@@ -7,11 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from samblocks.blocks.arguments import checks_arguments
 from samblocks.blocks.common import LayerNorm2d, drop_path_or_nothing
 from samblocks.ops.linear import linear
 from samblocks.ops.precision import at_least_float32
 
 
+@checks_arguments()
 class MaskDownSampler(nn.Module):
     """Shrink a mask step by step while its channels grow, to the size and width of the image features.
 
@@ -91,6 +93,7 @@ class MaskDownSampler(nn.Module):
         return out
 
 
+@checks_arguments(C="dwconv.in_channels")
 class CXBlock(nn.Module):
     """A ConvNeXt block: a wide convolution per channel, then an MLP per pixel, scaled and added.
 
@@ -156,6 +159,7 @@ class CXBlock(nn.Module):
         return out
 
 
+@checks_arguments(C="layers.0.dwconv.in_channels")
 class Fuser(nn.Module):
     """A row of copies of one layer, after a projection if wanted.
 

@@ -2,12 +2,14 @@
 
 from torch import Tensor, nn
 
+from samblocks.blocks.arguments import checks_arguments
 from samblocks.blocks.rope import RoPEAttention
 from samblocks.ops.chunking import in_chunks, rows_at_once
 from samblocks.ops.linear import linear
 from samblocks.ops.norm import layer_norm
 
 
+@checks_arguments(C="d_model", K="cross_attn_image.kv_in_dim")
 class MemoryAttentionLayer(nn.Module):
     """Attention of a frame's pixels among themselves, to the memory, and an MLP, each normed before.
 

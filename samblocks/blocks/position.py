@@ -5,11 +5,13 @@ import math
 import torch
 from torch import Tensor, nn
 
+from samblocks.blocks.arguments import checks_arguments
 from samblocks.ops.fourier import fourier_features, pixel_centres
 from samblocks.ops.precision import at_least_float32
 from samblocks.ops.sine import sine_grid, sine_interleaved
 
 
+@checks_arguments()
 class PositionEmbeddingSine(nn.Module):
     """Encode the pixels of a map by sines and cosines of row and column.
 
@@ -131,6 +133,7 @@ class PositionEmbeddingSine(nn.Module):
         return torch.cat((encode_y, encode_x, labels[:, :, None]), dim=2)
 
 
+@checks_arguments("forward_with_coords")
 class PositionEmbeddingRandom(nn.Module):
     """Encode points by random Fourier features.
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from samblocks.blocks.arguments import checks_arguments
 from samblocks.blocks.attention import Attention
 from samblocks.ops.attend_narrow import attend_narrow
 from samblocks.ops.fast_path import fast_path_allowed
@@ -14,6 +15,7 @@ from samblocks.ops.linear import linear
 from samblocks.ops.rope import axial_tables, compute_axial_cis, rotate_pairs, rotate_pairs_
 
 
+@checks_arguments(C="embedding_dim", K="kv_in_dim")
 class RoPEAttention(Attention):
     """Attention with axial rotary position encoding of queries and keys.
 

@@ -4,11 +4,13 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from samblocks.blocks.arguments import checks_arguments
 from samblocks.blocks.attention import Attention
 from samblocks.blocks.common import MLP, MLPBlock
 from samblocks.ops.norm import layer_norm
 
 
+@checks_arguments(C="self_attn.embedding_dim")
 class TwoWayAttentionBlock(nn.Module):
     """One layer of SAM's decoder: tokens among themselves, tokens to image, MLP, image to tokens.
 
@@ -123,6 +125,7 @@ class SAM2TwoWayAttentionBlock(TwoWayAttentionBlock):
         return MLP(embedding_dim, mlp_dim, embedding_dim, num_layers=2, act=activation)
 
 
+@checks_arguments(C="embedding_dim")
 class TwoWayTransformer(nn.Module):
     """SAM's decoder transformer: layers of two-way attention, and a last look of the tokens at the image.
 

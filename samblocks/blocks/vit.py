@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from samblocks.blocks.arguments import checks_arguments
 from samblocks.blocks.common import MLPBlock
 from samblocks.ops.attend import attend, merge_heads
 from samblocks.ops.attend_with_rel_pos import attend_with_rel_pos
@@ -16,6 +17,7 @@ from samblocks.ops.rel_pos import rel_pos_terms
 from samblocks.ops.windows import window_partition, window_unpartition
 
 
+@checks_arguments(C="qkv.in_features")
 class REAttention(nn.Module):
     """Attention among the pixels of a map, with decomposed relative positions if wanted.
 
@@ -105,6 +107,7 @@ class REAttention(nn.Module):
         return linear(self.proj, merge_heads(gathered).reshape(batch, height, width, channels))
 
 
+@checks_arguments(C="norm1.weight")
 class Block(nn.Module):
     """A transformer block on a map: attention, in windows or global, and an MLP, each added to its input.
 

@@ -7,12 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samblocks.blocks import LayerNorm2d, PositionEmbeddingRandom
+from samblocks.blocks.arguments import checks_arguments
 from samblocks.ops.precision import at_least_float32
 
 NOT_A_POINT = -1
 TOP_LEFT, BOTTOM_RIGHT = 2, 3
 
 
+@checks_arguments()
 class PromptEncoder(nn.Module):
     """Encodes prompts as sparse tokens (points, boxes) and a dense map (a mask).
 

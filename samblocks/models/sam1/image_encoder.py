@@ -7,9 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samblocks.blocks import Block, LayerNorm2d, PatchEmbed
+from samblocks.blocks.arguments import checks_arguments
 from samblocks.image_size import ImageSize, image_sides
 
 
+@checks_arguments(in_chans="patch_embed.proj.in_channels")
 class ImageEncoderViT(nn.Module):
     """Vision transformer that turns an image into one map of features at a sixteenth of its size.
 

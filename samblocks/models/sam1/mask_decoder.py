@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from samblocks.blocks import MLP
+from samblocks.blocks.arguments import checks_arguments
 from samblocks.models.decoder_parts import (
     check_dim,
     decode_in_chunks,
@@ -15,6 +16,7 @@ from samblocks.models.decoder_parts import (
 )
 
 
+@checks_arguments(C="transformer_dim")
 class MaskDecoder(nn.Module):
     """The mask decoder of SAM 1.
 

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samblocks.blocks import PositionEmbeddingSine
+from samblocks.blocks.arguments import checks_arguments
 from samblocks.ops.precision import at_least_float32
 
 
@@ -86,10 +87,16 @@ class FpnNeck(nn.Module):
             the dtype of the convolutions' results.
 
         Raises:
-            ValueError: when the number of levels is not that of `backbone_channel_list`.
+            ValueError: when the number of levels, or of their channels, is not that of `backbone_channel_list`.
         """
         if len(xs) != len(self.convs):
             raise ValueError(f"xs: has {len(xs)} levels, must have {len(self.convs)}")
+        for number, (x, lateral) in enumerate(zip(xs, reversed(self.convs), strict=True)):
+            channels = getattr(getattr(lateral, "conv", None), "in_channels", None)
+            if x.dim() != 4 or (channels is not None and x.shape[1] != channels):
+                raise ValueError(
+                    f"xs: level {number} must be [B, {channels or 'C'}, H, W], got the shape {tuple(x.shape)}"
+                )
         maps: list[Tensor] = []
         coarser: Tensor | None = None
         for level, lateral_conv in zip(reversed(range(len(xs))), self.convs, strict=True):
@@ -111,6 +118,7 @@ class FpnNeck(nn.Module):
         return F.interpolate(x, scale_factor=2.0, mode=self.fpn_interp_model, align_corners=align_corners)
 
 
+@checks_arguments(C="trunk.patch_embed.proj.in_channels")
 class ImageEncoder(nn.Module):
     """Trunk and neck of SAM 2 in one module.
 
@@ -152,7 +160,7 @@ class ImageEncoder(nn.Module):
         """Encode a batch of normalised images.
 
         Args:
-            sample: [B, 3, H, W]
+            sample: [B, C, H, W]
 
         Returns:
             "vision_features", the coarsest kept map [B, C, H, W]; "vision_pos_enc", the position encodings of the

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from samblocks.blocks import MLP
+from samblocks.blocks.arguments import checks_arguments
 from samblocks.models.decoder_parts import (
     check_dim,
     decode_in_chunks,
@@ -18,6 +19,7 @@ from samblocks.models.decoder_parts import (
 from samblocks.ops.linear import linear
 
 
+@checks_arguments(C="transformer_dim")
 class SAM2MaskDecoder(nn.Module):
     """The mask decoder of SAM 2: `MaskDecoder`, and an object's presence, finer maps and a choice of masks.
 

@@ -7,9 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from samblocks.blocks import CXBlock, Fuser, MaskDownSampler, PositionEmbeddingSine, RoPEAttention
+from samblocks.blocks.arguments import checks_arguments
 from samblocks.ops.norm import layer_norm
 
 
+@checks_arguments(C="d_model", K="layers.0.cross_attn_image.kv_in_dim")
 class MemoryAttention(nn.Module):
     """A stack of layers in which the tokens of the current frame attend to themselves and to the memory.
 
@@ -60,9 +62,9 @@ class MemoryAttention(nn.Module):
 
         Args:
             curr: [N, B, C], or a list that holds just this tensor.
-            memory: [M, B, C'] tokens of earlier frames, those of object pointers last.
+            memory: [M, B, K] tokens of earlier frames, those of object pointers last.
             curr_pos: [N, B, C], or a list that holds just this tensor; nothing is added when None.
-            memory_pos: [M, B, C']; nothing is added when None.
+            memory_pos: [M, B, K]; nothing is added when None.
             num_obj_ptr_tokens: how many tokens at the end of `memory` have no place in the image, so that
                 rotary encodings leave them alone.
 
@@ -101,6 +103,7 @@ class MemoryAttention(nn.Module):
         return x.transpose(0, 1) if self.batch_first else x
 
 
+@checks_arguments(C="pix_feat_proj.in_channels")
 class MemoryEncoder(nn.Module):
     """Turns the features of a frame and the mask found in it into a map to be remembered.
 

@@ -6,12 +6,14 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from samblocks.blocks.arguments import checks_arguments
 from samblocks.models.sam1.image_encoder import make_neck
 from samblocks.models.tiny_vit.blocks import TinyViTBlock
 from samblocks.models.tiny_vit.convs import PatchEmbed, PatchMerging, as_map, halved
 from samblocks.models.tiny_vit.stages import BasicLayer, ConvLayer
 
 
+@checks_arguments(in_chans="patch_embed.in_chans")
 class TinyViT(nn.Module):
     """A stem, a stage of convolutions, three stages of windowed attention, and SAM's neck.
 

@@ -61,3 +61,5 @@ def test_where_both_sides_round_coarsely_float64_alone_says_how_much_is_too_much
     assert not failures
     _flips(Result(host, (), host), Result(coarse, (), coarse), 0.0, failures, coarse=True)
     assert not failures
+    _flips(Result(host > 0), Result(host > 2), None, failures, coarse=True)
+    assert not failures

@@ -1,0 +1,214 @@
+"""What a module is called with, held against the shapes that its docstring states.
+
+`forward` says `x: [B, H, W, C]` under `Args:`. The number of axes is looked at before a call: with another one some
+modules would compute something. Sizes, channels, dtypes and devices are looked at only after a call has failed, so that
+they cost nothing, and nobody asks where they do not matter. Graphs (compiled, exported, traced) hold none of it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+_LINE = re.compile(r"^    (\w+): (.*(?:\n      .*)*)", re.MULTILINE)
+_GROUP = re.compile(r"\[([^\[\]]+)\]")
+
+Made = TypeVar("Made", bound=nn.Module)
+
+is_compiling, is_tracing = torch.compiler.is_compiling, torch._C._is_tracing
+
+
+class ArgumentError(ValueError):
+    """An argument that does not fit the module: what it is, and what it must be."""
+
+
+_FAILURES = (RuntimeError, TypeError, IndexError, AttributeError, NotImplementedError, ArgumentError)
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """One shape of an argument.
+
+    Args:
+        text: as the docstring has it.
+        rank: number of axes; at least so many where `open`.
+        fixed: (axis from the end, size) of sizes that are written out.
+        named: (axis from the end, attribute path) of sizes that the module knows.
+        open: whether "..." stands for any axes.
+    """
+
+    text: str
+    rank: int
+    fixed: tuple[tuple[int, int], ...]
+    named: tuple[tuple[int, str], ...]
+    open: bool
+
+
+def checks_arguments(*methods: str, **channels: str) -> Callable[[type[Made]], type[Made]]:
+    """Let a module class check what its `forward` is called with.
+
+    Args:
+        *methods: methods that are checked as well, or instead where the class has no docstring of shapes for it.
+        **channels: for a letter of the shapes in the docstring, where the module has its size: a path of attributes,
+            to a number or to a tensor, whose first axis it is then.
+
+    Returns:
+        A decorator of the class, which is changed in place.
+
+    Examples:
+        >>> @checks_arguments(C="norm.weight")
+        ... class Scaled(nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.norm = nn.LayerNorm(4)
+        ...
+        ...     def forward(self, x):
+        ...         '''Scale.
+        ...
+        ...         Args:
+        ...             x: [B, C]
+        ...         '''
+        ...         return self.norm(x)
+        >>> Scaled()(torch.zeros(2, 3))
+        Traceback (most recent call last):
+        ...
+        samblocks.blocks.arguments.ArgumentError: x must be [B, C] with C=4, got the shape (2, 3)
+    """
+
+    def decorate(kind: type[Made]) -> type[Made]:
+        for name in ("forward", *methods):
+            method = getattr(kind, name)
+            if _stated(method, channels):
+                setattr(kind, name, _checked(method, channels))
+        return kind
+
+    return decorate
+
+
+def _checked(forward: Callable[..., Any], channels: Mapping[str, str]) -> Callable[..., Any]:
+    names = list(inspect.signature(forward).parameters)[1:]
+    shapes = _stated(forward, channels)
+    places = [(place, name, shapes[name]) for place, name in enumerate(names) if name in shapes]
+    ranks = [(place, name, _ranks(alternatives)) for place, name, alternatives in places]
+
+    @wraps(forward)
+    def checked(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        if is_compiling() or is_tracing():
+            return forward(self, *args, **kwargs)
+        count = len(args)
+        for place, name, allowed in ranks:
+            value = args[place] if place < count else kwargs.get(name)
+            if type(value) is Tensor and value.dim() not in allowed:
+                raise _refused(self, name, value, shapes[name])
+        try:
+            return forward(self, *args, **kwargs)
+        except _FAILURES as error:
+            for place, name, alternatives in places:
+                value = args[place] if place < count else kwargs.get(name)
+                if isinstance(value, Tensor):
+                    wrong = _wrong(self, name, value, alternatives)
+                    if wrong is not None:
+                        raise wrong from error
+            raise
+
+    return checked
+
+
+def _ranks(alternatives: tuple[_Shape, ...]) -> range | tuple[int, ...]:
+    """Numbers of axes that one of the shapes has."""
+    least = min((one.rank for one in alternatives if one.open), default=None)
+    return tuple(one.rank for one in alternatives) if least is None else range(least, 64)
+
+
+def _wrong(
+    module: nn.Module, name: str, value: Tensor, alternatives: tuple[_Shape, ...]
+) -> ArgumentError | None:
+    """What is wrong with an argument, with which a call has failed; None where nothing is."""
+    if not _fits(value, alternatives, module):
+        return _refused(module, name, value, alternatives)
+    words = _misplaced(module, name, value)
+    return ArgumentError(words) if words else None
+
+
+def _stated(forward: Callable[..., Any], channels: Mapping[str, str]) -> dict[str, tuple[_Shape, ...]]:
+    """The shapes of arguments in a docstring; those joined by "or" are alternatives."""
+    text = (inspect.getdoc(forward) or "").partition("Args:")[2].partition("Returns:")[0]
+    found = {}
+    for name, says in _LINE.findall(text):
+        groups: list[_Shape] = []
+        end = 0
+        for group in _GROUP.finditer(says):
+            between = says[end : group.start()]
+            if groups and not re.fullmatch(r",?\s*or\s*", between):
+                break
+            groups.append(_shape(group.group(1), channels))
+            end = group.end()
+        if groups and says.lstrip().startswith("["):
+            found[name] = tuple(groups)
+    return found
+
+
+def _shape(text: str, channels: Mapping[str, str]) -> _Shape:
+    axes = [axis.strip() for axis in text.split(",")]
+    count = len(axes)
+    fixed = [(place - count, int(axis)) for place, axis in enumerate(axes) if axis.isdecimal()]
+    named = [(place - count, channels[axis]) for place, axis in enumerate(axes) if axis in channels]
+    return _Shape(text, count - ("..." in axes), tuple(fixed), tuple(named), "..." in axes)
+
+
+def _fits(value: Tensor, alternatives: tuple[_Shape, ...], module: nn.Module) -> bool:
+    shape = value.shape
+    rank = len(shape)
+    for one in alternatives:
+        if rank < one.rank if one.open else rank != one.rank:
+            continue
+        if all(shape[axis] == size for axis, size in one.fixed) and all(
+            _known(module, path) in (shape[axis], None) for axis, path in one.named
+        ):
+            return True
+    return False
+
+
+def _known(module: Any, path: str) -> int | None:
+    """A size that a module knows; None where it does not, as with layers that others have put in."""
+    found = module
+    for part in path.split("."):
+        found = getattr(found, part, None)
+        if found is None:
+            return None
+    if isinstance(found, Tensor):
+        return int(found.shape[0]) if found.dim() else None
+    return found if isinstance(found, int) else None
+
+
+def _refused(module: nn.Module, name: str, value: Tensor, alternatives: tuple[_Shape, ...]) -> ArgumentError:
+    words = " or ".join(f"[{one.text}]" for one in alternatives)
+    sizes: dict[str, int | None] = {}
+    for one in alternatives:
+        axes = [axis.strip() for axis in one.text.split(",")]
+        sizes |= {axes[axis]: _known(module, path) for axis, path in one.named}
+    known = ", ".join(f"{letter}={size}" for letter, size in sizes.items() if size is not None)
+    return ArgumentError(
+        f"{name} must be {words}{f' with {known}' if known else ''}, got the shape {tuple(value.shape)}"
+    )
+
+
+def _misplaced(module: nn.Module, name: str, value: Any) -> str:
+    """What is wrong with the dtype or the device of an argument, with which a call has failed."""
+    weight = next(module.parameters(), None)
+    if weight is None or not isinstance(value, Tensor):
+        return ""
+    if value.device != weight.device:
+        return f"{name} is on {value.device}, the module's weights are on {weight.device}: move one of them"
+    autocast = torch.is_autocast_enabled(value.device.type)
+    if value.dtype == weight.dtype or (autocast and value.is_floating_point()):
+        return ""
+    got, expected = (str(dtype).removeprefix("torch.") for dtype in (value.dtype, weight.dtype))
+    return f"{name} is {got}, the module's weights are {expected}: convert one of them"
