@@ -48,8 +48,9 @@ class Subject:
     @property
     def place(self) -> Place:
         """Where it is defined."""
-        file, line = inspect.getsourcefile(self.member), inspect.getsourcelines(self.member)[1]
-        return Place(_relative(Path(file or ""), None), line)
+        file, (lines, first) = inspect.getsourcefile(self.member), inspect.getsourcelines(self.member)
+        decorators = next(n for n, line in enumerate(lines) if line.lstrip().startswith(("class ", "def ")))
+        return Place(_relative(Path(file or ""), None), first + decorators)
 
     @property
     def summary(self) -> str:

@@ -230,7 +230,7 @@ CASES: dict[str, tuple[Callable[[], Any], type[Exception], tuple[str, ...]]] = {
     "tokens where a map is due": (
         lambda: blocks.LayerNorm2d(4)(x(1, 5, 4)),
         ValueError,
-        ("[B, 4, H, W]", "(1, 5, 4)"),
+        ("[B, C, H, W] with C=4", "(1, 5, 4)"),
     ),
     "a map of other channels": (
         lambda: blocks.LayerNorm2d(4)(x(1, 5, 4, 4)),

@@ -11,7 +11,7 @@ from samblocks.blocks.arguments import checks_arguments
 from samblocks.ops.precision import at_least_float32
 
 
-@checks_arguments(C="patch_embed.proj.in_channels")
+@checks_arguments(in_chans="patch_embed.proj.in_channels")
 class Hiera(nn.Module):
     """Stages of windowed attention on an ever coarser, ever wider map; a few blocks attend globally.
 
@@ -124,7 +124,7 @@ class Hiera(nn.Module):
         """Encode images; both sides must be multiples of four times the first window.
 
         Args:
-            x: [B, C, H, W]
+            x: [B, in_chans, H, W]
 
         Returns:
             One map [B, C, H', W'] for each stage end, strides 4, 8, 16, 32 with the usual settings, finest

@@ -118,7 +118,7 @@ class FpnNeck(nn.Module):
         return F.interpolate(x, scale_factor=2.0, mode=self.fpn_interp_model, align_corners=align_corners)
 
 
-@checks_arguments(C="trunk.patch_embed.proj.in_channels")
+@checks_arguments(in_chans="trunk.patch_embed.proj.in_channels")
 class ImageEncoder(nn.Module):
     """Trunk and neck of SAM 2 in one module.
 
@@ -160,7 +160,7 @@ class ImageEncoder(nn.Module):
         """Encode a batch of normalised images.
 
         Args:
-            sample: [B, C, H, W]
+            sample: [B, in_chans, H, W]
 
         Returns:
             "vision_features", the coarsest kept map [B, C, H, W]; "vision_pos_enc", the position encodings of the

@@ -26,7 +26,7 @@ from samblocks.models.sam2.memory_bank import (
 from samblocks.models.sam2.parts import SAM2Parts
 
 
-@checks_arguments("forward_image", C="image_encoder.trunk.patch_embed.proj.in_channels")
+@checks_arguments("forward_image", in_chans="image_encoder.trunk.patch_embed.proj.in_channels")
 class SAM2Model(SAM2Parts):
     """Image encoder, memory and heads of SAM 2 and 2.1, and one step of tracking.
 
@@ -92,7 +92,7 @@ class SAM2Model(SAM2Parts):
         """Encode normalised images, ready for tracking.
 
         Args:
-            img_batch: [B, C, H, W]
+            img_batch: [B, in_chans, H, W]
 
         Returns:
             What the image encoder gives; with high-resolution features the two maps finer than the coarsest
