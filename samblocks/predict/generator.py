@@ -111,26 +111,26 @@ class MaskGenerator:
         self._is_sam1 = isinstance(self.predictor.transform, ResizeLongestSide)
         if not self._is_sam1:
             self.predictor.max_hole_area = self.predictor.max_sprinkle_area = min_mask_region_area
-        self.points_per_batch = points_per_batch
-        self.pred_iou_thresh = (
-            (0.88 if self._is_sam1 else 0.8) if pred_iou_thresh is None else pred_iou_thresh
+        self.points_per_batch, self.multimask_output, self.use_m2m = (
+            points_per_batch,
+            multimask_output,
+            use_m2m,
         )
-        self.stability_score_thresh = stability_score_thresh
-        self.stability_score_offset = stability_score_offset
+        if pred_iou_thresh is None:
+            pred_iou_thresh = 0.88 if self._is_sam1 else 0.8
         if mask_threshold is None:
             mask_threshold = (
                 float(getattr(self.predictor.model, "mask_threshold", 0.0)) if self._is_sam1 else 0.0
             )
-        self.mask_threshold = mask_threshold
-        self.box_nms_thresh = box_nms_thresh
-        self.crop_n_layers = crop_n_layers
-        self.crop_nms_thresh = crop_nms_thresh
-        self.crop_overlap_ratio = crop_overlap_ratio
+        self.pred_iou_thresh, self.mask_threshold = pred_iou_thresh, mask_threshold
+        self.stability_score_thresh, self.stability_score_offset = (
+            stability_score_thresh,
+            stability_score_offset,
+        )
+        self.box_nms_thresh, self.crop_nms_thresh = box_nms_thresh, crop_nms_thresh
+        self.crop_n_layers, self.crop_overlap_ratio = crop_n_layers, crop_overlap_ratio
         self.crop_n_points_downscale_factor = crop_n_points_downscale_factor
-        self.min_mask_region_area = min_mask_region_area
-        self.output_mode = output_mode
-        self.use_m2m = use_m2m
-        self.multimask_output = multimask_output
+        self.min_mask_region_area, self.output_mode = min_mask_region_area, output_mode
 
     @classmethod
     def from_pretrained(cls, model_id: str, **kwargs: Any) -> Self:
