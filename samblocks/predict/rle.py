@@ -107,8 +107,9 @@ def compress(rle: RLE) -> RLE:
         >>> compress({"size": [9, 5], "counts": [10, 4, 5, 4, 22]})
         {'size': [9, 5], 'counts': ':450a0'}
     """
-    rest = _counts(rle)
-    rest[3:] -= _counts(rle)[1:-2]
+    lengths = _counts(rle)
+    rest = lengths.copy()
+    rest[3:] -= lengths[1:-2]
     pieces, ended = [], [np.zeros(len(rest), bool)]
     while not ended[-1].all():
         piece = rest & 31
