@@ -11,18 +11,22 @@ VENV := .venv
 REFERENCES := .references
 MADE := $(VENV)/.made
 REFERENCES_MADE := $(REFERENCES)/.made
+PEERS := .peers
+PEERS_MADE := $(PEERS)/.made
 PY := $(VENV)/bin/python
 SCRATCH := .parity
 INSTALL := $(PY) -m pip install -qq --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
 INSTALL_REFERENCES := $(REFERENCES)/bin/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) \
 	-c parity/references/constraints.txt
+INSTALL_PEERS := $(PEERS)/bin/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) \
+	-c parity/bench/peers-constraints.txt
 COVERAGE := --cov=samblocks --cov-report=term:skip-covered
 # From 3.12 on Python tells of lines by itself (sys.monitoring); before, a tracer makes the tests take 1.8 times as long.
 WATCHES = $(shell $(PY) -c 'import sys; print("yes" if hasattr(sys, "monitoring") else "")')
 MAIN_JOB := $(PY) -m parity run --quick --reference meta --reference ultralytics
 
 .DEFAULT_GOAL := help
-.PHONY: help parity test coverage check format references goldens mutants calibrate layouts processors bench lock-check clean
+.PHONY: help parity test coverage check format references peers goldens mutants calibrate layouts processors bench lock-check clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
@@ -56,6 +60,8 @@ format: $(MADE)  ## put every file into the house's format
 
 references: $(REFERENCES_MADE)  ## the environment of the upstream packages that parity compares with
 
+peers: $(PEERS_MADE)  ## the environment of the runtimes that bench and engines compare with
+
 goldens: $(MADE) $(REFERENCES_MADE)  ## record upstream's outputs, by which `make test` judges every block
 	$(PY) -m parity record --reference meta --reference ultralytics
 
@@ -78,8 +84,8 @@ bench: $(MADE) $(REFERENCES_MADE)  ## time and memory beside upstream's, interle
 lock-check: $(MADE)  ## re-verify checkpoints.lock online
 	$(PY) -m samblocks lock-check
 
-clean:  ## remove both environments and everything made by a run
-	rm -rf $(VENV) $(REFERENCES) $(SCRATCH) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage
+clean:  ## remove the environments and everything made by a run
+	rm -rf $(VENV) $(REFERENCES) $(PEERS) $(SCRATCH) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(MADE): pyproject.toml constraints.txt
@@ -94,4 +100,12 @@ $(REFERENCES_MADE): parity/references/requirements.txt parity/references/constra
 	$(INSTALL_REFERENCES) setuptools wheel $$(grep '^torch==' parity/references/requirements.txt)
 	$(INSTALL_REFERENCES) $$(grep -E '^[a-z]' parity/references/requirements.txt | grep -v '^sam2==')
 	SAM2_BUILD_CUDA=0 $(INSTALL_REFERENCES) --no-build-isolation $$(grep '^sam2==' parity/references/requirements.txt)
+	@touch $@
+
+$(PEERS_MADE): parity/bench/peers.txt parity/bench/peers-constraints.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(INSTALL_PEERS) setuptools wheel $$(grep '^torch==' parity/bench/peers.txt)
+	$(INSTALL_PEERS) $$(grep -E '^[a-z]' parity/bench/peers.txt | grep -v '^sam2==')
+	SAM2_BUILD_CUDA=0 $(INSTALL_PEERS) --no-build-isolation $$(grep '^sam2==' parity/bench/peers.txt)
+	$(INSTALL_PEERS) --no-deps -e .
 	@touch $@
