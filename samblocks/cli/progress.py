@@ -25,9 +25,13 @@ class Progress:
 
     def advance(self) -> None:
         """One more is done."""
-        self.done += 1
+        self.reach(self.done + 1, self.total)
+
+    def reach(self, done: int, total: int) -> None:
+        """So many are done, of so many."""
+        self.done, self.total = done, total
         now = time.monotonic()
-        left = (now - self._began) / self.done * (self.total - self.done)
+        left = (now - self._began) / max(self.done, 1) * (self.total - self.done)
         text = f"{self.done} of {self.total} {self.unit}, {_time(left)} left"
         if sys.stderr.isatty():
             sys.stderr.write(f"\r{text:<60}")

@@ -18,6 +18,7 @@
 | `polygons` | the outlines of a mask |
 | `overlays`, `png`, `results` | pictures to look at, and results in files |
 | `rle` | COCO's run-length encoding |
+| `dataset` | all pictures of a data set, on one machine or several, in embedding files |
 | `crops`, `candidates`, `measures`, `nms` | where a mask generator looks, and what it keeps |
 
 `SamPredictor` and `SAM2ImagePredictor` are Meta's names for `ImagePredictor`, `SAM2VideoPredictor` for
@@ -25,6 +26,7 @@
 SAM's order of arguments.
 """
 
+from samblocks.predict.dataset.embedding_files import EmbeddingFiles
 from samblocks.predict.generator import MaskGenerator, SamAutomaticMaskGenerator
 from samblocks.predict.image import ImagePredictor
 from samblocks.predict.video.predictor import VideoPredictor
@@ -34,6 +36,7 @@ SAM2AutomaticMaskGenerator = MaskGenerator
 SAM2VideoPredictor = VideoPredictor
 
 __all__ = [
+    "EmbeddingFiles",
     "ImagePredictor",
     "MaskGenerator",
     "SAM2AutomaticMaskGenerator",

@@ -17,7 +17,7 @@ from samblocks.ops.precision import at_least_float32
 from samblocks.predict.pictures import Pixels
 from samblocks.predict.prompts import Prompts
 from samblocks.predict.resize import resize_smooth
-from samblocks.predict.transforms import ResizeLongestSide, SAM2Transforms, Size
+from samblocks.predict.transforms import MEAN, STD, ResizeLongestSide, SAM2Transforms, Size
 
 Features = Any
 """What the image encoder gives: a tensor (SAM 1), or maps by name, "image_embed" and "high_res_feats" (SAM 2)."""
@@ -30,6 +30,16 @@ class Driver(Protocol):
     """Whether pictures are stretched to squares."""
     encoding: tuple[str, ...]
     """The tensors that features depend on, by what their names in the state dict begin with."""
+
+    @property
+    def side(self) -> int:
+        """The side of the model's input."""
+        ...
+
+    @property
+    def preprocessing(self) -> str:
+        """How pictures become the model's input, as a text that changes whenever what it says changes."""
+        ...
 
     def reads(self, weights: torch.dtype) -> torch.dtype:
         """The dtype that coordinates are read in, before they are scaled."""
@@ -108,6 +118,22 @@ class SAMDriver:
         height, width = self._model.prompt_encoder.mask_input_size
         return int(height), int(width)
 
+    @property
+    def side(self) -> int:
+        """The side of the model's input."""
+        return self.transform.target_length
+
+    @property
+    def preprocessing(self) -> str:
+        """How pictures become the model's input."""
+        means, spreads = (
+            getattr(self._model, name).flatten().tolist() for name in ("pixel_mean", "pixel_std")
+        )
+        return (
+            f"bytes, the longest side {self.side} by Pillow's bilinear rule, "
+            f"less {means}, over {spreads}, filled up with zeros"
+        )
+
     def reads(self, weights: torch.dtype) -> torch.dtype:
         """Coordinates are rounded once, after they were scaled."""
         return torch.float64
@@ -167,9 +193,9 @@ class SAMDriver:
 
     def shrink(self, masks: Tensor, inside: Size) -> Tensor:
         """To what the picture takes up of the model's input, which is then filled up."""
-        side = self.transform.target_length
         fitted = resize_smooth(masks, inside)
-        return resize_smooth(F.pad(fitted, (0, side - inside[1], 0, side - inside[0])), self.low_res)
+        filled = F.pad(fitted, (0, self.side - inside[1], 0, self.side - inside[0]))
+        return resize_smooth(filled, self.low_res)
 
 
 class SAM2Driver:
@@ -197,6 +223,16 @@ class SAM2Driver:
         height, width = self._model.sam_prompt_encoder.mask_input_size
         return int(height), int(width)
 
+    @property
+    def side(self) -> int:
+        """The side of the model's input."""
+        return self.transform.resolution
+
+    @property
+    def preprocessing(self) -> str:
+        """How pictures become the model's input."""
+        return f"from 0 to 1, {self.side} square, bilinear and smoothed, less {MEAN}, over {STD}"
+
     def reads(self, weights: torch.dtype) -> torch.dtype:
         """Coordinates are rounded before they are scaled, and again in each step."""
         return at_least_float32(weights)
@@ -205,8 +241,7 @@ class SAM2Driver:
         """Resize and normalise; each picture takes up all of the input."""
         weight = self._model.no_mem_embed
         images = self.transform.forward_batch(pictures, at_least_float32(weight.dtype))
-        side = self.transform.resolution
-        return images.to(weight), [(side, side)] * len(pictures)
+        return images.to(weight), [(self.side, self.side)] * len(pictures)
 
     def encode(self, images: Tensor) -> Features:
         """Run the image encoder; the coarsest map has what stands for an empty memory added."""

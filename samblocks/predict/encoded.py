@@ -11,7 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from samblocks.predict.drivers import Features, driver_of
-from samblocks.predict.embeddings import Embedding, hash_of_picture, hash_of_weights
+from samblocks.predict.embeddings import (
+    Embedding,
+    hash_of_picture,
+    hash_of_text,
+    hash_of_weights,
+    named,
+)
 from samblocks.predict.pictures import Picture, as_rgb
 from samblocks.predict.resize import fitting_size
 from samblocks.predict.transforms import ResizeLongestSide, SAM2Transforms, Size
@@ -132,7 +138,7 @@ class EncodedPictures:
         Raises:
             ValueError: the shape is another.
         """
-        side, shape = self._side, tuple(transformed_image.shape)
+        side, shape = self._driver.side, tuple(transformed_image.shape)
         fits = len(shape) == 4 and shape[:2] == (1, 3) and max(shape[2:]) == side
         if not fits or (self._driver.squares and min(shape[2:]) != side):
             longest = "square" if self._driver.squares else "longest"
@@ -174,13 +180,10 @@ class EncodedPictures:
         self._need_picture()
         if self._pictures is None:
             raise RuntimeError("the features were set from outside: of which picture they are is not known")
-        tensors = {"image_embed": self.get_image_embedding()}
-        if isinstance(self._features, dict):
-            finer = self._features["high_res_feats"]
-            tensors |= {f"high_res_feats.{i}": level for i, level in enumerate(finer)}
         embedding = Embedding(
-            tensors,
+            named(self._features),
             self._hash(),
+            hash_of_text(self._driver.preprocessing),
             self._pictures,
             tuple(self._orig_hw),
             tuple(self._input_hw),
@@ -207,6 +210,10 @@ class EncodedPictures:
             raise ValueError(
                 "embedding comes from other weights, or from another image size, than this model's"
             )
+        if found.preprocessing != hash_of_text(self._driver.preprocessing):
+            raise ValueError(
+                "embedding comes from pictures that were prepared in another way than this model's"
+            )
         if image is not None:
             pictures = image if found.batch else [image]
             if tuple(hash_of_picture(as_rgb(one)) for one in pictures) != found.pictures:
@@ -228,13 +235,8 @@ class EncodedPictures:
         """Forget the picture: `reset_predictor`."""
         self.reset_predictor()
 
-    @property
-    def _side(self) -> int:
-        transform = self._driver.transform
-        return transform.resolution if isinstance(transform, SAM2Transforms) else transform.target_length
-
     def _hash(self) -> str:
-        return hash_of_weights(self.model, self._driver.encoding, self._side)
+        return hash_of_weights(self.model, self._driver.encoding, self._driver.side)
 
     def _preprocess(self, image: Tensor) -> Tensor:
         prepared: Tensor = self.model.preprocess(image)  # type: ignore[operator]
@@ -255,7 +257,11 @@ class EncodedPictures:
         """The part of the model's input that a picture takes up; derived where features were set from outside."""
         if self._input_hw:
             return self._input_hw[index]
-        return (self._side,) * 2 if self._driver.squares else fitting_size(*self._orig_hw[index], self._side)
+        return (
+            (self._driver.side,) * 2
+            if self._driver.squares
+            else fitting_size(*self._orig_hw[index], self._driver.side)
+        )
 
     def _set(
         self,

@@ -21,8 +21,8 @@ from samblocks.predict.resize import fitting_size, resize_bytes, resize_smooth
 
 Size = tuple[int, int]
 
-_MEAN: Final = (0.485, 0.456, 0.406)
-_STD: Final = (0.229, 0.224, 0.225)
+MEAN: Final = (0.485, 0.456, 0.406)
+STD: Final = (0.229, 0.224, 0.225)
 
 
 class ResizeLongestSide:
@@ -114,7 +114,7 @@ class SAM2Transforms:
             pixels = pixels / 255
         if pixels.shape[1:] != (self.resolution, self.resolution):
             pixels = resize_smooth(pixels[None], (self.resolution, self.resolution))[0]
-        mean, std = (torch.tensor(values, dtype=dtype).reshape(3, 1, 1) for values in (_MEAN, _STD))
+        mean, std = (torch.tensor(values, dtype=dtype).reshape(3, 1, 1) for values in (MEAN, STD))
         return (pixels - mean) / std
 
     def forward_batch(self, img_list: Sequence[Pixels], dtype: torch.dtype = torch.float32) -> Tensor:
