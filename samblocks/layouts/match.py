@@ -61,10 +61,14 @@ class Match:
         """Whether the trunk of the image encoder is among the components."""
         return self.component is None or bool({"image_encoder", "trunk"} & {*self.component.split("+")})
 
-    def rank(self) -> tuple[int, bool, bool, int]:
-        """Fewest differences first, then whole models, then whole names, then in the order of `LAYOUTS`."""
-        bare = bool(self.prefix.added)
-        return self.distance, self.component is not None, bare, LAYOUTS.index(self.prefix.layout)
+    def rank(self) -> tuple[int, bool, bool, int, int]:
+        """Fewest differences first, then whole models, whole names, names as they stand, the order of `LAYOUTS`.
+
+        A layout that puts other names in front of Meta's is Meta's too once these are taken off.
+        """
+        taken_off = self.prefix.removed.count(".") + len(self.prefix.parts)
+        place = LAYOUTS.index(self.prefix.layout)
+        return self.distance, self.component is not None, bool(self.prefix.added), taken_off, place
 
     def agrees_with(self, best: Match) -> bool:
         """Whether this reading of the file is as good as the best one and says the same of it."""
@@ -195,7 +199,7 @@ def _match(
     absent = [key for key in wanted if key not in touched and rules.to_other(key)]
     lacking = [key for key in absent if component_of(key, prefix.family) in components]
     damaged = {*lacking, *(key for name in broken for key in rules.to_meta(name))}
-    whole = prefix.layout != "timm" and len(lacking) == len(absent)
+    whole = len(components) > 1 and len(lacking) == len(absent)
     return Match(
         prefix=prefix,
         row=row,
