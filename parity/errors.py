@@ -7,3 +7,7 @@ class UsageError(ValueError):
 
 class WorkerError(RuntimeError):
     """A process of the references' environment did not start, died, or said what cannot be understood."""
+
+
+class NotInstalledError(WorkerError):
+    """The references' environment, or a package of the reference in it, is not there: nothing could be asked."""

@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
                 golden, file = derived.get(name), goldens.path_of(case, name, options.goldens)
                 if golden is None:
                     skipped += 1
-                    if file.exists() and not options.check:
+                    if file.exists() and not options.check and name not in missing:
                         file.unlink()
                     continue
                 done += 1

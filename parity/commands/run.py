@@ -24,7 +24,7 @@ from parity.verdict.precision import PRECISIONS
 from parity.workers import options as worker_options
 from parity.workers.client import Client
 from parity.workers.registry import REFERENCES
-from parity.workers.start import start_clients
+from parity.workers.start import incomplete, start_clients
 from samblocks.cli.text import ENVELOPE
 
 HELP = "compare with the references"
@@ -95,7 +95,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Compare, print and write the reports; 1 if something diverged, 3 if nothing ran."""
+    """Compare, print and write the reports; 1 if something diverged, 3 if nothing ran or a reference is silent."""
     files.check(options)
     cases = _chosen(options)
     named = list(dict.fromkeys(options.reference or ()))
@@ -127,9 +127,12 @@ def run(options: argparse.Namespace) -> int:
         elapsed = time.monotonic() - started
         versions = {client.reference.name: client.versions for client in clients}
     for name, why in missing.items():
-        rows += [Row(job.case.id, name, "-", "-", Comparison(Verdict.NOT_RUN, cause=why)) for job in work]
-    status = summary.status(rows, missing_by_name=any(name in missing for name in named))
-    ran = overview.Ran(len(work), elapsed, missing, outliers, status)
+        rows += [
+            Row(job.case.id, name, "-", "-", Comparison(Verdict.NOT_RUN, cause=str(why))) for job in work
+        ]
+    status = summary.status(rows, incomplete=incomplete(missing, named))
+    reasons = {name: str(why) for name, why in missing.items()}
+    ran = overview.Ran(len(work), elapsed, reasons, outliers, status)
     terminal.show(
         overview.lines(rows, ran, failures_only=options.failures_only, every_row=options.verbose), sys.stdout
     )

@@ -74,7 +74,7 @@ class _Decoder(nn.Module):
         cell = self.side / CELLS
         place = (sparse_prompt_embeddings[:, 0].double() / cell).floor().clamp(0, CELLS - 1).long()
         masks, qualities = [], []
-        apart = (
+        penalty = (
             sparse_prompt_embeddings[:, 0].double() @ torch.tensor([1.0, self.side], dtype=torch.float64)
         ) / 2e6
         for index, (column, row) in enumerate(place.tolist()):
@@ -87,7 +87,7 @@ class _Decoder(nn.Module):
                     drawn = drawn + given / 4
                 masks.append(drawn)
                 quality = QUALITIES[(3 * column + 5 * row + number) % len(QUALITIES)]
-                qualities.append(quality if self.ties else quality - float(apart[index]) - number / 90)
+                qualities.append(quality if self.ties else quality - float(penalty[index]) - number / 90)
         prompts = len(place)
         low_res = torch.stack(masks).view(prompts, -1, self.side // 4, self.side // 4)
         answers = low_res, torch.tensor(qualities).view(prompts, -1), low_res[:, :, 0], low_res[:, :1, 0, 0]

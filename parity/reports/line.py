@@ -14,7 +14,7 @@ from parity.where.where import Place, location
 MEANINGS = {
     Verdict.DIVERGED: "Not equal: the error is larger than honest rounding explains.",
     Verdict.INCOMPARABLE: "Another shape, type or set of outputs, or one side raised an error.",
-    Verdict.NOT_RUN: "The reference is not installed; nothing was compared.",
+    Verdict.NOT_RUN: "The reference is not installed, or did not answer; nothing was compared.",
     Verdict.KNOWN: "The references differ from each other here, for a recorded cause; checked to be still so.",
     Verdict.WITHIN: "Equal up to rounding: the error is within the bound.",
     Verdict.NOISE: "Equal up to rounding, where the reference's own error is below one rounding step.",

@@ -106,13 +106,13 @@ def counts(rows: Sequence[Row]) -> dict[Verdict, int]:
     return {verdict: tally[verdict] for verdict in _ORDER if tally[verdict]}
 
 
-def status(rows: Sequence[Row], *, missing_by_name: bool = False) -> int:
-    """The exit status: 0 all held, 1 something diverged, 3 nothing ran or a named reference is missing."""
+def status(rows: Sequence[Row], *, incomplete: bool = False) -> int:
+    """The exit status: 0 all held, 1 something diverged, 3 nothing ran or a reference is missing that must not be."""
     tally = counts(rows)
     if any(verdict.failed for verdict in tally):
         return 1
     ran = any(verdict not in NOTHING for verdict in tally)
-    return 3 if missing_by_name or not ran else 0
+    return 3 if incomplete or not ran else 0
 
 
 def write_json(rows: Sequence[Row], path: Path, versions: Mapping[str, Mapping[str, str]]) -> None:

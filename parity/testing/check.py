@@ -147,7 +147,7 @@ class _Check:
                 )
         if double.why_not:
             notes.append(f"the candidate was not compared in float64, where it raises {double.why_not}")
-        findings = self._decided(found, outputs, compared=not double.why_not)
+        findings = self._decided(found, outputs)
         how.progress("what cannot be seen")
         return result(
             findings,
@@ -168,14 +168,15 @@ class _Check:
             )
         return truth, candidate_run(candidate, inputs, how.ask)
 
-    def _decided(self, found: Result, outputs: Mapping[str, Tensor], *, compared: bool) -> list[Finding]:
+    def _decided(self, found: Result, outputs: Mapping[str, Tensor]) -> list[Finding]:
         """The findings, with first alarms decided by further draws, or by float64 where nothing varies."""
         alarms = first_alarms(found, self._how.bound)
         if not alarms:
             return list(found.findings)
         draw = partial(self._draw, list(alarms), pooled(outputs[name].shape for name in alarms))
         bounds = dict.fromkeys(alarms, self._how.bound)
-        settled = settle(alarms, draw, bounds, same=alarms if compared else ())
+        same = [finding.output for finding in found.findings if finding.double is not None]
+        settled = settle(alarms, draw, bounds, same)
         return [
             replace(finding, comparison=settled.get(finding.output, finding.comparison))
             for finding in found.findings

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from parity.verdict.compare import Comparison, Verdict, compare, compare_double
 from parity.verdict.error_map import grid
-from samblocks.numerics.draws import undecided
+from samblocks.numerics import draws
 from samblocks.numerics.verdict import ANOTHER_FUNCTION, BOUND, LESS_PRECISE, UNDECIDED, error
 
 BOUND64 = 1e-12
@@ -28,14 +28,19 @@ class Finding:
         comparison: verdict and figures in the working precision.
         ours: the candidate's value where the difference is largest.
         theirs: the reference's there.
-        relative: the relative difference in float64; None where the candidate was not compared in it.
+        double: the comparison in float64; None where the candidate was not compared in it.
     """
 
     output: str
     comparison: Comparison
     ours: complex | None = None
     theirs: complex | None = None
-    relative: float | None = None
+    double: Comparison | None = None
+
+    @property
+    def relative(self) -> float | None:
+        """The relative difference in float64; None where the candidate was not compared in it."""
+        return None if self.double is None else self.double.ratio
 
     def __str__(self) -> str:
         found = self.comparison
@@ -152,13 +157,17 @@ def is_another(finding: Finding) -> bool:
     return finding.comparison.cause.startswith(ANOTHER_FUNCTION)
 
 
-def first_alarms(found: Result, bound: float = BOUND) -> dict[str, Comparison]:
-    """By output, the comparisons that further draws decide: float64 has not decided them."""
-    return {
-        finding.output: finding.comparison
-        for finding in found.findings
-        if undecided(finding.comparison, bound) and not is_another(finding)
-    }
+def first_alarms(found: Result, bound: float = BOUND, *, need_double: bool = False) -> dict[str, Comparison]:
+    """By output, the comparisons that further draws decide: float64 has not decided them.
+
+    Args:
+        found: the result by the first draw.
+        bound: largest R that holds.
+        need_double: whether further draws mean something only where float64 has shown the same function.
+    """
+    first = {finding.output: finding.comparison for finding in found.findings}
+    double = {finding.output: finding.double for finding in found.findings if finding.double is not None}
+    return draws.first_alarms(first, double, dict.fromkeys(first, bound), first if need_double else ())
 
 
 def _one(
@@ -183,20 +192,21 @@ def _one(
         return replace(finding, comparison=_with_question(found, UNDECIDED))
     # What both sides decide alike in the working precision may be a tie that float64 breaks.
     if not (truth.is_floating_point() or truth.is_complex()):
-        return replace(finding, comparison=_with_question(found, ANOTHER_FUNCTION))
+        found = _with_question(found, ANOTHER_FUNCTION)
+        return replace(finding, comparison=found, double=found if found.verdict.failed else None)
     allowed = _allowed(theirs, truth, bound64, rounding)
     wide = compare_double(double, truth, bound=allowed)
-    finding = replace(finding, relative=wide.ratio)
-    if not wide.verdict.failed:
-        return replace(finding, comparison=_with_question(found, LESS_PRECISE))
     if wide.verdict is Verdict.INCOMPARABLE:
         return replace(finding, comparison=_with_question(found, UNDECIDED))
+    if not wide.verdict.failed:
+        return replace(finding, comparison=_with_question(found, LESS_PRECISE), double=wide)
     cause = wide.cause
     if wide.ratio is not None:
         cause = (
             f"{ANOTHER_FUNCTION}: the relative difference in float64 is {wide.ratio:.2g}, above {allowed:.1g}"
         )
-    return replace(finding, comparison=replace(found, verdict=Verdict.DIVERGED, cause=cause))
+    failed = replace(found, verdict=Verdict.DIVERGED, cause=cause)
+    return replace(finding, comparison=failed, double=replace(wide, cause=cause))
 
 
 def _with_question(found: Comparison, question: str) -> Comparison:

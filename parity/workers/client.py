@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from parity import package
-from parity.errors import WorkerError
+from parity.errors import NotInstalledError, WorkerError
 from parity.execution.case import Case
 from parity.workers.process import TIMEOUT, Process
 from parity.workers.registry import Reference
@@ -46,6 +46,7 @@ class Client:
 
         Raises:
             WorkerError: when it does not start, with its last words.
+            NotInstalledError: when it lacks a package of the reference.
         """
         self.reference = reference
         arguments = {"module": reference.module, "packages": list(reference.packages), "threads": threads}
@@ -61,7 +62,8 @@ class Client:
         hello = self._process.greeting
         if hello["status"] != "ready":
             self.close()
-            raise WorkerError(f"the {reference.name} worker cannot import its packages: {hello['message']}")
+            kind = WorkerError if hello["installed"] else NotInstalledError
+            raise kind(f"the {reference.name} worker cannot import its packages: {hello['message']}")
         self.versions: dict[str, str] = hello["versions"]
 
     def execute(

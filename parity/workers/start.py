@@ -1,13 +1,17 @@
-"""Start the workers of several references, and say of each that does not start why not."""
+"""Start the workers of several references, and say of each that does not start why not.
+
+A reference that nobody named and that is not installed may be missing. One that is installed and does not answer may
+not: a run that looks whole would have left it out.
+"""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import torch
 
-from parity.errors import WorkerError
+from parity.errors import NotInstalledError, WorkerError
 from parity.execution import personalities
 from parity.workers.client import Client, interpreter
 from parity.workers.process import TIMEOUT
@@ -21,8 +25,8 @@ def start_clients(
     *,
     timeout: float = TIMEOUT,
     variables: Mapping[str, str] | None = None,
-) -> tuple[list[Client], dict[str, str]]:
-    """Start the workers; returns those that run, and for each that does not the reason.
+) -> tuple[list[Client], dict[str, WorkerError]]:
+    """Start the workers; returns those that run, and for each that does not what it ended with.
 
     Args:
         names: the references' names.
@@ -33,14 +37,26 @@ def start_clients(
     """
     python = interpreter(folder)
     if python is None:
-        return [], dict.fromkeys(names, "the references' environment is missing: make references")
+        absent = NotInstalledError("the references' environment is missing: make references")
+        return [], dict.fromkeys(names, absent)
     threads = personalities.threads(max(1, (os.cpu_count() or 1) // (len(names) + 1)))
     torch.set_num_threads(threads)
-    clients, missing = [], {}
+    clients: list[Client] = []
+    missing: dict[str, WorkerError] = {}
     for name in names:
         try:
             client = Client(REFERENCES[name], python, threads=threads, timeout=timeout, variables=variables)
             clients.append(stack.enter_context(client))
         except WorkerError as error:
-            missing[name] = str(error)
+            missing[name] = error
     return clients, missing
+
+
+def incomplete(missing: Mapping[str, WorkerError], named: Container[str] = ()) -> bool:
+    """Whether what is missing makes a run incomplete, which ends with status 3.
+
+    Args:
+        missing: what each reference that does not run ended with.
+        named: those that were asked for by name.
+    """
+    return any(name in named or not isinstance(why, NotInstalledError) for name, why in missing.items())

@@ -2,6 +2,7 @@
 
 import importlib
 import traceback
+from contextlib import suppress
 from importlib import metadata
 from typing import Any, BinaryIO
 
@@ -31,13 +32,20 @@ def serve(incoming: BinaryIO, outgoing: BinaryIO, module: str, packages: list[st
         library: Library = importlib.import_module(module).library()
     except Exception as error:
         traceback.print_exc()
-        send(outgoing, {"status": "unavailable", "message": f"{type(error).__name__}: {error}"})
+        message = f"{type(error).__name__}: {error}"
+        send(outgoing, {"status": "unavailable", "message": message, "installed": _installed(packages)})
         return
     versions = {name: metadata.version(name) for name in [*packages, "torch"]}
     send(outgoing, {"status": "ready", "versions": versions})
     for request, inputs in requests(incoming):
         header, outputs = _answer(request, inputs, library)
         send(outgoing, header, outputs)
+
+
+def _installed(packages: list[str]) -> bool:
+    with suppress(metadata.PackageNotFoundError):
+        return bool([metadata.version(name) for name in packages])
+    return False
 
 
 def _answer(

@@ -199,14 +199,15 @@ def _match(
     absent = [key for key in wanted if key not in touched and rules.to_other(key)]
     lacking = [key for key in absent if component_of(key, prefix.family) in components]
     damaged = {*lacking, *(key for name in broken for key in rules.to_meta(name))}
-    whole = len(components) > 1 and len(lacking) == len(absent)
+    part = component_name(components)
+    whole = "+" in part and len(lacking) == len(absent)
     return Match(
         prefix=prefix,
         row=row,
         model_class=model_class,
         rules=rules,
         names=names,
-        component=None if whole else component_name(components),
+        component=None if whole else part,
         intact=frozenset(components - {component_of(key, prefix.family) for key in damaged if key in wanted}),
         sizes=sizes,
         missing=tuple(dict.fromkeys(name for key in lacking for name in rules.to_other(key))),

@@ -2,13 +2,17 @@
 
 import importlib
 import pkgutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from parity import commands
 from parity.__main__ import main
-from parity.errors import UsageError, WorkerError
+from parity.errors import NotInstalledError, UsageError, WorkerError
+from parity.run.judging import Row
+from parity.verdict.compare import Comparison, Verdict
+from parity.workers.start import incomplete, start_clients
 from samblocks.errors import CheckpointError
 
 NAMES = [module.name for module in pkgutil.iter_modules(commands.__path__)]
@@ -72,6 +76,42 @@ def test_errors_are_one_sentence(
     monkeypatch.setattr("parity.commands.cases.run", fail)
     assert main(["cases"]) == status
     assert capsys.readouterr() == ("", f"parity: {words}\n")
+
+
+@pytest.mark.parametrize(
+    ("lacking", "named", "status"),
+    [
+        (NotInstalledError("it lacks its package"), [], 0),
+        (NotInstalledError("it lacks its package"), ["--reference", "timm"], 3),
+        (WorkerError("it did not start within 60 s"), [], 3),
+    ],
+)
+def test_a_reference_that_is_installed_and_silent_is_no_success(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    lacking: WorkerError,
+    named: list[str],
+    status: int,
+) -> None:
+    held = Row("MLPBlock/relu", "meta", "float32", "output", Comparison(Verdict.EXACT))
+    monkeypatch.setattr("parity.commands.run.start_clients", lambda *_, **__: ([], {"timm": lacking}))
+    monkeypatch.setattr("parity.commands.run.judge_jobs", lambda *_, **__: [held])
+    assert main(["run", "--block", "MLPBlock/relu", "--no-truths", *named]) == status
+    written = capsys.readouterr().out
+    assert f"NOT RUN timm: {lacking}" in written
+    assert ("INCOMPLETE" if status else "PASSED") in written
+
+
+def test_a_silent_interpreter_is_told_from_one_that_is_not_there(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        assert not incomplete(start_clients(["meta"], tmp_path, stack)[1])
+        python = tmp_path / "bin" / "python"
+        python.parent.mkdir()
+        python.write_text("#!/bin/sh\nexec sleep 300\n")
+        python.chmod(0o755)
+        clients, missing = start_clients(["meta"], tmp_path, stack, timeout=0.3)
+    assert not clients
+    assert incomplete(missing)
 
 
 def test_a_mistake_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,9 +15,9 @@ from parity.run.equivalents import errors_of_equivalents
 from parity.run.goldens import Golden
 from parity.run.samblocks_library import library
 from parity.selftest.calibration.variations import Variation
-from parity.verdict.compare import Comparison, Verdict, compare
 from parity.workers.client import Client
 from samblocks.numerics.draws import FEW, MANY, geometric_mean, settle, undecided
+from samblocks.numerics.verdict import Comparison, Verdict, compare
 
 
 @dataclass

@@ -35,7 +35,7 @@ HELD = [
 def text(
     rows: list[Row], *, missing: dict[str, str] | None = None, outliers: tuple[Outlier, ...] = (), **how: bool
 ) -> str:
-    status = summary.status(rows, missing_by_name=bool(missing))
+    status = summary.status(rows, incomplete=bool(missing))
     ran = Ran(len({row.id for row in rows}), 12.4, missing or {}, outliers, status)
     stream = io.StringIO()
     terminal.show(overview.lines(rows, ran, **how), stream)

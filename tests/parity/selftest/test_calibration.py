@@ -10,13 +10,16 @@ import torch
 
 from parity.cases import find
 from parity.commands.calibrate import varied_cases
+from parity.errors import UsageError
 from parity.execution.case import Case
 from parity.execution.execute import execute
 from parity.run.draws import drawn_inputs, drawn_weights
 from parity.run.equivalents import errors_of_equivalents
 from parity.run.goldens import Golden
 from parity.run.samblocks_library import library
+from parity.selftest.calibration import kept
 from parity.selftest.calibration.alarms import Series, series
+from parity.selftest.calibration.kept import Kept
 from parity.selftest.calibration.spread import table
 from parity.selftest.calibration.variations import AS_IT_IS, VARIATIONS, Variation
 from parity.verdict.compare import Comparison, Verdict
@@ -118,6 +121,25 @@ def test_a_series_is_judged_as_a_run_would_be() -> None:
     assert (one.first_alarm, one.verdict.verdict, one.pooled(8)) == (True, Verdict.WITHIN, 1.0)
     one.draws[1:] = [Comparison(Verdict.DIVERGED, 3.0)] * 16
     assert one.verdict.verdict is Verdict.DIVERGED
+
+
+def test_series_are_kept_and_are_those_of_this_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = list(series([find("MLP/three_layers")], [Upstream(1.0)], [BY_KIND["as it is"]], draws=2))  # type: ignore[list-item]
+    file = tmp_path / "series.jsonl"
+    Kept(file, 2).add("MLP/three_layers", made)
+    Kept(file, 2).add("MLP/relu", [])
+    again = Kept(file, 2).series
+    assert list(again) == ["MLP/three_layers", "MLP/relu"]
+    assert list(table(again["MLP/three_layers"])) == list(table(made))
+    assert again["MLP/three_layers"][0].ratios == made[0].ratios
+    with pytest.raises(UsageError, match="other draws"):
+        Kept(file, 16)
+    monkeypatch.setattr(kept, "_code", lambda: "edited")
+    with pytest.raises(UsageError, match="of other code"):
+        Kept(file, 2)
+    file.write_text("nonsense")
+    with pytest.raises(UsageError, match="holds no series"):
+        Kept(file, 2)
 
 
 def test_draws_change_weights_and_inputs_and_nothing_else() -> None:

@@ -10,7 +10,7 @@ from threading import Timer
 import pytest
 import torch
 
-from parity.errors import WorkerError
+from parity.errors import NotInstalledError, WorkerError
 from parity.workers import boot, process, protocol
 from parity.workers.client import Client
 from parity.workers.one_request import ask
@@ -149,9 +149,11 @@ def test_what_comes_before_the_end_of_a_stream_counts(far):
 
 
 def test_a_client_says_what_its_reference_lacks():
-    reference = Reference("strange", "parity.no_such_module", ())
-    with pytest.raises(WorkerError, match="the strange worker cannot import its packages: ModuleNotFound"):
-        Client(reference, OURS, timeout=600)
+    words = "the strange worker cannot import its packages: ModuleNotFound"
+    for package, kind in (("no-such-package", NotInstalledError), ("torch", WorkerError)):
+        with pytest.raises(WorkerError, match=words) as raised:
+            Client(Reference("strange", "parity.no_such_module", ("torch", package)), OURS, timeout=600)
+        assert type(raised.value) is kind
 
 
 def test_messages_arrive_as_they_were_sent():
