@@ -174,6 +174,8 @@ def _record(found: Result, name: str, *, heat: bool) -> list[Record]:
             record["heat"] = comparison.heat.record()
         if found.unseen:
             record["unseen"] = list(found.unseen)
+        if found.notes:
+            record["notes"] = list(found.notes)
         records.append(record)
     return records
 
