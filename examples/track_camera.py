@@ -20,7 +20,7 @@ import samblocks
 
 def camera(number: int) -> Iterator[np.ndarray]:
     """Frames [H, W, 3] of a camera, red first, until it ends."""
-    import cv2
+    import cv2  # type: ignore[import-not-found]
 
     capture = cv2.VideoCapture(number)
     try:
