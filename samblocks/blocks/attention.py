@@ -1,10 +1,13 @@
 """Attention between two sets of tokens."""
 
+import torch
 from torch import Tensor, nn
 
 from samblocks.blocks.arguments import checks_arguments
 from samblocks.ops.attend import attend, merge_heads, split_heads
+from samblocks.ops.attend_few import gather_from_few, gather_from_many, spread, worth_folding
 from samblocks.ops.eager_attention import Implementation
+from samblocks.ops.fast_path import folding_allowed
 from samblocks.ops.linear import linear
 
 
@@ -74,8 +77,34 @@ class Attention(nn.Module):
         Returns:
             What the queries have gathered: [B, N, C].
         """
+        if self._few_meet_many(q, k, v):
+            return self._project_the_few(q, k, v)
         q, k, v = self._project(q, k, v)
         return self._gather(q, k, v)
+
+    def _few_meet_many(self, q: Tensor, k: Tensor, v: Tensor) -> bool:
+        """Whether one side has so few tokens that projections of the other had better be applied to it."""
+        if torch.compiler.is_compiling() or len(q) != len(k) or k.shape[:2] != v.shape[:2]:
+            return False
+        few, many = sorted((q.shape[1], k.shape[1]))
+        if few == many or not worth_folding(few, many, self.num_heads, self.internal_dim):
+            return False
+        return self._has_plain_projections() and folding_allowed(self, q, k, v)
+
+    def _has_plain_projections(self) -> bool:
+        projections = (self.q_proj, self.k_proj, self.v_proj, self.out_proj)
+        return all(type(layer) is nn.Linear and layer.bias is not None for layer in projections)
+
+    def _project_the_few(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        heads = self.num_heads
+        if q.shape[1] < k.shape[1]:
+            queries = split_heads(linear(self.q_proj, q), heads)
+            gathered = gather_from_many(queries, k, v, self.k_proj.weight, self.v_proj.weight)
+            return linear(self.out_proj, merge_heads(gathered) + self.v_proj.bias)
+        keys, values = split_heads(linear(self.k_proj, k), heads), split_heads(linear(self.v_proj, v), heads)
+        return gather_from_few(
+            q, keys, values, self.q_proj.weight, self.q_proj.bias, self.out_proj.weight, self.out_proj.bias
+        )
 
     def _project(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Project and split into heads: [B, h, N, d], twice [B, h, M, d]."""
@@ -91,3 +120,30 @@ class Attention(nn.Module):
             q, k, v, dropout_p=self.dropout_p if self.training else 0.0, implementation=self.implementation
         )
         return linear(self.out_proj, merge_heads(out))
+
+    def project_keys(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Project keys and values that all items of a batch share, [1, M, K] each, to heads [1, h, M, d]."""
+        return split_heads(linear(self.k_proj, k), self.num_heads), split_heads(
+            linear(self.v_proj, v), self.num_heads
+        )
+
+    def project_queries(self, q: Tensor) -> Tensor:
+        """Project queries that all items of a batch share, [1, N, C], to heads [1, h, N, d]."""
+        return split_heads(linear(self.q_proj, q), self.num_heads)
+
+    def gather_shared(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Let the queries [B, N, C] of all items gather from shared keys and values, [1, h, M, d]: [B, N, C]."""
+        heads = split_heads(linear(self.q_proj, q).flatten(0, 1).unsqueeze(0), self.num_heads)
+        return linear(self.out_proj, merge_heads(attend(heads, k, v)).view(*q.shape[:2], -1))
+
+    def spread_shared(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Let shared queries [1, h, N, d] gather from the keys and values [B, M, K] of each item: [B, N, C]."""
+        keys, values = self.project_keys(k, v)
+        batch, heads, few, width = keys.shape
+        many = q.shape[2]
+        if not (worth_folding(few, many, heads, self.internal_dim) and self._has_plain_projections()):
+            return self._gather(q.expand(batch, -1, -1, -1), keys, values)
+        scores = keys.new_empty(batch, heads, few, many)
+        for item in range(batch):
+            torch.matmul(keys[item] * width**-0.5, q[0].mT, out=scores[item])
+        return spread(scores, values, self.out_proj.weight, self.out_proj.bias)

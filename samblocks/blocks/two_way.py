@@ -1,6 +1,7 @@
 """The decoder's transformer, in which prompt tokens and image attend to each other."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
@@ -8,6 +9,20 @@ from samblocks.blocks.arguments import checks_arguments
 from samblocks.blocks.attention import Attention
 from samblocks.blocks.common import MLP, MLPBlock
 from samblocks.ops.norm import layer_norm
+
+
+class SharedImage(NamedTuple):
+    """What the first layer makes of an image before prompts matter, once for all of them.
+
+    Its tokens and their encoding, [1, M, C]; keys and values for tokens that look at it, and queries with which it
+    looks at tokens, [1, h, M, d].
+    """
+
+    tokens: Tensor
+    encoding: Tensor
+    keys: Tensor
+    values: Tensor
+    queries: Tensor
 
 
 @checks_arguments(C="self_attn.embedding_dim")
@@ -77,21 +92,46 @@ class TwoWayAttentionBlock(nn.Module):
         Returns:
             The prompt tokens, [B, N, C], and the image tokens, [B, M, C].
         """
+        queries = self._attend_to_itself(queries, query_pe)
+        placed = keys + key_pe
+        queries = queries + self.cross_attn_token_to_image(queries + query_pe, placed, keys)
+        queries = self._feed_forward(layer_norm(self.norm2, queries))
+        keys = keys + self.cross_attn_image_to_token(placed, queries + query_pe, queries)
+        return queries, layer_norm(self.norm4, keys)
+
+    def share(self, image: Tensor, encoding: Tensor) -> SharedImage:
+        """Do what does not depend on prompts.
+
+        Args:
+            image: [1, M, C]
+            encoding: [1, M, C]
+
+        Returns:
+            For `forward_shared`.
+        """
+        placed, look, give = image + encoding, self.cross_attn_image_to_token, self.cross_attn_token_to_image
+        return SharedImage(
+            image.contiguous(), encoding, *give.project_keys(placed, image), look.project_queries(placed)
+        )
+
+    def forward_shared(self, queries: Tensor, image: SharedImage, query_pe: Tensor) -> tuple[Tensor, Tensor]:
+        """Do what `forward` does, for prompts [B, N, C] that look at one image."""
+        queries = self._attend_to_itself(queries, query_pe)
+        gathered = self.cross_attn_token_to_image.gather_shared(queries + query_pe, image.keys, image.values)
+        queries = self._feed_forward(layer_norm(self.norm2, queries + gathered))
+        keys = self.cross_attn_image_to_token.spread_shared(image.queries, queries + query_pe, queries)
+        return queries, layer_norm(self.norm4, keys.add_(image.tokens))
+
+    def _attend_to_itself(self, queries: Tensor, query_pe: Tensor) -> Tensor:
         if self.skip_first_layer_pe:
             queries = self.self_attn(queries, queries, queries)
         else:
             placed = queries + query_pe
             queries = queries + self.self_attn(placed, placed, queries)
-        queries = layer_norm(self.norm1, queries)
+        return layer_norm(self.norm1, queries)
 
-        queries = queries + self.cross_attn_token_to_image(queries + query_pe, keys + key_pe, keys)
-        queries = layer_norm(self.norm2, queries)
-
-        queries = queries + self.mlp(queries)
-        queries = layer_norm(self.norm3, queries)
-
-        keys = keys + self.cross_attn_image_to_token(keys + key_pe, queries + query_pe, queries)
-        return queries, layer_norm(self.norm4, keys)
+    def _feed_forward(self, queries: Tensor) -> Tensor:
+        return layer_norm(self.norm3, queries + self.mlp(queries))
 
 
 class SAM2TwoWayAttentionBlock(TwoWayAttentionBlock):
@@ -192,10 +232,25 @@ class TwoWayTransformer(nn.Module):
             The prompt tokens, [B, N, C], and the image as tokens, row by row, [B, H * W, C].
         """
         keys, key_pe = (x.flatten(2).transpose(1, 2) for x in (image_embedding, image_pe))
-        queries = point_embedding
-        for layer in self.layers:
-            queries, keys = layer(queries, keys, query_pe=point_embedding, key_pe=key_pe)
-        gathered = self.final_attn_token_to_image(queries + point_embedding, keys + key_pe, keys)
+        return self._run(self.layers, point_embedding, keys, point_embedding, key_pe)
+
+    def share(self, image_embedding: Tensor, image_pe: Tensor) -> SharedImage:
+        """Do what does not depend on prompts, for an image and its encoding, [1, C, H, W] each."""
+        keys, key_pe = (x.flatten(2).transpose(1, 2) for x in (image_embedding, image_pe))
+        shared: SharedImage = self.layers[0].share(keys, key_pe)
+        return shared
+
+    def forward_shared(self, image: SharedImage, point_embedding: Tensor) -> tuple[Tensor, Tensor]:
+        """Do what `forward` does, for prompts [B, N, C] that look at one image."""
+        queries, keys = self.layers[0].forward_shared(point_embedding, image, query_pe=point_embedding)
+        return self._run(self.layers[1:], queries, keys, point_embedding, image.encoding)
+
+    def _run(
+        self, layers: nn.ModuleList, queries: Tensor, keys: Tensor, query_pe: Tensor, key_pe: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        for layer in layers:
+            queries, keys = layer(queries, keys, query_pe=query_pe, key_pe=key_pe)
+        gathered = self.final_attn_token_to_image(queries + query_pe, keys + key_pe, keys)
         return layer_norm(self.norm_final_attn, queries + gathered), keys
 
 

@@ -1,13 +1,64 @@
 """What the mask decoders of SAM 1 and SAM 2 share."""
 
 from collections.abc import Callable
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from samblocks.blocks import MLP, LayerNorm2d
+from samblocks.blocks import MLP, LayerNorm2d, TwoWayTransformer
+from samblocks.blocks.two_way import SharedImage
+from samblocks.models.decoder_masks import can_stay_in_blocks, in_blocks, masks_of_blocks
 from samblocks.ops.chunking import prompts_at_once
-from samblocks.ops.fast_path import fast_path_allowed, paths_are_plain
+from samblocks.ops.fast_path import fast_path_allowed, folding_allowed, paths_are_plain
+
+
+class Plan(NamedTuple):
+    """How prompts are decoded: what the first layer makes of the image that all share, if they do; and whether the
+    image is enlarged in blocks, in which the finer maps are then given.
+    """
+
+    image: SharedImage | None
+    blocks: bool
+
+
+def plan(decoder: nn.Module, prompts: int, *maps: Tensor) -> Plan:
+    """Choose how prompts are decoded.
+
+    Args:
+        decoder: a mask decoder of SAM or SAM 2.
+        prompts: B.
+        *maps: [B, C, H, W], the images, the encoding of places, dense prompts, and finer maps if there are any.
+
+    Returns:
+        How; the plain way where another would be noticed.
+    """
+    if torch.compiler.is_compiling() or not prompts or not folding_allowed(decoder, *maps):
+        return Plan(None, blocks=False)
+    upscaling, transformer = cast(Any, decoder).output_upscaling, cast(Any, decoder).transformer
+    same = prompts > 1 and all(x.stride(0) == 0 for x in maps[:3])
+    image = None
+    if same and isinstance(transformer, TwoWayTransformer) and len(transformer.layers):
+        images, places, dense = (x[:1] for x in maps[:3])
+        image = transformer.share(images + dense, places)
+    return Plan(image, can_stay_in_blocks(upscaling) and len(maps) in (3, 5))
+
+
+def arrange(maps: Tensor, factor: int) -> Tensor:
+    """Put finer maps [B, C, f * H, f * W] into blocks, [B, H * W * f * f, C], one for all where all are the same."""
+    if maps.stride(0) == 0 and len(maps) > 1:
+        return in_blocks(maps[:1], factor).expand(len(maps), -1, -1)
+    return in_blocks(maps, factor)
+
+
+def transform(
+    decoder: nn.Module, how: Plan, tokens: Tensor, images: Tensor, places: Tensor, dense: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Let tokens [B, N, C] and maps [B, C, H, W] go through the transformer: tokens, and the image as tokens."""
+    transformer = cast(Any, decoder).transformer
+    if how.image is not None:
+        return cast(tuple[Tensor, Tensor], transformer.forward_shared(how.image, tokens))
+    return cast(tuple[Tensor, Tensor], transformer(images + dense, places, tokens))
 
 
 def for_prompts(name: str, maps: Tensor, prompts: int, *, copies: bool = False) -> Tensor:
@@ -63,25 +114,47 @@ def head_of(mlp: nn.Module, tokens: Tensor, *, images: bool) -> Tensor:
     return out
 
 
-def multiply_out(
-    hypernetworks: nn.ModuleList, mask_tokens: Tensor, upscaled: Tensor, *, images: bool = False
+def make_masks(
+    decoder: nn.Module, how: Plan, mask_tokens: Tensor, keys: Tensor, size: tuple[int, int], *finer: Tensor
 ) -> Tensor:
-    """Turn each mask token into a vector by its own MLP and multiply every pixel with it.
+    """Enlarge the image, turn each mask token into a vector by its own MLP and multiply every pixel with it.
 
     Args:
-        hypernetworks: one MLP for each mask.
+        decoder: with an MLP for each mask.
+        how: as planned.
         mask_tokens: [B, M, C].
-        upscaled: [B, C/8, H, W].
-        images: see `head_of`.
+        keys: [B, H * W, C], the image's tokens.
+        size: (H, W).
+        *finer: maps that are added on the way, in blocks if that is planned.
 
     Returns:
-        [B, M, H, W] logits.
+        [B, M, 4H, 4W] logits.
     """
+    parts = cast(Any, decoder)
     vectors = torch.stack(
-        [head_of(mlp, mask_tokens[:, i], images=images) for i, mlp in enumerate(hypernetworks)], dim=1
+        [
+            head_of(mlp, mask_tokens[:, i], images=parts.heads_see_images)
+            for i, mlp in enumerate(parts.output_hypernetworks_mlps)
+        ],
+        dim=1,
+    )
+    if how.blocks:
+        return masks_of_blocks(parts.output_upscaling, vectors, keys, size, finer)
+    upscaled = _enlarge(
+        parts.output_upscaling, keys.transpose(1, 2).reshape(len(keys), keys.shape[2], *size), finer
     )
     batch, _, height, width = upscaled.shape
-    return (vectors @ upscaled.flatten(2)).reshape(batch, len(hypernetworks), height, width)
+    return (vectors @ upscaled.flatten(2)).reshape(batch, vectors.shape[1], height, width)
+
+
+def _enlarge(upscaling: nn.Sequential, src: Tensor, finer_maps: tuple[Tensor, ...]) -> Tensor:
+    """Enlarge the map [B, C, H, W] to [B, C/8, 4H, 4W], adding the finer maps on the way."""
+    if not finer_maps:
+        return cast(Tensor, upscaling(src))
+    enlarge_1, norm, act_1, enlarge_2, act_2 = upscaling
+    finest, finer = finer_maps
+    x = act_1(norm(enlarge_1(src) + finer))
+    return cast(Tensor, act_2(enlarge_2(x) + finest))
 
 
 def make_upscaling(dim: int, activation: type[nn.Module]) -> nn.Sequential:

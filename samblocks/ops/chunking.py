@@ -28,6 +28,8 @@ class ChunkSizes:
         queries: queries that are scored against many keys at once: with fewer, each product spends its time on
             arranging the keys.
         prompts: prompts that go through a decoder at once, at least.
+        enlarged: bytes of a decoder's enlarged map that are made at once.
+        many: tokens that are not projected where few others are there to be projected in their place, at least.
     """
 
     left_whole: int = 16 << 20
@@ -35,15 +37,19 @@ class ChunkSizes:
     scores: int = 8 << 20
     tokens: int = 1024
     queries: int = 256
-    prompts: int = 2
+    prompts: int = 1
+    enlarged: int = 1 << 20
+    many: int = 256
 
 
 USUAL = ChunkSizes()
 
-SMALLEST = ChunkSizes(left_whole=0, chunk=1, scores=1, tokens=1, queries=5, prompts=1)
+SMALLEST = ChunkSizes(left_whole=0, chunk=1, scores=1, tokens=1, queries=5, prompts=1, enlarged=1, many=1)
 """Everything that can be cut is cut, as far as it goes: for tests."""
 
-RAGGED = ChunkSizes(left_whole=0, chunk=12 << 10, scores=3 << 10, tokens=1, queries=7, prompts=2)
+RAGGED = ChunkSizes(
+    left_whole=0, chunk=12 << 10, scores=3 << 10, tokens=1, queries=7, prompts=2, enlarged=4 << 10, many=1
+)
 """Several windows, rows or prompts at a time, and often fewer in the last chunk: for tests."""
 
 _sizes: ContextVar[ChunkSizes] = ContextVar("samblocks_chunk_sizes", default=USUAL)
@@ -118,7 +124,7 @@ def prompts_at_once(prompts: int, x: Tensor) -> int:
 
     Examples:
         >>> prompts_at_once(64, torch.zeros(1, 256, 64, 64)), prompts_at_once(3, torch.zeros(1, 256, 64, 64))
-        (2, 3)
+        (1, 1)
     """
     if torch.compiler.is_compiling():
         return prompts

@@ -81,6 +81,27 @@ def fast_path_allowed(module: nn.Module, *tensors: Tensor) -> bool:
     return all(_is_plain(part, hooks_matter=part is not module) for part in module.modules())
 
 
+def folding_allowed(module: nn.Module, *tensors: Tensor) -> bool:
+    """Say whether, beside that, sums may be put together in another way: not where each step rounds to half precision.
+
+    Args:
+        module: as for `fast_path_allowed`.
+        *tensors: what it is called with, of any shapes.
+
+    Returns:
+        Whether they may.
+
+    Examples:
+        >>> layer = nn.Linear(2, 2).eval().requires_grad_(False)
+        >>> folding_allowed(layer, torch.zeros(2)), folding_allowed(layer, torch.zeros(2).half())
+        (True, False)
+    """
+    if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
+        return False
+    exact = all(x.dtype in (torch.float32, torch.float64) for x in tensors)
+    return exact and fast_path_allowed(module, *tensors)
+
+
 def tensors_allow(*tensors: Tensor, devices: tuple[str, ...] = ("cpu",)) -> bool:
     """Say whether a fast path of a function on tensors alone may be taken: see `fast_path_allowed`.
 

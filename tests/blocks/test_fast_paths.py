@@ -142,6 +142,34 @@ def test_other_values_are_projected_first(arguments: dict[str, int], calls: Any)
     assert shapes == [tuple(memory.shape)]
 
 
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize(("queries", "keys"), [(3, 20), (20, 3), (1, 2), (2, 1)])
+def test_few_are_projected_in_place_of_many(batch: int, queries: int, keys: int, calls: Any) -> None:
+    attention = fill_(Attention(16, 2, 2, kv_in_dim=6).to(DOUBLE)).eval()
+    given = (draw(batch, queries, 16), draw(batch, keys, 6, seed=1), draw(batch, keys, 6, seed=2))
+    same(attention, *given)
+    projected = calls(attention.v_proj if queries < keys else attention.q_proj)
+    with torch.no_grad():
+        attention(*given)
+        assert projected == []
+        attention.k_proj.weight.mul_(2)  # nothing of it is kept
+        attention.v_proj.bias.add_(1)
+    same(attention, *given)
+    attention.load_state_dict({name: x * 2 for name, x in attention.state_dict().items()})
+    same(attention, *given)
+    same(attention.float().to(DOUBLE).requires_grad_(False), *given)
+    assert projected == [tuple(given[1 if queries < keys else 0].shape)] * 3  # the plain path's calls
+
+
+def test_many_tokens_are_projected_themselves(calls: Any) -> None:
+    attention = fill_(Attention(16, 2)).eval().requires_grad_(False)
+    projected = calls(attention.v_proj)
+    for queries, keys in ((9, 300), (3, 200)):  # too many for the channels; too few to gain
+        attention(draw(1, queries, 16).float(), *[draw(1, keys, 16).float()] * 2)
+    assert projected == [(1, 300, 16), (1, 200, 16)]
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_projected_first(dtype: torch.dtype, calls: Any) -> None:
     attention = fill_(RoPEAttention(16, 1, kv_in_dim=4, feat_sizes=(2, 2)).to(dtype)).eval()
@@ -167,16 +195,16 @@ def test_layer_of_the_memory_attention(calls: Any) -> None:
 
 def decoders() -> Iterator[tuple[nn.Module, dict[str, Any], nn.Module]]:
     """Decoders, what they are called with beside prompts, and a layer that runs once for each piece."""
-    old = MaskDecoder(16, TwoWayTransformer(1, 16, 2, 32))
-    yield old, {"multimask_output": True}, old.transformer
+    old = MaskDecoder(16, TwoWayTransformer(2, 16, 2, 32))
+    yield old, {"multimask_output": True}, old.iou_prediction_head
     new = SAM2MaskDecoder(
-        16, SAM2TwoWayTransformer(1, 16, 2, 32), use_high_res_features=True, pred_obj_scores=True
+        16, SAM2TwoWayTransformer(2, 16, 1, 32), use_high_res_features=True, pred_obj_scores=True
     )
     finer = [draw(1, 2, 12, 20, seed=7), draw(1, 4, 6, 10, seed=8)]
     yield (
         new,
         {"multimask_output": False, "repeat_image": True, "high_res_features": finer},
-        new.transformer,
+        new.iou_prediction_head,
     )
 
 
@@ -185,11 +213,11 @@ def decoders() -> Iterator[tuple[nn.Module, dict[str, Any], nn.Module]]:
 @pytest.mark.parametrize("dense", [1, 5])
 @pytest.mark.parametrize("images", [1, 5])
 def test_prompts_of_a_decoder(decoder: int, dense: int, images: int, calls: Any) -> None:
-    module, named, transformer = list(decoders())[decoder]
+    module, named, head = list(decoders())[decoder]
     module = fill_(module.to(DOUBLE)).eval()
     given = (draw(images, 16, 3, 5), draw(1, 16, 3, 5, seed=1), draw(5, 2, 16), draw(dense, 16, 3, 5, seed=2))
     same(module, *given, **named)
-    shapes = calls(transformer)
+    shapes = calls(head)
     with torch.no_grad():
         module(*given, **named)
     assert [shape[0] for shape in shapes] == [1] * 5

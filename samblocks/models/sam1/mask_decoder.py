@@ -1,18 +1,23 @@
 """The mask decoder of SAM 1: from an image's map and a prompt's tokens to masks and predicted IoUs."""
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
 from samblocks.blocks import MLP
 from samblocks.blocks.arguments import checks_arguments
 from samblocks.models.decoder_parts import (
+    Plan,
     check_dim,
     decode_in_chunks,
     for_prompts,
     head_of,
     make_hypernetworks,
+    make_masks,
     make_upscaling,
-    multiply_out,
+    plan,
+    transform,
 )
 
 
@@ -131,21 +136,18 @@ class MaskDecoder(nn.Module):
             for_prompts("image_pe", image_pe, prompts),
             for_prompts("dense_prompt_embeddings", dense_prompt_embeddings, prompts),
         )
-        masks, iou = decode_in_chunks(self, self._decode, *inputs)
+        how = plan(self, prompts, *inputs[1:])
+        masks, iou = decode_in_chunks(self, partial(self._decode, how), *inputs)
         return masks, iou
 
     def _decode(
-        self, prompts: Tensor, images: Tensor, places: Tensor, dense: Tensor
+        self, how: Plan, prompts: Tensor, images: Tensor, places: Tensor, dense: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Predict all masks for prompts [B, T, C] and as many maps of each kind, [B, C, H, W]."""
         learned = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([learned.expand(len(prompts), -1, -1), prompts], dim=1)
-        src = images + dense
-        tokens, keys = self.transformer(src, places, tokens)
+        tokens, keys = transform(self, how, tokens, images, places, dense)
         iou: Tensor = head_of(self.iou_prediction_head, tokens[:, 0], images=self.heads_see_images)
-        upscaled = self.output_upscaling(keys.transpose(1, 2).reshape(src.shape))
         mask_tokens = tokens[:, 1 : 1 + self.num_mask_tokens]
-        masks = multiply_out(
-            self.output_hypernetworks_mlps, mask_tokens, upscaled, images=self.heads_see_images
-        )
+        masks = make_masks(self, how, mask_tokens, keys, (images.shape[2], images.shape[3]))
         return masks, iou

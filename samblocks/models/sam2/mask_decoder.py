@@ -1,6 +1,6 @@
 """The mask decoder of SAM 2: SAM 1's, and an object's presence, finer maps and a choice of masks."""
 
-from typing import cast
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -8,13 +8,17 @@ from torch import Tensor, nn
 from samblocks.blocks import MLP
 from samblocks.blocks.arguments import checks_arguments
 from samblocks.models.decoder_parts import (
+    Plan,
+    arrange,
     check_dim,
     decode_in_chunks,
     for_prompts,
     head_of,
     make_hypernetworks,
+    make_masks,
     make_upscaling,
-    multiply_out,
+    plan,
+    transform,
 )
 from samblocks.ops.linear import linear
 
@@ -191,19 +195,23 @@ class SAM2MaskDecoder(nn.Module):
             )
         if len(image_pe) != 1:
             raise ValueError(f"image_pe must be one map [1, C, H, W], got {len(image_pe)} of them")
-        finer = () if high_res_features is None else high_res_features
-        inputs = (
-            sparse_prompt_embeddings,
+        maps = (
             for_prompts("image_embeddings", image_embeddings, prompts, copies=repeat_image),
             image_pe.expand(prompts, -1, -1, -1),
             for_prompts("dense_prompt_embeddings", dense_prompt_embeddings, prompts),
-            *(for_prompts("high_res_features", maps, prompts) for maps in finer),
         )
-        masks, iou, mask_tokens, score = decode_in_chunks(self, self._decode, *inputs)
+        used = high_res_features if self.use_high_res_features and high_res_features else ()
+        finer = tuple(for_prompts("high_res_features", x, prompts) for x in used)
+        how = plan(self, prompts, *maps, *finer)
+        if how.blocks:
+            finer = tuple(arrange(x, factor) for x, factor in zip(finer, (4, 2), strict=False))
+        masks, iou, mask_tokens, score = decode_in_chunks(
+            self, partial(self._decode, how), sparse_prompt_embeddings, *maps, *finer
+        )
         return masks, iou, mask_tokens, score
 
     def _decode(
-        self, sparse: Tensor, images: Tensor, places: Tensor, dense: Tensor, *finer: Tensor
+        self, how: Plan, sparse: Tensor, images: Tensor, places: Tensor, dense: Tensor, *finer: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Predict all masks for prompts [B, T, C] and as many maps of each kind, [B, C, H, W]."""
         prompts = len(sparse)
@@ -211,15 +219,11 @@ class SAM2MaskDecoder(nn.Module):
         if self.pred_obj_scores:
             learned.insert(0, self.obj_score_token.weight)
         tokens = torch.cat([torch.cat(learned).expand(prompts, -1, -1), sparse], dim=1)
-        src = images + dense
-        tokens, keys = self.transformer(src, places, tokens)
+        tokens, keys = transform(self, how, tokens, images, places, dense)
 
         at = 1 if self.pred_obj_scores else 0  # where the IoU token is; the masks' follow it
         mask_tokens = tokens[:, at + 1 : at + 1 + self.num_mask_tokens]
-        upscaled = self._upscale(keys.transpose(1, 2).reshape(src.shape), finer)
-        masks = multiply_out(
-            self.output_hypernetworks_mlps, mask_tokens, upscaled, images=self.heads_see_images
-        )
+        masks = make_masks(self, how, mask_tokens, keys, (images.shape[2], images.shape[3]), *finer)
         iou: Tensor = head_of(self.iou_prediction_head, tokens[:, at], images=self.heads_see_images)
         if not self.pred_obj_scores:
             return masks, iou, mask_tokens, iou.new_full((prompts, 1), 10.0)
@@ -227,15 +231,6 @@ class SAM2MaskDecoder(nn.Module):
         if isinstance(head, nn.Linear):
             return masks, iou, mask_tokens, linear(head, tokens[:, 0])
         return masks, iou, mask_tokens, head_of(head, tokens[:, 0], images=self.heads_see_images)
-
-    def _upscale(self, src: Tensor, finer_maps: tuple[Tensor, ...]) -> Tensor:
-        """Enlarge the map [B, C, H, W] to [B, C/8, 4H, 4W], adding the finer maps on the way."""
-        if not self.use_high_res_features or not finer_maps:
-            return cast(Tensor, self.output_upscaling(src))
-        enlarge_1, norm, act_1, enlarge_2, act_2 = self.output_upscaling
-        finest, finer = finer_maps
-        x = act_1(norm(enlarge_1(src) + finer))
-        return cast(Tensor, act_2(enlarge_2(x) + finest))
 
     def _get_stability_scores(self, mask_logits: Tensor) -> Tensor:
         """Share of a mask that stays when its threshold moves up, of what it is when it moves down.

@@ -18,6 +18,10 @@ MaskDecoder in samblocks/models/decoder_parts.py
   tanh_gelu | tanh GELU | one of two activations, hidden in a Sequential
     make_upscaling: activation() (1 of 2) => nn.GELU(approximate="tanh")
 
+SAM2MaskDecoder in samblocks/models/decoder_parts.py
+  finer_map_after_norm | fusion | which of two steps comes first | plain
+    _enlarge: norm(enlarge_1(src) + finer) => norm(enlarge_1(src)) + finer
+
 SAM2MaskDecoder in samblocks/models/sam2/mask_decoder.py
   band_above_zero_alone | stability | the union of the band is everything above its lower end | cases:
       released, other_stability
@@ -46,8 +50,6 @@ SAM2MaskDecoder in samblocks/models/sam2/mask_decoder.py
       => self.dynamic_multimask_via_stability
   score_token_not_counted | mask tokens | SAM 2 puts one more token before SAM 1's
     SAM2MaskDecoder._decode: 1 if self.pred_obj_scores else 0 => 0
-  finer_map_after_norm | fusion | which of two steps comes first
-    SAM2MaskDecoder._upscale: norm(enlarge_1(src) + finer) => norm(enlarge_1(src)) + finer
   iou_without_sigmoid | sigmoid | SAM 1's has none
     SAM2MaskDecoder.__init__: sigmoid=iou_prediction_use_sigmoid => sigmoid=False
   tokens_of_first_masks | pointer tokens | off by one: masks and tokens no longer belong to each other

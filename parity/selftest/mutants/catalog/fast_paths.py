@@ -50,6 +50,46 @@ MaskDecoder in samblocks/models/decoder_parts.py
     decode_in_chunks: zip(*(torch.split(x, step) for x in inputs), strict=True)
       => ((x[:step], *(y[:step] for y in inputs[1:])) for x in torch.split(inputs[0], step))
 
+Attention in samblocks/ops/attend_few.py
+  scale_of_plain_tokens | projected few | the dot product is that of the narrow vectors | cases:
+      downsampled | chunks
+    gather_from_many: width**-0.5 => k.shape[2] ** -0.5
+  softmax_over_heads_queries | projected few | many queries weigh the few tokens of a head | chunks
+    spread: torch.softmax(scores, 2) => torch.softmax(scores, 3)
+  output_bias_of_each_head | projected few | the weights of each head sum to one, so that one head brings it |
+      chunks
+    spread: values[:, 0] => values[:, :]
+
+TwoWayAttentionBlock in samblocks/ops/attend_few.py
+  queries_without_bias | projected few | for many queries the bias tells keys apart | chunks
+    gather_from_few: scores += k @ q_bias.view(heads, width, 1) =>
+
+Attention in samblocks/blocks/attention.py
+  bias_of_gathered_values_missing | projected few | it comes through whole, and is added once | chunks
+    Attention._project_the_few: merge_heads(gathered) + self.v_proj.bias => merge_heads(gathered)
+
+MaskDecoder in samblocks/blocks/two_way.py
+  shared_image_left_out | shared image | what pixels gather is added to them | chunks
+    TwoWayAttentionBlock.forward_shared: keys.add_(image.tokens) => keys
+  place_of_shared_image_missing | shared image | keys have a place, values none | chunks
+    TwoWayAttentionBlock.share: give.project_keys(placed, image) => give.project_keys(image, image)
+
+MaskDecoder in samblocks/blocks/attention.py
+  shared_scores_without_scale | shared image | what the fused kernel does by itself | chunks
+    Attention.spread_shared: keys[item] * width**-0.5 => keys[item]
+
+MaskDecoder in samblocks/models/decoder_masks.py
+  blocks_transposed | pixel blocks | the rows of a block are those of its kernel
+    masks_of_blocks: blocks.permute(0, 1, 2, 4, 6, 3, 5, 7) => blocks.permute(0, 1, 2, 5, 7, 3, 4, 6)
+  smaller_blocks_first | pixel blocks | the last enlargement makes the innermost blocks
+    masks_of_blocks: blocks.permute(0, 1, 2, 4, 6, 3, 5, 7) => blocks.permute(0, 1, 2, 6, 4, 3, 7, 5)
+
+SAM2MaskDecoder in samblocks/models/decoder_masks.py
+  finer_rows_and_columns | pixel blocks | maps that are added must lie as what they are added to
+    in_blocks: (2 + step, 3 + steps + step) => (3 + steps + step, 2 + step)
+  finest_map_of_the_first_rows | pixel blocks | each piece has rows of its own | chunks
+    masks_of_blocks: 16 * start : 16 * (start + step) (1 of 2) => : 16 * step
+
 REAttention in samblocks/ops/attend_with_rel_pos.py
   bias_of_the_first_head | swapped axes of relative positions | one head at a time, with its own terms |
       chunks
