@@ -1,7 +1,7 @@
 """The decoder's transformer, in which prompt tokens and image attend to each other."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from torch import Tensor, nn
 
@@ -237,13 +237,15 @@ class TwoWayTransformer(nn.Module):
     def share(self, image_embedding: Tensor, image_pe: Tensor) -> SharedImage:
         """Do what does not depend on prompts, for an image and its encoding, [1, C, H, W] each."""
         keys, key_pe = (x.flatten(2).transpose(1, 2) for x in (image_embedding, image_pe))
-        shared: SharedImage = self.layers[0].share(keys, key_pe)
-        return shared
+        return self._first_layer().share(keys, key_pe)
 
     def forward_shared(self, image: SharedImage, point_embedding: Tensor) -> tuple[Tensor, Tensor]:
         """Do what `forward` does, for prompts [B, N, C] that look at one image."""
-        queries, keys = self.layers[0].forward_shared(point_embedding, image, query_pe=point_embedding)
+        queries, keys = self._first_layer().forward_shared(point_embedding, image, query_pe=point_embedding)
         return self._run(self.layers[1:], queries, keys, point_embedding, image.encoding)
+
+    def _first_layer(self) -> TwoWayAttentionBlock:
+        return cast(TwoWayAttentionBlock, self.layers[0])
 
     def _run(
         self, layers: nn.ModuleList, queries: Tensor, keys: Tensor, query_pe: Tensor, key_pe: Tensor

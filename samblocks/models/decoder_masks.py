@@ -76,6 +76,7 @@ def masks_of_blocks(
         [B, M, 4H, 4W] logits.
     """
     enlarge_1, norm, act_1, enlarge_2, act_2 = upscaling
+    assert isinstance(norm, LayerNorm2d)
     first, second = _as_linear(enlarge_1), _as_linear(enlarge_2)
     (batch, pixels, _), (height, width) = tokens.shape, size
     masks = vectors.new_empty(batch, vectors.shape[1], 16 * pixels)
@@ -106,6 +107,5 @@ def _doubles(layer: nn.Module) -> bool:
 
 def _as_linear(enlarge: nn.Module) -> tuple[Tensor, Tensor | None]:
     """Weight [4 * C', C] and bias [4 * C'] that give each pixel the four of its block."""
-    weight, bias = enlarge.get_parameter("weight"), enlarge.bias
-    weight = weight.permute(2, 3, 1, 0).flatten(0, 2)
+    weight, bias = enlarge.get_parameter("weight").permute(2, 3, 1, 0).flatten(0, 2), enlarge.bias
     return weight, bias.repeat(4) if isinstance(bias, Tensor) else None
