@@ -1,12 +1,15 @@
 """The image encoder of SAM 2: a trunk, and a neck that brings its levels to one width."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samblocks.blocks import PositionEmbeddingSine
 from samblocks.blocks.arguments import checks_arguments
+from samblocks.ops.fast_path import folding_allowed
 from samblocks.ops.precision import at_least_float32
 
 
@@ -89,6 +92,21 @@ class FpnNeck(nn.Module):
         Raises:
             ValueError: when the number of levels, or of their channels, is not that of `backbone_channel_list`.
         """
+        return self.fuse(xs, {})
+
+    def fuse(
+        self, xs: Sequence[Tensor], projections: Mapping[int, nn.Conv2d]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Do what `forward` does, and project some levels further, by 1 x 1 convolutions.
+
+        Args:
+            xs: as for `forward`.
+            projections: by level, 0 being the finest; of levels that neither receive another nor are received, for
+                which both convolutions become one.
+
+        Returns:
+            As `forward`, the levels named projected.
+        """
         if len(xs) != len(self.convs):
             raise ValueError(f"xs: has {len(xs)} levels, must have {len(self.convs)}")
         for number, (x, lateral) in enumerate(zip(xs, reversed(self.convs), strict=True)):
@@ -100,6 +118,10 @@ class FpnNeck(nn.Module):
         maps: list[Tensor] = []
         coarser: Tensor | None = None
         for level, lateral_conv in zip(reversed(range(len(xs))), self.convs, strict=True):
+            if level in projections:
+                maps.append(_both(lateral_conv.get_submodule("conv"), projections[level], xs[level]))
+                coarser = None
+                continue
             fused: Tensor = lateral_conv(xs[level])
             if coarser is not None and level in self.fpn_top_down_levels:
                 fused = fused + self._double(coarser)
@@ -109,6 +131,12 @@ class FpnNeck(nn.Module):
             maps.append(fused)
         maps.reverse()
         return maps, [self.position_encoding(x).to(x.dtype) for x in maps]
+
+    def stands_alone(self, level: int) -> bool:
+        """Whether a level, 0 being the finest, neither receives another one nor is received."""
+        conv = getattr(self.convs[len(self.convs) - 1 - level], "conv", None)
+        given = level - 1 in self.fpn_top_down_levels and level > 0
+        return type(conv) is nn.Conv2d and level not in self.fpn_top_down_levels and not given
 
     def _double(self, x: Tensor) -> Tensor:
         """Twice the height and width, in the dtype that is kept, or at least in float32."""
@@ -166,7 +194,71 @@ class ImageEncoder(nn.Module):
             "vision_features", the coarsest kept map [B, C, H, W]; "vision_pos_enc", the position encodings of the
             kept levels; "backbone_fpn", their maps; both lists finest first.
         """
-        maps, encodings = self.neck(self.trunk(sample))
+        return self._levels(*self.neck(self.trunk(sample)))
+
+    def forward_projected(
+        self, sample: Tensor, *projections: nn.Conv2d
+    ) -> dict[str, Tensor | list[Tensor]] | None:
+        """Do what `forward` does, with the levels before the coarsest kept one projected by 1 x 1 convolutions.
+
+        Args:
+            sample: [B, in_chans, H, W]
+            *projections: one for each of as many levels, finest first.
+
+        Returns:
+            As `forward`, with these levels projected; None where that would be noticed, or changes more than sums.
+        """
+        neck, parts = self.neck, nn.ModuleList([self, *projections])
+        if torch.compiler.is_compiling() or type(self) is not ImageEncoder or type(neck) is not FpnNeck:
+            return None
+        first = len(neck.convs) - self.scalp - 1 - len(projections)
+        levels = dict(enumerate(projections, start=first))
+        if first < 0 or not all(neck.stands_alone(level) for level in levels):
+            return None
+        plain = all(type(conv) is nn.Conv2d and conv.kernel_size == (1, 1) for conv in projections)
+        parts.training = False
+        if not plain or self._compiled_call_impl is not None or not folding_allowed(parts, sample):
+            return None
+        return self._levels(*neck.fuse(self.trunk(sample), levels))
+
+    def _levels(self, maps: list[Tensor], encodings: list[Tensor]) -> dict[str, Tensor | list[Tensor]]:
         if self.scalp > 0:
             maps, encodings = maps[: -self.scalp], encodings[: -self.scalp]
         return {"vision_features": maps[-1], "vision_pos_enc": encodings, "backbone_fpn": maps}
+
+
+def encode_and_project(
+    encoder: nn.Module, sample: Tensor, finest: nn.Conv2d, fine: nn.Conv2d
+) -> dict[str, Any]:
+    """Encode images and project the two levels before the coarsest.
+
+    Args:
+        encoder: `ImageEncoder`, or what stands in its place.
+        sample: [B, in_chans, H, W]
+        finest: 1 x 1, for the level two before the coarsest kept one.
+        fine: 1 x 1, for the one before it.
+
+    Returns:
+        What the encoder gives, with two levels projected.
+    """
+    if isinstance(encoder, ImageEncoder):
+        projected = encoder.forward_projected(sample, finest, fine)
+        if projected is not None:
+            return dict(projected)
+    encoded: dict[str, Any] = dict(encoder(sample))
+    *unused, high, middle, coarsest = encoded["backbone_fpn"]
+    encoded["backbone_fpn"] = [*unused, finest(high), fine(middle), coarsest]
+    return encoded
+
+
+def _both(first: nn.Module, second: nn.Conv2d, x: Tensor) -> Tensor:
+    """Apply a convolution and after it one of 1 x 1, as one: their weights are multiplied in float64."""
+    assert isinstance(first, nn.Conv2d)
+    outer = second.weight.double().flatten(1)
+    weight = (outer @ first.weight.double().flatten(1)).view(-1, *first.weight.shape[1:])
+    bias = None if second.bias is None else second.bias.double()
+    if first.bias is not None:
+        inner = outer @ first.bias.double()
+        bias = inner if bias is None else bias + inner
+    bias = None if bias is None else bias.to(x.dtype)
+    return F.conv2d(x, weight.to(x.dtype), bias, first.stride, first.padding)

@@ -15,6 +15,7 @@ from samblocks.models.sam2.heads import (
     mask_as_logits,
     mix_no_object_pointer,
 )
+from samblocks.models.sam2.image_encoder import encode_and_project
 from samblocks.models.sam2.levels import levels_as_tokens, to_map
 from samblocks.models.sam2.memory_bank import (
     FrameOutputs,
@@ -98,12 +99,10 @@ class SAM2Model(SAM2Parts):
             What the image encoder gives; with high-resolution features the two maps finer than the coarsest
             are already projected for the mask decoder, once for all prompts.
         """
-        backbone_out: dict[str, Any] = dict(self.image_encoder(img_batch))
-        if self.config.use_high_res_features_in_sam:
-            *unused, finest, fine, coarsest = backbone_out["backbone_fpn"]
-            finest, fine = self.sam_mask_decoder.conv_s0(finest), self.sam_mask_decoder.conv_s1(fine)
-            backbone_out["backbone_fpn"] = [*unused, finest, fine, coarsest]
-        return backbone_out
+        if not self.config.use_high_res_features_in_sam:
+            return dict(self.image_encoder(img_batch))
+        decoder = self.sam_mask_decoder
+        return encode_and_project(self.image_encoder, img_batch, decoder.conv_s0, decoder.conv_s1)
 
     def _prepare_backbone_features(
         self, backbone_out: Mapping[str, Any], batch: int = 1
