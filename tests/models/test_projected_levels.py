@@ -43,7 +43,7 @@ def test_weights_are_those_of_the_call() -> None:
     encoder, finest, fine, x = parts([2, 3])
     for change in (
         lambda: finest.weight.data.mul_(2),
-        lambda: encoder.neck.convs[3].conv.bias.data.add_(1),  # type: ignore[union-attr, operator]
+        lambda: encoder.neck.convs[3].conv.bias.data.add_(1),
         lambda: fine.load_state_dict({name: value * 3 for name, value in fine.state_dict().items()}),
     ):
         change()
