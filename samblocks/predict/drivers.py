@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from samblocks.image_size import ImageSize, image_size_of
 from samblocks.models.sam2.levels import to_map
 from samblocks.ops.precision import at_least_float32
 from samblocks.predict.pictures import Pixels
@@ -27,13 +28,13 @@ class Driver(Protocol):
     """One family's way; batches are pictures in `prepare` and `encode`, prompts in the others."""
 
     squares: bool
-    """Whether pictures are stretched to squares."""
+    """Whether pictures are stretched to all of the input, which is a square as released."""
     encoding: tuple[str, ...]
     """The tensors that features depend on, by what their names in the state dict begin with."""
 
     @property
-    def side(self) -> int:
-        """The side of the model's input."""
+    def image_size(self) -> ImageSize:
+        """The side of the model's input, or its height and width."""
         ...
 
     @property
@@ -56,7 +57,7 @@ class Driver(Protocol):
         ...
 
     def prepare(self, pictures: Sequence[Pixels]) -> tuple[Tensor, list[Size]]:
-        """The model's input [B, 3, S, S], and the height and width that each picture takes up in it."""
+        """The model's input [B, 3, *sides], and the height and width that each picture takes up in it."""
         ...
 
     def encode(self, images: Tensor) -> Features:
@@ -110,7 +111,7 @@ class SAMDriver:
     @property
     def transform(self) -> ResizeLongestSide:
         """From a picture's pixels to the model's."""
-        return ResizeLongestSide(int(self._model.image_encoder.img_size))
+        return ResizeLongestSide(input_size(self._model.prompt_encoder))
 
     @property
     def low_res(self) -> Size:
@@ -119,8 +120,8 @@ class SAMDriver:
         return int(height), int(width)
 
     @property
-    def side(self) -> int:
-        """The side of the model's input."""
+    def image_size(self) -> ImageSize:
+        """The side of the model's input, or its height and width."""
         return self.transform.target_length
 
     @property
@@ -130,7 +131,7 @@ class SAMDriver:
             getattr(self._model, name).flatten().tolist() for name in ("pixel_mean", "pixel_std")
         )
         return (
-            f"bytes, the longest side {self.side} by Pillow's bilinear rule, "
+            f"bytes, the longest side {self.image_size} by Pillow's bilinear rule, "
             f"less {means}, over {spreads}, filled up with zeros"
         )
 
@@ -193,9 +194,9 @@ class SAMDriver:
 
     def shrink(self, masks: Tensor, inside: Size) -> Tensor:
         """To what the picture takes up of the model's input, which is then filled up."""
+        height, width = self.transform.sides
         fitted = resize_smooth(masks, inside)
-        filled = F.pad(fitted, (0, self.side - inside[1], 0, self.side - inside[0]))
-        return resize_smooth(filled, self.low_res)
+        return resize_smooth(F.pad(fitted, (0, width - inside[1], 0, height - inside[0])), self.low_res)
 
 
 class SAM2Driver:
@@ -215,7 +216,7 @@ class SAM2Driver:
     @property
     def transform(self) -> SAM2Transforms:
         """From a picture's pixels to the model's."""
-        return SAM2Transforms(int(self._model.image_size))
+        return SAM2Transforms(input_size(self._model.sam_prompt_encoder))
 
     @property
     def low_res(self) -> Size:
@@ -224,14 +225,14 @@ class SAM2Driver:
         return int(height), int(width)
 
     @property
-    def side(self) -> int:
-        """The side of the model's input."""
+    def image_size(self) -> ImageSize:
+        """The side of the model's input, or its height and width."""
         return self.transform.resolution
 
     @property
     def preprocessing(self) -> str:
         """How pictures become the model's input."""
-        return f"from 0 to 1, {self.side} square, bilinear and smoothed, less {MEAN}, over {STD}"
+        return f"from 0 to 1, {self.image_size} square, bilinear and smoothed, less {MEAN}, over {STD}"
 
     def reads(self, weights: torch.dtype) -> torch.dtype:
         """Coordinates are rounded before they are scaled, and again in each step."""
@@ -241,7 +242,7 @@ class SAM2Driver:
         """Resize and normalise; each picture takes up all of the input."""
         weight = self._model.no_mem_embed
         images = self.transform.forward_batch(pictures, at_least_float32(weight.dtype))
-        return images.to(weight), [(self.side, self.side)] * len(pictures)
+        return images.to(weight), [self.transform.sides] * len(pictures)
 
     def encode(self, images: Tensor) -> Features:
         """Run the image encoder; the coarsest map has what stands for an empty memory added."""
@@ -288,8 +289,14 @@ class SAM2Driver:
         return self.transform.postprocess_masks(logits, original)
 
     def shrink(self, masks: Tensor, inside: Size) -> Tensor:
-        """To a square."""
+        """To all of them: nothing is filled up."""
         return resize_smooth(masks, self.low_res)
+
+
+def input_size(prompt_encoder: Any) -> ImageSize:
+    """The size of a model's input, by what its prompts refer to; models of Meta's and ours say it there alike."""
+    height, width = prompt_encoder.input_image_size
+    return image_size_of(int(height), int(width))
 
 
 def _corners_first(prompts: Prompts) -> tuple[Tensor, Tensor] | None:

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from samblocks.files import write_atomically
+from samblocks.image_size import ImageSize
 from samblocks.predict.transforms import Size
 
 _FORMAT: Final = "samblocks embedding 1"
@@ -126,9 +127,9 @@ def hash_of_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def hash_of_weights(model: nn.Module, beginnings: Sequence[str], side: int) -> str:
-    """sha256 of the tensors whose names begin with one of some strings, and of the input's side."""
-    digest = hashlib.sha256(str(side).encode())
+def hash_of_weights(model: nn.Module, beginnings: Sequence[str], size: ImageSize) -> str:
+    """sha256 of the tensors whose names begin with one of some strings, and of the input's size."""
+    digest = hashlib.sha256(str(size).encode())
     for name, value in sorted(model.state_dict().items()):
         if name.startswith(tuple(beginnings)):
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())

@@ -132,18 +132,23 @@ class EncodedPictures:
 
         Args:
             transformed_image: [1, 3, h, w]; for SAM from 0 to 255 with the model's side as the longer one, for
-                SAM 2 normalised and square.
+                SAM 2 normalised and as large as the model's input.
             original_image_size: the picture's height and width before that.
 
         Raises:
             ValueError: the shape is another.
         """
-        side, shape = self._driver.side, tuple(transformed_image.shape)
-        fits = len(shape) == 4 and shape[:2] == (1, 3) and max(shape[2:]) == side
-        if not fits or (self._driver.squares and min(shape[2:]) != side):
-            longest = "square" if self._driver.squares else "longest"
+        sides, shape = self._driver.transform.sides, tuple(transformed_image.shape)
+        left = [own - side for own, side in zip(sides, shape[2:], strict=False)]
+        if (
+            len(shape) != 4
+            or shape[:2] != (1, 3)
+            or min(left) < 0
+            or (any(left) if self._driver.squares else all(left))
+        ):
+            fits = "h and w of" if self._driver.squares else "h and w that fit, one of them exactly, into"
             raise ValueError(
-                f"transformed_image has shape {shape}; it must be [1, 3, h, w] with a {longest} side of {side}"
+                f"transformed_image has shape {shape}; it must be [1, 3, h, w] with {fits} {sides}"
             )
         self.reset_predictor()
         original, inside = (int(original_image_size[0]), int(original_image_size[1])), (shape[2], shape[3])
@@ -236,7 +241,7 @@ class EncodedPictures:
         self.reset_predictor()
 
     def _hash(self) -> str:
-        return hash_of_weights(self.model, self._driver.encoding, self._driver.side)
+        return hash_of_weights(self.model, self._driver.encoding, self._driver.image_size)
 
     def _preprocess(self, image: Tensor) -> Tensor:
         prepared: Tensor = self.model.preprocess(image)  # type: ignore[operator]
@@ -257,11 +262,8 @@ class EncodedPictures:
         """The part of the model's input that a picture takes up; derived where features were set from outside."""
         if self._input_hw:
             return self._input_hw[index]
-        return (
-            (self._driver.side,) * 2
-            if self._driver.squares
-            else fitting_size(*self._orig_hw[index], self._driver.side)
-        )
+        sides = self._driver.transform.sides
+        return sides if self._driver.squares else fitting_size(*self._orig_hw[index], sides)
 
     def _set(
         self,

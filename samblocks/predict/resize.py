@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from samblocks.image_size import ImageSize, image_sides
+
 Bytes = NDArray[np.uint8]
 Filter = Literal["bilinear", "bicubic"]
 
@@ -57,13 +59,16 @@ def resize_smooth(pictures: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(pictures, size, mode="bilinear", align_corners=False, antialias=True)
 
 
-def fitting_size(height: int, width: int, longest: int) -> tuple[int, int]:
-    """Height and width of a picture whose longest side becomes `longest`, rounded half up, at least 1 each.
+def fitting_size(height: int, width: int, frame: ImageSize) -> tuple[int, int]:
+    """Height and width of a picture that just fits into a frame, rounded half up, at least 1 each.
 
-    >>> fitting_size(150, 167, 256), fitting_size(1, 5000, 1024)
-    ((230, 256), (1, 1024))
+    In a square frame the longest side becomes the frame's.
+
+    >>> fitting_size(150, 167, 256), fitting_size(1, 5000, 1024), fitting_size(150, 167, (128, 256))
+    ((230, 256), (1, 1024), (128, 143))
     """
-    scale = longest / max(height, width)
+    most_rows, most_columns = image_sides(frame, "frame")
+    scale = min(most_rows / height, most_columns / width)
     return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
 
 

@@ -1,7 +1,7 @@
 """From a picture to a model's input, from its pixels to the model's, and from masks back to the picture.
 
-SAM 1 and MobileSAM see a picture in its own shape, filled up below or at the right; SAM 2 sees it stretched to a
-square. The methods are those of upstream's classes.
+SAM 1 and MobileSAM see a picture in its own shape, filled up below or at the right; SAM 2 sees it stretched to the
+model's input. That is a square in upstream's classes, whose methods these are; here it may have a height and a width.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from samblocks.image_size import ImageSize, image_sides, image_size_of
 from samblocks.ops.precision import at_least_float32
 from samblocks.predict.pictures import Pixels
 from samblocks.predict.resize import fitting_size, resize_bytes, resize_smooth
@@ -29,7 +30,7 @@ class ResizeLongestSide:
     """The longest side becomes `target_length`: how SAM 1 and MobileSAM see pictures.
 
     Args:
-        target_length: side of the model's input in pixels.
+        target_length: side of the model's input in pixels, or its height and width, into which the picture then fits.
 
     >>> transform = ResizeLongestSide(256)
     >>> transform.apply_image(np.zeros((150, 167, 3), np.uint8)).shape
@@ -38,8 +39,9 @@ class ResizeLongestSide:
     array([[256., 230.]])
     """
 
-    def __init__(self, target_length: int) -> None:
-        self.target_length = target_length
+    def __init__(self, target_length: ImageSize) -> None:
+        self.sides = image_sides(target_length, "target_length")
+        self.target_length = image_size_of(*self.sides)
 
     def apply_image(self, image: Pixels) -> NDArray[np.uint8]:
         """Resize a picture by Pillow's bilinear rule.
@@ -80,7 +82,7 @@ class ResizeLongestSide:
         return self.apply_coords_torch(boxes.reshape(-1, 2, 2), original_size).reshape(-1, 4)
 
     @staticmethod
-    def get_preprocess_shape(oldh: int, oldw: int, long_side_length: int) -> Size:
+    def get_preprocess_shape(oldh: int, oldw: int, long_side_length: ImageSize) -> Size:
         """Height and width of the resized picture; see `samblocks.predict.resize.fitting_size`."""
         return fitting_size(oldh, oldw, long_side_length)
 
@@ -95,7 +97,7 @@ class SAM2Transforms:
     """The picture becomes a square: how SAM 2 sees it.
 
     Args:
-        resolution: side of the model's input in pixels.
+        resolution: side of the model's input in pixels, or its height and width.
 
     >>> transform = SAM2Transforms(256)
     >>> transform(np.zeros((150, 167, 3), np.uint8)).shape
@@ -104,21 +106,22 @@ class SAM2Transforms:
     tensor([[256., 256.]])
     """
 
-    def __init__(self, resolution: int) -> None:
-        self.resolution = resolution
+    def __init__(self, resolution: ImageSize) -> None:
+        self.sides = image_sides(resolution, "resolution")
+        self.resolution = image_size_of(*self.sides)
 
     def __call__(self, image: Pixels, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Resize and normalise a picture [H, W, 3], uint8 or floating-point from 0 to 1: [3, S, S]."""
+        """Resize and normalise a picture [H, W, 3], uint8 or floating-point from 0 to 1: [3, *sides]."""
         pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).to(dtype)
         if image.dtype == np.uint8:
             pixels = pixels / 255
-        if pixels.shape[1:] != (self.resolution, self.resolution):
-            pixels = resize_smooth(pixels[None], (self.resolution, self.resolution))[0]
+        if pixels.shape[1:] != self.sides:
+            pixels = resize_smooth(pixels[None], self.sides)[0]
         mean, std = (torch.tensor(values, dtype=dtype).reshape(3, 1, 1) for values in (MEAN, STD))
         return (pixels - mean) / std
 
     def forward_batch(self, img_list: Sequence[Pixels], dtype: torch.dtype = torch.float32) -> Tensor:
-        """Resize and normalise several pictures: [B, 3, S, S]."""
+        """Resize and normalise several pictures: [B, 3, *sides]."""
         return torch.stack([self(image, dtype) for image in img_list])
 
     def transform_coords(
@@ -139,7 +142,7 @@ class SAM2Transforms:
                 raise ValueError("orig_hw must be given to normalize coordinates")
             height, width = orig_hw
             coords = torch.stack((coords[..., 0] / width, coords[..., 1] / height), dim=-1)
-        return coords * self.resolution
+        return coords * coords.new_tensor(self.sides[::-1])
 
     def transform_boxes(self, boxes: Tensor, normalize: bool = False, orig_hw: Size | None = None) -> Tensor:
         """Take boxes [..., 4] to the model's pixels, as corners [B, 2, 2]; see `transform_coords`."""

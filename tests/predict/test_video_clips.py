@@ -44,7 +44,7 @@ def test_a_folder_is_read_in_natural_order_whatever_the_names(tmp_path: Path) ->
     assert clip.count == 4
     assert (clip.height, clip.width) == (20, 30)
     for number, index in enumerate((0, 3, 1, 2)):
-        assert np.array_equal(clip.square(number), resize_bytes(frames[index], (SIDE, SIDE), "bicubic"))
+        assert np.array_equal(clip.resized(number), resize_bytes(frames[index], (SIDE, SIDE), "bicubic"))
 
 
 def test_a_folder_does_not_turn_pictures_as_upstream_does_not(tmp_path: Path) -> None:
@@ -62,9 +62,9 @@ def test_arrays_volumes_lists_and_iterators_are_the_same_frames() -> None:
         clip = open_clip(source, SIDE)
         assert [clip.has(number) for number in range(4)] == [True, True, True, False]
         for number, frame in enumerate(frames):
-            assert np.array_equal(clip.square(number), resize_bytes(frame, (SIDE, SIDE), "bicubic"))
+            assert np.array_equal(clip.resized(number), resize_bytes(frame, (SIDE, SIDE), "bicubic"))
     volume = open_clip(grey, SIDE)
-    assert np.array_equal(volume.square(1), open_clip(np.stack([grey] * 3, -1), SIDE).square(1))
+    assert np.array_equal(volume.resized(1), open_clip(np.stack([grey] * 3, -1), SIDE).resized(1))
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_arrays_volumes_lists_and_iterators_are_the_same_frames() -> None:
 )
 def test_what_is_no_video_is_refused(source: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        open_clip(source, SIDE).square(0)
+        open_clip(source, SIDE).resized(0)
 
 
 def test_missing_and_empty_paths_are_named(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_frames_of_several_sizes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="one size"):
         open_clip(tmp_path, SIDE)
     with pytest.raises(ValueError, match="one size"):
-        open_clip([np.zeros((4, 4), np.uint8), np.zeros((4, 5), np.uint8)], SIDE).square(1)
+        open_clip([np.zeros((4, 4), np.uint8), np.zeros((4, 5), np.uint8)], SIDE).resized(1)
 
 
 @pytest.mark.parametrize("frame", [-1, 3, True, 1.0, "1"])
@@ -120,19 +120,19 @@ def test_a_stream_is_read_no_further_than_asked_and_lets_go() -> None:
     assert isinstance(clip, Stream)
     assert taken == [0]
     assert clip.count is None
-    clip.square(4)
+    clip.resized(4)
     assert taken[-1] == 4
     clip.release(4, but={1})
     assert sorted(clip.held) == [1, 4]
     assert clip.first == 4
     with pytest.raises(ValueError, match=r"frame 2 .*history='all'"):
-        clip.square(2)
+        clip.resized(2)
     assert not clip.has(9)
     assert clip.count == 9
     kept = open_clip(iter(_frames(3)), SIDE, keep=True)
     assert kept.has(2)
     kept.release(2)
-    assert np.array_equal(kept.square(0), Array(SIDE, _frames()).square(0))
+    assert np.array_equal(kept.resized(0), Array(SIDE, _frames()).resized(0))
 
 
 def test_a_video_file_is_read_in_any_order(tmp_path: Path) -> None:
@@ -147,10 +147,10 @@ def test_a_video_file_is_read_in_any_order(tmp_path: Path) -> None:
         out.mux(stream.encode())
     clip = open_clip(tmp_path / "clip.mp4", SIDE)
     assert (clip.count, clip.height, clip.width) == (20, 32, 48)
-    forward = [clip.square(number).copy() for number in range(20)]
+    forward = [clip.resized(number).copy() for number in range(20)]
     assert [round((float(pixels.mean()) - 10) / 12) for pixels in forward] == list(range(20))
     for number in (*range(19, -1, -1), 5, 18, 3, 4):
-        assert np.array_equal(clip.square(number), forward[number])
+        assert np.array_equal(clip.resized(number), forward[number])
     (tmp_path / "text.mp4").write_text("text")
     with pytest.raises(ValueError, match="not a video"):
         open_clip(tmp_path / "text.mp4", SIDE)

@@ -70,7 +70,7 @@ class Encoder:
 
     def __init__(self, model: nn.Module) -> None:
         self._driver = driver_of(model)
-        self.weights = hash_of_weights(model, self._driver.encoding, self._driver.side)
+        self.weights = hash_of_weights(model, self._driver.encoding, self._driver.image_size)
         self.preprocessing = hash_of_text(self._driver.preprocessing)
 
     def reader(self, source: Source) -> Callable[[Item], Prepared]:

@@ -105,7 +105,7 @@ def binding_of(generator: MaskGenerator) -> dict[str, Any]:
     }
     grids = json.dumps([grid.tolist() for grid in generator.point_grids])
     return {
-        "weights": hash_of_weights(model, ("",), driver.side),
+        "weights": hash_of_weights(model, ("",), driver.image_size),
         "preprocessing": hash_of_text(driver.preprocessing),
         "settings": settings | {"point_grids": hash_of_text(grids)},
     }

@@ -1,6 +1,6 @@
 """Frames of a folder, an array, a list, or an iterator that may never end.
 
-Every source gives frames as bytes [S, S, 3], resized to the model's square by Pillow's bicubic rule as SAM 2's video
+Every source gives frames as bytes [*sides, 3], resized to the model's images by Pillow's bicubic rule as SAM 2's video
 predictor does, and keeps as few of them as it can: what can be read again is not kept.
 """
 
@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from samblocks.image_size import ImageSize, image_sides
 from samblocks.predict.pictures import as_rgb, pillow
 from samblocks.predict.resize import Bytes, resize_bytes
 
@@ -31,15 +32,15 @@ class Clip(ABC):
     """Frames of one size, by their numbers from 0.
 
     Args:
-        side: S, of the model's square images in pixels.
+        image_size: of the model's images: a side in pixels, or a height and a width.
         size: height and width of the frames.
     """
 
     streamed = False
     """Whether frames that have passed are gone."""
 
-    def __init__(self, side: int, size: tuple[int, int]) -> None:
-        self.side = side
+    def __init__(self, image_size: ImageSize, size: tuple[int, int]) -> None:
+        self.sides = image_sides(image_size)
         self.height, self.width = size
 
     @property
@@ -65,16 +66,16 @@ class Clip(ABC):
             )
 
     @abstractmethod
-    def square(self, frame: int) -> Bytes:
-        """The frame's pixels, [S, S, 3].
+    def resized(self, frame: int) -> Bytes:
+        """The frame's pixels as the model sees them, [*sides, 3].
 
         Raises:
             ValueError: it is outside the clip, gone, or of another size than the first one.
         """
 
     def image(self, frame: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """The frame as the model takes it: [3, S, S], normalised, in one of the wider dtypes."""
-        image = torch.from_numpy(np.ascontiguousarray(self.square(frame).transpose(2, 0, 1))).to(dtype) / 255
+        """The frame as the model takes it: [3, *sides], normalised, in one of the wider dtypes."""
+        image = torch.from_numpy(np.ascontiguousarray(self.resized(frame).transpose(2, 0, 1))).to(dtype) / 255
         return (image - _column(_MEAN, dtype)) / _column(_STD, dtype)
 
     def release(self, before: int, *, but: Collection[int] = ()) -> None:  # noqa: B027 - most have nothing to do
@@ -86,7 +87,7 @@ class Clip(ABC):
                 f"frame {frame} has {pixels.shape[1]} x {pixels.shape[0]} pixels, the first one "
                 f"{self.width} x {self.height}: frames of one video must be of one size"
             )
-        return resize_bytes(pixels, (self.side, self.side), "bicubic")
+        return resize_bytes(pixels, self.sides, "bicubic")
 
 
 class Readable(Clip):
@@ -100,7 +101,7 @@ class Readable(Clip):
             ValueError: it is outside the clip, or cannot be read.
         """
 
-    def square(self, frame: int) -> Bytes:
+    def resized(self, frame: int) -> Bytes:
         """See `Clip`."""
         self.check(frame)
         return self._squared(self.pixels(frame), frame)
@@ -112,7 +113,7 @@ class Folder(Readable):
     Files are taken as they lie there: whether EXIF says that they be turned is not looked at, as upstream.
     """
 
-    def __init__(self, side: int, folder: Path) -> None:
+    def __init__(self, image_size: ImageSize, folder: Path) -> None:
         self.path = folder
         self.files = sorted((f for f in folder.iterdir() if f.suffix.lower() in PICTURES), key=_natural)
         if not self.files:
@@ -125,7 +126,7 @@ class Folder(Readable):
                     f"{file.name} has {size[1]} x {size[0]} pixels, {self.files[0].name} "
                     f"{sizes[0][1]} x {sizes[0][0]}: frames of one video must be of one size"
                 )
-        super().__init__(side, sizes[0])
+        super().__init__(image_size, sizes[0])
 
     @property
     def count(self) -> int:
@@ -149,11 +150,11 @@ class Folder(Readable):
 class Array(Readable):
     """An array (T, H, W, C), a volume (Z, Y, X), or a list of pictures."""
 
-    def __init__(self, side: int, frames: Sequence[Any] | NDArray[Any] | Tensor) -> None:
+    def __init__(self, image_size: ImageSize, frames: Sequence[Any] | NDArray[Any] | Tensor) -> None:
         if len(frames) == 0:
             raise ValueError("video_path holds no frames")
         self._frames = frames
-        super().__init__(side, _picture(frames[0], 0).shape[:2])
+        super().__init__(image_size, _picture(frames[0], 0).shape[:2])
 
     @property
     def count(self) -> int:
@@ -169,7 +170,7 @@ class Stream(Clip):
     """An iterator of pictures, which is read no further than it has to be.
 
     Args:
-        side: of the model's images.
+        image_size: of the model's images.
         frames: the pictures.
         keep: keep all frames' pixels, so that tracking can go back to them.
         held: frames that were read before, by number.
@@ -181,7 +182,7 @@ class Stream(Clip):
 
     def __init__(
         self,
-        side: int,
+        image_size: ImageSize,
         frames: Iterable[Any],
         *,
         keep: bool = False,
@@ -192,13 +193,13 @@ class Stream(Clip):
         self._frames, self._keep, self.held = iter(frames), keep, dict(held or {})
         self.read, self._ended = start, False
         if size is not None:
-            super().__init__(side, size)
+            super().__init__(image_size, size)
             return
         first = next(self._frames, None)
         if first is None:
             raise ValueError("video_path gave no frames")
         pixels = _picture(first, 0)
-        super().__init__(side, pixels.shape[:2])
+        super().__init__(image_size, pixels.shape[:2])
         self._hold(pixels)
 
     @property
@@ -221,7 +222,7 @@ class Stream(Clip):
                 self._hold(_picture(following, self.read))
         return 0 <= frame < self.read
 
-    def square(self, frame: int) -> Bytes:
+    def resized(self, frame: int) -> Bytes:
         """See `Clip`."""
         self.check(frame)
         if frame not in self.held:

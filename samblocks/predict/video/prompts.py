@@ -42,7 +42,7 @@ def add_points(
         raise ValueError("points: give points with labels, or a box")
     if normalize_coords:
         coords = coords / torch.tensor([state.clip.width, state.clip.height], dtype=wide)
-    coords = (coords * state.settings.image_size).to(state.settings.device)
+    coords = (coords * coords.new_tensor(state.settings.sides[::-1])).to(state.settings.device)
     marks = marks.to(state.settings.device)
     track = _track(state, obj_id)
     if not clear_old_points and frame in track.points:
@@ -55,12 +55,10 @@ def add_points(
 def add_mask(state: State, frame: int, obj_id: Hashable, mask: Any) -> Answer:
     """Prompt an object by a mask; see `VideoPredictor.add_new_mask`."""
     frame = _frame(state, frame)
-    size = state.settings.image_size
+    size = state.settings.sides
     values = _mask(mask)[None, None].to(state.settings.device, state.settings.wide)
-    if values.shape[-2:] != (size, size):
-        values = F.interpolate(
-            values, size=(size, size), mode="bilinear", align_corners=False, antialias=True
-        )
+    if values.shape[-2:] != size:
+        values = F.interpolate(values, size=size, mode="bilinear", align_corners=False, antialias=True)
         values = (values >= 0.5).to(values.dtype)
     return _prompt(state, frame, obj_id, _track(state, obj_id), None, values)
 

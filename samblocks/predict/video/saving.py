@@ -16,6 +16,7 @@ from torch import Tensor
 
 from samblocks.errors import CheckpointError
 from samblocks.files import write_atomically
+from samblocks.image_size import image_sides, image_size_of
 from samblocks.predict.embeddings import hash_of_weights
 from samblocks.predict.video.clips import Clip, Stream
 from samblocks.predict.video.settings import Settings
@@ -66,8 +67,8 @@ def resume(
     """Read a state; see `VideoPredictor.resume`."""
     tensors, about = _read(path)
     for what, saved, own in (
+        ("image size", image_size_of(*image_sides(about["image_size"])), settings.image_size),
         ("weights", about["weights"], _weights(settings)),
-        ("image size", about["image_size"], settings.image_size),
         *((name, about["policies"].get(name), value) for name, value in settings.policies().items()),
     ):
         if saved != own:

@@ -6,7 +6,9 @@ from typing import Any, Literal, get_args
 
 import torch
 
+from samblocks.image_size import ImageSize, image_sides
 from samblocks.ops.precision import at_least_float32
+from samblocks.predict.drivers import input_size
 from samblocks.predict.loading import model_of
 
 Corrections = Literal["stick", "upstream"]
@@ -69,9 +71,14 @@ class Settings:
         return at_least_float32(self.dtype)
 
     @property
-    def image_size(self) -> int:
-        """Side of the model's images in pixels."""
-        return int(self.model.image_size)
+    def image_size(self) -> ImageSize:
+        """Side of the model's images in pixels, or their height and width."""
+        return input_size(self.model.sam_prompt_encoder)
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width of the model's images in pixels."""
+        return image_sides(self.image_size)
 
     @property
     def reach(self) -> tuple[int, int]:

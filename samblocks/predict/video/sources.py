@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from samblocks.image_size import ImageSize
 from samblocks.predict.video.clips import Array, Clip, Folder, Stream
 from samblocks.predict.video.video_file import VideoFile
 
 
-def open_clip(source: Any, side: int, *, keep: bool = False) -> Clip:
+def open_clip(source: Any, image_size: ImageSize, *, keep: bool = False) -> Clip:
     """Make a clip of what users have.
 
     Args:
         source: a folder's or a video file's path, an array or tensor (T, H, W, C), a volume (Z, Y, X), a list of
             pictures, or an iterable of pictures.
-        side: of the model's images.
+        image_size: of the model's images.
         keep: of an iterator, keep the pixels of all frames.
 
     Returns:
@@ -34,22 +35,22 @@ def open_clip(source: Any, side: int, *, keep: bool = False) -> Clip:
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         if path.is_dir():
-            return Folder(side, path)
+            return Folder(image_size, path)
         if not path.exists():
             raise FileNotFoundError(f"video_path={str(path)!r}: there is no such folder or file")
-        return VideoFile(side, path)
+        return VideoFile(image_size, path)
     if isinstance(source, np.ndarray | Tensor):
         if source.ndim not in (3, 4):
             raise ValueError(
                 f"video_path has shape {tuple(source.shape)}; an array must be (T, H, W, C), or (Z, Y, X) for a volume"
             )
-        return Array(side, source)
+        return Array(image_size, source)
     if isinstance(source, bytes):
         raise ValueError("video_path is bytes: write them to a file, and give its path")
     if isinstance(source, Sequence):
-        return Array(side, source)
+        return Array(image_size, source)
     if isinstance(source, Iterable):
-        return Stream(side, source, keep=keep)
+        return Stream(image_size, source, keep=keep)
     raise ValueError(
         f"video_path is a {type(source).__name__}; it must be a path, an array, a list or an iterator of pictures"
     )

@@ -129,9 +129,9 @@ def remember(
 
 def enlarged(state: State, output: Output) -> Tensor:
     """An answer's mask at the model's size, [1, 1, S, S]."""
-    settings, size = state.settings, state.settings.image_size
+    settings, size = state.settings, state.settings.sides
     masks = output["pred_masks"].to(settings.device)
-    return F.interpolate(masks, size=(size, size), mode="bilinear", align_corners=False).to(settings.dtype)
+    return F.interpolate(masks, size=size, mode="bilinear", align_corners=False).to(settings.dtype)
 
 
 def _remember_apart(state: State, masks: Sequence[tuple[Track, Tensor]], frame: int) -> None:

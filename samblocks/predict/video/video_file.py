@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from samblocks.image_size import ImageSize
 from samblocks.predict.resize import Bytes
 from samblocks.predict.video.clips import Readable
 
@@ -19,7 +20,7 @@ _KEPT: Final = 8
 class VideoFile(Readable):
     """A video file, decoded at its own size; frames are numbered in the order in which they are shown."""
 
-    def __init__(self, side: int, path: Path) -> None:
+    def __init__(self, image_size: ImageSize, path: Path) -> None:
         av = pyav(f"video_path={str(path)!r}: reading a video file")
         self.path = path
         try:
@@ -43,7 +44,7 @@ class VideoFile(Readable):
         self._seek(0)
         first = next(self._decoded)
         self._seek(0)
-        super().__init__(side, _upright(first).shape[:2])
+        super().__init__(image_size, _upright(first).shape[:2])
         self.rate = float(self._stream.average_rate or 25)
         """Frames a second."""
 
