@@ -71,7 +71,7 @@ def _run(
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a name that cannot be shown
     try:
-        parser = _parser(program, commands, description)
+        parser = parser_of(program, commands, description)
         arguments = parser.parse_args(argv)
         if arguments.command is None:
             parser.print_help(sys.stderr)
@@ -117,7 +117,8 @@ def _has_streams() -> bool:
     return not missing
 
 
-def _parser(program: str, commands: ModuleType, description: str | None) -> Parser:
+def parser_of(program: str, commands: ModuleType, description: str | None = None) -> Parser:
+    """The parser of a program: see `run_command`."""
     text = argparse.RawDescriptionHelpFormatter
     parser = Parser(prog=program, description=description, formatter_class=text)
     parser.add_argument("--version", action="version", version=f"samblocks {samblocks.__version__}")

@@ -51,6 +51,7 @@ def without_torch(folder, *arguments, **environment):
         ["version"],
         ["list"],
         ["list", "--json"],
+        ["completion", "bash"],
     ],
     ids=" ".join,
 )

@@ -9,7 +9,7 @@ HELP = "download a public checkpoint, compare it with the lock, and print its pa
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("name", metavar="NAME", help="a name that `samblocks list` shows, or a variant")
+    parser.add_argument("variant", metavar="NAME", help="a name that `samblocks list` shows, or a variant")
     parser.add_argument("--source", help="who distributes the file, such as transformers or ultralytics")
     parser.add_argument("--offline", action="store_true", help="take it from the cache or not at all")
 
@@ -18,5 +18,5 @@ def run(arguments: argparse.Namespace) -> int:
     """Fetch the file and print where it is."""
     from samblocks.checkpoints import published
 
-    print(published.fetch(arguments.name, source=arguments.source, offline=arguments.offline))
+    print(published.fetch(arguments.variant, source=arguments.source, offline=arguments.offline))
     return 0
