@@ -13,6 +13,8 @@ MADE := $(VENV)/.made
 REFERENCES_MADE := $(REFERENCES)/.made
 PEERS := .peers
 PEERS_MADE := $(PEERS)/.made
+BROWSER := .browser
+BROWSER_MADE := $(BROWSER)/.made
 PY := $(VENV)/bin/python
 SCRATCH := .parity
 INSTALL := $(PY) -m pip install -qq --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
@@ -26,7 +28,7 @@ WATCHES = $(shell $(PY) -c 'import sys; print("yes" if hasattr(sys, "monitoring"
 MAIN_JOB := $(PY) -m parity run --quick --reference meta --reference ultralytics
 
 .DEFAULT_GOAL := help
-.PHONY: help parity test coverage check format references peers goldens mutants calibrate layouts processors bench lock-check clean
+.PHONY: help parity test coverage check format references peers goldens mutants calibrate layouts processors browser bench lock-check clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
@@ -58,6 +60,9 @@ format: $(MADE)  ## put every file into the house's format
 	$(VENV)/bin/ruff check --fix --exit-zero .
 	$(VENV)/bin/ruff format .
 
+browser: $(BROWSER_MADE)  ## the demo's page, driven in Chromium, which must be installed (Debian: apt install chromium)
+	$(BROWSER)/bin/python -m pytest -q -m browser -p no:unraisableexception tests/demo
+
 references: $(REFERENCES_MADE)  ## the environment of the upstream packages that parity compares with
 
 peers: $(PEERS_MADE)  ## the environment of the runtimes that bench and engines compare with
@@ -85,12 +90,18 @@ lock-check: $(MADE)  ## re-verify checkpoints.lock online
 	$(PY) -m samblocks lock-check
 
 clean:  ## remove the environments and everything made by a run
-	rm -rf $(VENV) $(REFERENCES) $(PEERS) $(SCRATCH) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage
+	rm -rf $(VENV) $(REFERENCES) $(PEERS) $(BROWSER) $(SCRATCH) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(MADE): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) -e ".[dev]"
+	@touch $@
+
+# By ranges alone: gradio is behind with some of what constraints.txt pins.
+$(BROWSER_MADE): pyproject.toml
+	$(PYTHON) -m venv $(BROWSER)
+	$(BROWSER)/bin/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) -e ".[browser]"
 	@touch $@
 
 # sam2 names torch as a requirement of its build: built without isolation, it uses the torch that is installed

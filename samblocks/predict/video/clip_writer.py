@@ -21,6 +21,8 @@ from samblocks.predict.resize import Bytes
 
 _LABEL: Final = frozenset("0123456789.- ")
 """What can be written on an overlay."""
+_CODECS: Final = ("libx264", "mpeg4")
+"""Of the overlay: the first is what browsers play, and is not in every build of PyAV."""
 
 
 class ClipWriter:
@@ -94,7 +96,8 @@ class ClipWriter:
         height, width = (side // 2 * 2 for side in picture.shape[:2])  # this kind of video has even sides
         if self._video is None:
             self._video = av.open(str(self._part / "overlay.mp4"), "w")
-            self._stream = self._video.add_stream("mpeg4", rate=Fraction(self._rate).limit_denominator(1001))
+            codec = next(name for name in _CODECS if name in av.codecs_available)
+            self._stream = self._video.add_stream(codec, rate=Fraction(self._rate).limit_denominator(1001))
             self._stream.width, self._stream.height = max(width, 2), max(height, 2)
             self._stream.pix_fmt, self._stream.bit_rate = "yuv420p", 8 * width * height
         padded = np.pad(
