@@ -24,13 +24,13 @@ Attention in samblocks/ops/attend.py
 TwoWayAttentionBlock in samblocks/blocks/two_way.py
   self_attention_values_with_positions | positions on values | positions go to queries and keys, never to
       values
-    TwoWayAttentionBlock.forward: self.self_attn(placed, placed, queries)
+    TwoWayAttentionBlock._attend_to_itself: self.self_attn(placed, placed, queries)
       => self.self_attn(placed, placed, placed)
   image_values_with_positions | positions on values | positions go to queries and keys, never to values
-    TwoWayAttentionBlock.forward: self.cross_attn_token_to_image(queries + query_pe, keys + key_pe, keys)
-      => self.cross_attn_token_to_image(queries + query_pe, keys + key_pe, keys + key_pe)
+    TwoWayAttentionBlock.forward: self.cross_attn_token_to_image(queries + query_pe, placed, keys)
+      => self.cross_attn_token_to_image(queries + query_pe, placed, placed)
   first_layer_adds | residual too many | the first layer replaces the queries, all others add to them
-    TwoWayAttentionBlock.forward: self.self_attn(queries, queries, queries)
+    TwoWayAttentionBlock._attend_to_itself: self.self_attn(queries, queries, queries)
       => queries + self.self_attn(queries, queries, queries)
   fourth_norm_missing | last norm missing | the image's tokens are normed too
     TwoWayAttentionBlock.forward: layer_norm(self.norm4, keys) => keys
@@ -38,7 +38,7 @@ TwoWayAttentionBlock in samblocks/blocks/two_way.py
     TwoWayAttentionBlock.__init__: self.norm2 = nn.LayerNorm(embedding_dim)
       => self.norm2 = nn.LayerNorm(embedding_dim, eps=1e-6)
   norm_used_twice | wrong norm | norms of one shape, and one digit between them
-    TwoWayAttentionBlock.forward: layer_norm(self.norm3, queries) => layer_norm(self.norm2, queries)
+    TwoWayAttentionBlock._feed_forward: self.norm3 => self.norm2
 
 SAM2TwoWayAttentionBlock in samblocks/blocks/two_way.py
   activation_not_handed_on | activation | the default is what the released models use
@@ -52,13 +52,13 @@ TwoWayTransformer in samblocks/blocks/two_way.py
   no_first_layer | off by one | layers counted from 1
     TwoWayTransformer.__init__: index == 0 => index == 1
   last_look_without_shortcut | residual missing | the last attention adds like all others
-    TwoWayTransformer.forward: queries + gathered => gathered
+    TwoWayTransformer._run: queries + gathered => gathered
   last_look_values_with_positions | positions on values | positions go to queries and keys, never to values
-    TwoWayTransformer.forward: self.final_attn_token_to_image(queries + point_embedding, keys + key_pe, keys)
-      => self.final_attn_token_to_image(queries + point_embedding, keys + key_pe, keys + key_pe)
+    TwoWayTransformer._run: self.final_attn_token_to_image(queries + query_pe, keys + key_pe, keys)
+      => self.final_attn_token_to_image(queries + query_pe, keys + key_pe, keys + key_pe)
   positions_move_along | positions of tokens | the first tokens are the positions in every layer; in the first
       layer both are the same
-    TwoWayTransformer.forward: query_pe=point_embedding => query_pe=queries
+    TwoWayTransformer._run: query_pe=query_pe => query_pe=queries
 
 SAM2TwoWayTransformer in samblocks/blocks/two_way.py
   layers_of_sam_1 | missing tensor | the same maths under other names: weights do not load

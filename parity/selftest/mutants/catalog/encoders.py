@@ -96,21 +96,21 @@ Hiera in samblocks/models/sam2/hiera.py
 
 FpnNeck in samblocks/models/sam2/image_encoder.py
   sum_for_mean | fusion | the option that no released model uses
-    FpnNeck.forward: fused = fused / 2 =>
+    FpnNeck.fuse: fused = fused / 2 =>
   aligned_corners | align_corners | the default of older releases and of other frameworks
     FpnNeck._double: None if self.fpn_interp_model == "nearest" else False
       => None if self.fpn_interp_model == "nearest" else True
   levels_off_by_one | off by one | levels counted from 1, or from the other end
-    FpnNeck.forward: level in self.fpn_top_down_levels => level + 1 in self.fpn_top_down_levels
+    FpnNeck.fuse: level in self.fpn_top_down_levels => level + 1 in self.fpn_top_down_levels
   coarser_before_fusion | fusion | what goes down is the fused map, not the lateral one
-    FpnNeck.forward: coarser = fused => coarser = lateral_conv(xs[level])
+    FpnNeck.fuse: coarser = fused => coarser = lateral_conv(xs[level])
 
 ImageEncoder in samblocks/models/sam2/image_encoder.py
   finest_level_left_out | levels | which end of the list is coarse
-    ImageEncoder.forward: maps[: -self.scalp], encodings[: -self.scalp]
+    ImageEncoder._levels: maps[: -self.scalp], encodings[: -self.scalp]
       => maps[self.scalp :], encodings[self.scalp :]
   features_are_the_finest | levels | which end of the list is coarse
-    ImageEncoder.forward: maps[-1] => maps[0]
+    ImageEncoder._levels: maps[-1] => maps[0]
   codes_of_all_levels | levels | one of two lists is cut
-    ImageEncoder.forward: encodings[: -self.scalp] => encodings
+    ImageEncoder._levels: encodings[: -self.scalp] => encodings
 """)

@@ -58,7 +58,7 @@ Attention in samblocks/ops/attend_few.py
     spread: torch.softmax(scores, 2) => torch.softmax(scores, 3)
   output_bias_of_each_head | projected few | the weights of each head sum to one, so that one head brings it |
       chunks
-    spread: values[:, 0] => values[:, :]
+    spread: values[:, 0] += out_bias => values += out_bias
 
 TwoWayAttentionBlock in samblocks/ops/attend_few.py
   queries_without_bias | projected few | for many queries the bias tells keys apart | chunks
@@ -88,7 +88,7 @@ SAM2MaskDecoder in samblocks/models/decoder_masks.py
   finer_rows_and_columns | pixel blocks | maps that are added must lie as what they are added to
     in_blocks: (2 + step, 3 + steps + step) => (3 + steps + step, 2 + step)
   finest_map_of_the_first_rows | pixel blocks | each piece has rows of its own | chunks
-    masks_of_blocks: 16 * start : 16 * (start + step) (1 of 2) => : 16 * step
+    masks_of_blocks: finer[0][:, 16 * start : 16 * (start + step)] => finer[0][:, : x.shape[1]]
 
 SAM2Model in samblocks/models/sam2/image_encoder.py
   inner_bias_not_projected | projected levels | the second convolution sees the first one's bias, too
