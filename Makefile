@@ -15,11 +15,14 @@ PEERS := .peers
 PEERS_MADE := $(PEERS)/.made
 BROWSER := .browser
 BROWSER_MADE := $(BROWSER)/.made
+DOCS := .docs
+DOCS_MADE := $(DOCS)/.made
 PY := $(VENV)/bin/python
 SCRATCH := .parity
 INSTALL := $(PY) -m pip install -qq --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
 INSTALL_REFERENCES := $(REFERENCES)/bin/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) \
 	-c parity/references/constraints.txt
+INSTALL_DOCS := $(DOCS)/bin/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS)
 INSTALL_PEERS := $(PEERS)/bin/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) \
 	-c parity/bench/peers-constraints.txt
 COVERAGE := --cov=samblocks --cov-report=term:skip-covered
@@ -28,7 +31,7 @@ WATCHES = $(shell $(PY) -c 'import sys; print("yes" if hasattr(sys, "monitoring"
 MAIN_JOB := $(PY) -m parity run --quick --reference meta --reference ultralytics
 
 .DEFAULT_GOAL := help
-.PHONY: help parity test coverage check format references peers goldens mutants calibrate layouts processors browser bench lock-check clean
+.PHONY: help parity test coverage check format references peers goldens mutants calibrate layouts processors browser bench docs dist lock-check clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
@@ -86,11 +89,18 @@ processors: $(MADE) $(REFERENCES_MADE)  ## the tests and a live run with the ker
 bench: $(MADE) $(REFERENCES_MADE)  ## time and memory beside upstream's, interleaved
 	$(PY) -m parity bench
 
+docs: $(MADE) $(DOCS_MADE)  ## the documentation, in build/docs: strict, every link and anchor checked
+	$(PY) docs/tables.py > docs/tables.md
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet
+
+dist: $(MADE)  ## wheel and sdist, twice the same bytes, with hashes and SBOM; tried in an empty environment
+	PIP_ARGS="$(PIP_ARGS)" $(PY) .ci/dist.py
+
 lock-check: $(MADE)  ## re-verify checkpoints.lock online
 	$(PY) -m samblocks lock-check
 
 clean:  ## remove the environments and everything made by a run
-	rm -rf $(VENV) $(REFERENCES) $(PEERS) $(BROWSER) $(SCRATCH) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage
+	rm -rf $(VENV) $(REFERENCES) $(PEERS) $(BROWSER) $(DOCS) $(SCRATCH) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(MADE): pyproject.toml constraints.txt
@@ -119,4 +129,9 @@ $(PEERS_MADE): parity/bench/peers.txt parity/bench/peers-constraints.txt
 	$(INSTALL_PEERS) $$(grep -E '^[a-z]' parity/bench/peers.txt | grep -v '^sam2==')
 	SAM2_BUILD_CUDA=0 $(INSTALL_PEERS) --no-build-isolation $$(grep '^sam2==' parity/bench/peers.txt)
 	$(INSTALL_PEERS) --no-deps -e .
+	@touch $@
+
+$(DOCS_MADE): docs/requirements.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(INSTALL_DOCS) -r docs/requirements.txt
 	@touch $@
