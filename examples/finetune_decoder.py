@@ -1,6 +1,7 @@
 """Fine-tune a mask decoder on pictures of shapes, save it, and load it again.
 
   python examples/finetune_decoder.py                                     # fresh weights: a minute, to see it move
+  python examples/finetune_decoder.py --steps 400 --picture masks.png       # the picture in the README
   python examples/finetune_decoder.py --model sam_vit_b --side 1024 -o tuned.pth
 
 The image encoder is frozen, so every picture is encoded once. What is written loads wherever the original did.
@@ -10,12 +11,17 @@ import argparse
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 import samblocks
+from samblocks import Masks
 from samblocks.models import SAMModel
+from samblocks.predict.overlays import overlay
+from samblocks.predict.png import encode_png
 
 
 def shapes(count: int, side: int, draw: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -64,6 +70,21 @@ def loss_of(found: Tensor, masks: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(found, target) + dice.mean()
 
 
+def drawn(pictures: Tensor, clicks: Tensor, found: Tensor, masks: Tensor) -> NDArray[np.uint8]:
+    """Pictures with their clicks, and below the masks that were found: [2 · S, N · S, 3], twice as large."""
+    tiles = []
+    for picture, click, logit, mask in zip(pictures, clicks, found, masks, strict=True):
+        pixels = picture.byte().permute(1, 2, 0).numpy()
+        on = F.interpolate(logit[None, None], mask.shape, mode="bilinear")[0, 0] > 0
+        shown = overlay(pixels, Masks(on[None].numpy()), labels=[""])
+        clicked = pixels.copy()
+        x, y = (round(float(value)) for value in click[0])
+        clicked[y - 4 : y + 5, x - 4 : x + 5] = 0
+        clicked[y - 3 : y + 4, x - 3 : x + 4] = 255
+        tiles.append(np.concatenate([clicked, shown]))
+    return np.concatenate(tiles, 1).repeat(2, 0).repeat(2, 1)
+
+
 def main() -> tuple[float, float]:
     """Train; the mean IoU on pictures that were not trained on, before and after."""
     parser = argparse.ArgumentParser(
@@ -72,6 +93,7 @@ def main() -> tuple[float, float]:
     parser.add_argument("--model", help="a SAM, by file or name; by default a MobileSAM with fresh weights")
     parser.add_argument("--side", type=int, default=128, help="of the pictures (default: 128)")
     parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--picture", type=Path, help="draw what was found on four pictures, as PNG")
     parser.add_argument("-o", "--output", type=Path, help="where the tuned model goes")
     arguments = parser.parse_args()
     torch.manual_seed(0)
@@ -108,6 +130,11 @@ def main() -> tuple[float, float]:
             found = logits(again, features[test], clicks[test])
             assert torch.equal(found, logits(model, features[test], clicks[test]))
         after = iou(found, masks[test])
+        if arguments.picture:
+            four = slice(4)
+            arguments.picture.write_bytes(
+                encode_png(drawn(pictures[four], clicks[four], found[four], masks[four]))
+            )
     print(f"mean IoU on 16 pictures that were not trained on: {before:.3f} before, {after:.3f} after")
     return before, after
 
