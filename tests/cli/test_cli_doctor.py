@@ -21,7 +21,7 @@ def test_everything_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     out = capsys.readouterr().out
     assert out.startswith(f"samblocks {samblocks.__version__}\n")
     assert f"torch {torch.__version__}" in out
-    assert f"kernels: ATen {torch.backends.cpu.get_cpu_capability()}" in out  # type: ignore[no-untyped-call]
+    assert f"kernels: ATen {torch.backends.cpu.get_cpu_capability()}" in out
     assert f"{os.cpu_count()} threads" in out
     for one in PERSONALITIES:
         (line,) = (line for line in out.splitlines() if line.split()[:1] == [one.name])
