@@ -27,7 +27,7 @@ _PROMPTS: Mapping[str, Spec] = {
     "box_labels": literal([[2, 3], [2, 3]]),
     "clicks": literal([[[22.0, 25.0], [50.0, 7.0]], [[5.0, 55.0], [32.0, 33.0]]]),
     "clicks_labels": literal([[1, 0], [0, 1]]),
-    "three": literal([[[15.0, 20.0]], [[45.0, 30.0]], [[30.0, 55.0]]]),
+    "three": literal([[[38.0, 17.0]], [[2.0, 48.0]], [[15.0, 28.0]]]),
     "three_labels": literal([[1], [1], [1]]),
     "mask": rectangles(_SIZE, _SIZE, (15, 10, 50, 37), (7, 25, 22, 55)),
     "faint": Spec((2, 1, _SIZE, _SIZE), lambda name, shape: 0.25 * _first_half(shape)),
@@ -152,7 +152,8 @@ CASES = family(
         {"non_overlap_masks_for_mem_enc": True},
         _prompts("three"),
         call=_following((Step(0, "three"), Step(1), Step(2)), objects=3),
-        adjust=adjusted(0.0),
+        # One object is not seen: of two, the memories would be equal, and so their masks.
+        adjust=adjusted(-0.226),
         check=_SEEN,
     ),
     small_two_answers=row(
