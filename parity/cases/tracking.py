@@ -1,4 +1,6 @@
-"""Cases of the tracking path: SAM 2.0 and 2.1, tiny, at 256 pixels, two objects over eleven frames.
+"""Cases of the tracking path: SAM 2.0 and 2.1, tiny, two objects over eleven frames.
+
+One of them and those that are not quick are at 256 pixels, the rest at 128, where a step takes a fifth of the time.
 
 The score head is shifted so that objects are seen in some frames and not in others, and the single mask's
 logits are stretched so that some of them are stable and some are not; each case asserts that this is so.
@@ -12,20 +14,24 @@ from parity.cases import blind
 from parity.cases.drive import Step, pictures, rectangles, tracked
 from parity.execution.case import Case, Side, Spec, literal
 
-SIZE = 256
-FRAMES = 11
+_LARGE, _SMALL = 256, 128
+_FRAMES = 11
 
 _SPREAD = 8.0  # widens the scores, which in a filled model are close to each other
 
-_PROMPTS: Mapping[str, Spec] = {
-    "click": literal([[[60.0, 80.0]], [[180.0, 120.0]]]),
+_LABELS: Mapping[str, Spec] = {
     "click_labels": literal([[1], [1]]),
-    "box": literal([[[30.0, 40.0], [150.0, 170.0]], [[100.0, 60.0], [240.0, 200.0]]]),
     "box_labels": literal([[2, 3], [2, 3]]),
-    "clicks": literal([[[90.0, 100.0], [200.0, 30.0]], [[20.0, 220.0], [130.0, 130.0]]]),
     "clicks_labels": literal([[1, 0], [0, 1]]),
-    "mask": rectangles(SIZE, SIZE, (60, 40, 200, 150), (30, 100, 90, 220)),
 }
+_PLACES = {
+    "click": [[[30.0, 40.0]], [[90.0, 60.0]]],
+    "box": [[[15.0, 20.0], [75.0, 85.0]], [[50.0, 30.0], [120.0, 100.0]]],
+    "clicks": [[[45.0, 50.0], [100.0, 15.0]], [[10.0, 110.0], [65.0, 65.0]]],
+}
+"""Points at 128 pixels."""
+
+_MASKS = ((30, 20, 100, 75), (15, 50, 45, 110))
 
 FORWARD = (
     Step(0, "click"),
@@ -84,10 +90,22 @@ def following(script: Sequence[Step]) -> Callable[[Side], object]:
     return lambda side: tracked(side, script)
 
 
-def _case(version: str, name: str, script: Sequence[Step], why: str, **changes: object) -> Case:
+def _prompts(size: int) -> dict[str, Spec]:
+    by = size // _SMALL
+    points = {
+        name: literal([[[by * x, by * y] for x, y in one] for one in objects])
+        for name, objects in _PLACES.items()
+    }
+    boxes = [(by * left, by * top, by * right, by * bottom) for left, top, right, bottom in _MASKS]
+    return points | dict(_LABELS) | {"mask": rectangles(size, size, *boxes)}
+
+
+def _case(
+    version: str, name: str, script: Sequence[Step], why: str, *, size: int = _SMALL, **changes: object
+) -> Case:
     prompts = {step.prompt for step in script if step.prompt}
-    inputs = {"frames": pictures(FRAMES, 3, SIZE, SIZE)} | {
-        key: spec for key, spec in _PROMPTS.items() if key.removesuffix("_labels") in prompts
+    inputs = {"frames": pictures(_FRAMES, 3, size, size)} | {
+        key: spec for key, spec in _prompts(size).items() if key.removesuffix("_labels") in prompts
     }
     settings: dict[str, object] = {
         "kwargs": {},
@@ -100,7 +118,7 @@ def _case(version: str, name: str, script: Sequence[Step], why: str, **changes: 
         name=name,
         why=why,
         variant=f"{version}_hiera_tiny",
-        image_size=SIZE,
+        image_size=size,
         inputs=inputs,
         call=following(script),
         bound64=1e-10,
@@ -114,6 +132,7 @@ CASES = (
         "tracking_2.1_forward",
         FORWARD,
         "clicks, a box, a mask and a correction; seven memories; pointers with signed, projected distances",
+        size=_LARGE,
         adjust=adjusted(threshold=0.73),
     ),
     _case(
@@ -122,7 +141,7 @@ CASES = (
         FORWARD,
         "the same for 2.0: absent objects leave no mark in memory maps, and pointers have no code of time",
         kwargs={"add_tpos_enc_to_obj_ptrs": False},
-        adjust=adjusted(threshold=0.77, single_mask=1.2),
+        adjust=adjusted(threshold=0.99, single_mask=1.2),
     ),
     _case(
         "sam2",
@@ -130,6 +149,7 @@ CASES = (
         FORWARD,
         "2.0 as Ultralytics builds it: pointers get a code of their distance, unsigned and not projected",
         kwargs={"add_tpos_enc_to_obj_ptrs": True},
+        size=_LARGE,
         quick=False,
         adjust=adjusted(threshold=0.73, single_mask=1.2),
     ),
@@ -151,6 +171,7 @@ CASES = (
         REVERSE,
         "the same backwards for 2.0",
         kwargs={"add_tpos_enc_to_obj_ptrs": False},
+        size=_LARGE,
         quick=False,
         adjust=adjusted(threshold=0.75),
     ),
@@ -159,6 +180,6 @@ CASES = (
         "tracking_2.1_reverse",
         REVERSE,
         "backwards: memories and pointers come from later frames, and prompted frames on the way count",
-        adjust=adjusted(threshold=0.74),
+        adjust=adjusted(threshold=0.991),
     ),
 )
