@@ -14,13 +14,16 @@ from dataclasses import dataclass
 
 from parity import package
 from parity.errors import UsageError
-from parity.execution.personalities import PERSONALITIES, Personality
+from parity.execution.personalities import PERSONALITIES, THREADS, Personality
 
 HELP = "the tests and a live run with the kernels of other processors"
 
 _SHORT = ("tests/parity/test_blocks_by_goldens.py", "tests/parity/contracts", "tests/numerics")
 _TESTS = (*_SHORT, "tests/blocks", "tests/models", "tests/ops", "tests/swap")
 _LIVE = ("run", "--quick", "--failures-only", "--reference", "meta", "--reference", "ultralytics")
+_SINGLE = (*_LIVE, "--dtype", "float32")
+"""Whether it is the same function is asked in float64 by the goldens under each of them, and live under one of them:
+precision is what kernels change. Truths are kept, and are the same for all."""
 
 _OLD = PERSONALITIES[-1]
 
@@ -70,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"{root} is no checkout: the tests that this runs are not there")
     started, green, red, skipped = time.monotonic(), 0, 0, 0
     tests = _TESTS if options.turn is None else _SHORT
-    for part in parts(_chosen(options), tests, live=not options.tests_only and options.turn is None):
+    for part in parts(chosen(options), tests, live=not options.tests_only and options.turn is None):
         if part.why_not:
             skipped += 1
             _say(part, "NOT RUN", part.why_not)
@@ -100,18 +103,21 @@ def parts(chosen: Sequence[Personality], tests: Sequence[str] = _TESTS, *, live:
         why = personality.why_not()
         yield Part(personality.name, "tests", command, personality.variables, why)
         if live:
-            yield Part(personality.name, "live run", ("-m", "parity", *_LIVE), personality.variables, why)
+            asked = _LIVE if personality is _OLD else _SINGLE
+            yield Part(personality.name, "live run", ("-m", "parity", *asked), personality.variables, why)
     if live and _OLD in chosen:
-        crossed = ("-m", "parity", *_LIVE, "--references-as", _OLD.name)
+        crossed = ("-m", "parity", *_SINGLE, "--references-as", _OLD.name)
         yield Part(f"{_OLD.name} / usual", "live run", crossed, {}, _OLD.why_not())
-        plain = ("-m", "parity", *_LIVE, "--references-as", "usual")
+        plain = ("-m", "parity", *_SINGLE, "--references-as", "usual")
         yield Part(f"usual / {_OLD.name}", "live run", plain, _OLD.variables, _OLD.why_not())
 
 
-def _chosen(options: argparse.Namespace) -> list[Personality]:
+def chosen(options: argparse.Namespace) -> list[Personality]:
+    """The personalities that are asked for: of `--only`, or of a turn."""
     if options.turn is not None:
-        count = len(PERSONALITIES)
-        return [PERSONALITIES[(2 * options.turn + step) % count] for step in (0, 1)]
+        # Tests use one thread as it is: `make test` has run them so.
+        others = [one for one in PERSONALITIES if one.variables != {THREADS: "1"}]
+        return [others[(2 * options.turn + step) % len(others)] for step in (0, 1)]
     return [one for one in PERSONALITIES if not options.only or one.name in options.only]
 
 

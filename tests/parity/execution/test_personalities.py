@@ -1,12 +1,13 @@
 """Personalities: what chooses a processor's kernels reaches a process, and what cannot be had says why."""
 
+import argparse
 import subprocess
 import sys
 
 import pytest
 import torch
 
-from parity.commands.processors import parts
+from parity.commands.processors import chosen, parts
 from parity.execution.personalities import PERSONALITIES, THREADS, Personality, threads, usual
 
 BY_NAME = {one.name: one for one in PERSONALITIES}
@@ -51,6 +52,16 @@ def test_each_is_run_live_and_the_sides_also_differ() -> None:
     assert len(found) == 2 * len(PERSONALITIES) + 2
     assert found[-2:] == [("all-old / usual", "live run"), ("usual / all-old", "live run")]
     assert {part.what for part in parts(PERSONALITIES, live=False)} == {"tests"}
+
+
+def test_float64_is_asked_live_under_one_of_them() -> None:
+    live = [part for part in parts(PERSONALITIES, live=True) if part.what == "live run"]
+    assert [part.personality for part in live if "--dtype" not in part.command] == ["all-old"]
+
+
+def test_successive_turns_take_all_but_the_one_that_tests_have_anyway() -> None:
+    taken = [one.name for turn in range(4) for one in chosen(argparse.Namespace(turn=turn, only=None))]
+    assert taken == [one.name for one in PERSONALITIES if one.name != "threads-1"]
 
 
 def test_a_part_that_cannot_run_keeps_its_reason() -> None:
