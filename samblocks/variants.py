@@ -1,4 +1,4 @@
-"""The twelve released models as rows of differences.
+"""The released models as rows of differences.
 
 A default is what most of them have; a row of `VARIANTS` holds what is its own. Everything here is plain
 data: `samblocks.models.build` makes modules from it.
@@ -191,6 +191,9 @@ class SAM2Config:
     no_obj_embed_spatial: bool = False
 
 
+LAYOUTS = ("meta", "ultralytics", "transformers", "timm", "muggled")
+"""The layouts that checkpoints of them are read and written in; all others map to and from "meta"."""
+
 Trunk = ImageEncoderViTConfig | TinyViTConfig | HieraConfig
 
 
@@ -200,7 +203,7 @@ class Variant:
 
     Args:
         name: stem of the checkpoint's name at Meta.
-        family: "sam", "mobile_sam", "sam2" or "sam2.1".
+        family: "sam", "mobile_sam", "sam_hq", "light_hq_sam", "sam2" or "sam2.1".
         trunk: the image encoder, of SAM 2 its trunk.
         prompt: prompt encoder and mask decoder.
         image_size: side, in pixels, of the image that it was trained for.
@@ -209,6 +212,7 @@ class Variant:
         pixel_std: their deviation.
         pixel_range: value of a white pixel before normalisation: 255, or 1.
         mask_threshold: logits above it belong to the object.
+        layouts: those in which it exists.
 
     Examples:
         >>> VARIANTS["sam_vit_b"].facts()["trunk.num_heads"]
@@ -224,6 +228,14 @@ class Variant:
     pixel_std: tuple[float, float, float] = (58.395, 57.12, 57.375)
     pixel_range: float = 255.0
     mask_threshold: float = 0.0
+    layouts: tuple[str, ...] = LAYOUTS
+
+    @property
+    def early_dim(self) -> int:
+        """Channels of the map from inside the image encoder that HQ-SAM's decoder takes; 0 for other models."""
+        if self.family not in ("sam_hq", "light_hq_sam") or isinstance(self.trunk, HieraConfig):
+            return 0
+        return self.trunk.embed_dims[2] if isinstance(self.trunk, TinyViTConfig) else self.trunk.embed_dim
 
     def facts(self) -> dict[str, object]:
         """List what shapes and values the module is built with beyond what a checkpoint's tensors are.
@@ -242,6 +254,7 @@ class Variant:
             for setting in fields(config)
             if setting.name not in _SEEN_IN_WEIGHTS
         }
+        del values["layouts"]
         plain = {name: value for name, value in values.items() if isinstance(value, (int, float, tuple))}
         return found | plain
 
@@ -336,6 +349,12 @@ _VITS = {
     "l": ImageEncoderViTConfig(embed_dim=1024, depth=24, num_heads=16, global_attn_indexes=(5, 11, 17, 23)),
     "h": ImageEncoderViTConfig(embed_dim=1280, depth=32, num_heads=16, global_attn_indexes=(7, 15, 23, 31)),
 }
+_SLIM_VITS = {  # SAM's smallest, pruned to a half and to less than a quarter of its width
+    "50": ImageEncoderViTConfig(embed_dim=384, depth=12, num_heads=12, global_attn_indexes=(2, 5, 8, 11)),
+    "77": ImageEncoderViTConfig(
+        embed_dim=168, depth=12, num_heads=12, global_attn_indexes=(2, 5, 8, 11), mlp_ratio=696 / 168
+    ),
+}
 _HIERAS = {
     "tiny": _SAM2.trunk,
     "small": HieraConfig(embed_dim=96, num_heads=1, stages=(1, 2, 11, 2), global_att_blocks=(7, 10, 13)),
@@ -357,16 +376,26 @@ _HIERAS = {
 
 _ROWS = (
     *(replace(_SAM, name=f"sam_vit_{size}", trunk=trunk) for size, trunk in _VITS.items()),
-    replace(_SAM, name="mobile_sam", family="mobile_sam", trunk=TinyViTConfig()),
+    replace(
+        _SAM, name="mobile_sam", family="mobile_sam", trunk=TinyViTConfig(), layouts=("meta", "ultralytics")
+    ),
     *(replace(_SAM2, name=f"sam2_hiera_{size}", trunk=trunk) for size, trunk in _HIERAS.items()),
     *(replace(_SAM2_1, name=f"sam2.1_hiera_{size}", trunk=trunk) for size, trunk in _HIERAS.items()),
+    *(
+        replace(_SAM, name=f"slimsam_{share}", trunk=trunk, layouts=("meta", "transformers"))
+        for share, trunk in _SLIM_VITS.items()
+    ),
+    *(
+        replace(
+            _SAM, name=f"sam_hq_vit_{size}", family="sam_hq", trunk=trunk, layouts=("meta", "transformers")
+        )
+        for size, trunk in _VITS.items()
+    ),
+    replace(_SAM, name="sam_hq_vit_tiny", family="light_hq_sam", trunk=TinyViTConfig(), layouts=("meta",)),
 )
 
 VARIANTS: Mapping[str, Variant] = MappingProxyType({row.name: row for row in _ROWS})
-"""The released models by name: three of SAM 1, MobileSAM, four of SAM 2.0, four of SAM 2.1."""
+"""The released models by name: three of SAM 1, MobileSAM, four of SAM 2.0 and of SAM 2.1; then SlimSAM and HQ-SAM."""
 
-LAYOUTS = ("meta", "ultralytics", "transformers", "timm", "muggled")
-"""The layouts that checkpoints of them are read and written in; all others map to and from "meta"."""
-
-MODEL_CLASSES = ("SamModel", "Sam2Model", "Sam2VideoModel")
+MODEL_CLASSES = ("SamModel", "SamHQModel", "Sam2Model", "Sam2VideoModel")
 """The classes of transformers that such checkpoints are for."""

@@ -47,7 +47,7 @@ def inputs(variant: str, size: int = SIZE, picture: np.ndarray | None = None) ->
     """The inputs of a model's stages.
 
     Args:
-        variant: one of the twelve.
+        variant: one of the released models.
         size: side of the model's images in pixels.
         picture: a photograph in place of the one that ships, [H, W, 3], uint8.
     """
@@ -68,9 +68,9 @@ def _something_shows(outputs: Mapping[str, Tensor]) -> None:
 
 def case(variant: str, size: int = SIZE) -> Case:
     """The stages of one released model."""
-    sam2 = variant.startswith("sam2")
+    sam2, hq = variant.startswith("sam2"), variant.startswith("sam_hq")
     return Case(
-        block="SAM2Model" if sam2 else "SAMModel",
+        block="SAM2Model" if sam2 else "SAMModelHQ" if hq else "SAMModel",
         name=f"stages_{variant}",
         why=f"{variant}: the whole way from a photograph to masks, at full size, with a checkpoint's weights",
         variant=variant,
@@ -78,11 +78,11 @@ def case(variant: str, size: int = SIZE) -> Case:
         kwargs={"add_tpos_enc_to_obj_ptrs": False} if variant.startswith("sam2_") else {},
         image_size=size,
         inputs=inputs(variant, size),
-        call=_stages if sam2 else images.sam,
+        call=_stages if sam2 else images.sam_hq if hq else images.sam,
         bound=3.0,
         reason="three frames give six scores, and how exact upstream's happen to be is luck",
         double=False,
-        known={} if sam2 or variant == "mobile_sam" else EPS_DIFFERS,
+        known={} if sam2 or variant in ("mobile_sam", "sam_hq_vit_tiny") else EPS_DIFFERS,
         check=_something_shows,
         quick=False,
     )
@@ -91,6 +91,7 @@ def case(variant: str, size: int = SIZE) -> Case:
 _VARIANTS = (
     *("mobile_sam", "sam_vit_b", "sam_vit_l", "sam_vit_h"),
     *(f"{version}_hiera_{size}" for version in ("sam2", "sam2.1") for size in LETTERS),
+    *("slimsam_50", "slimsam_77", "sam_hq_vit_b", "sam_hq_vit_l", "sam_hq_vit_h", "sam_hq_vit_tiny"),
 )
 
 STAGES = {variant: case(variant) for variant in _VARIANTS}

@@ -58,6 +58,31 @@ def sam(side: Side) -> dict[str, Any]:
     return gathered(results)
 
 
+def sam_hq(side: Side) -> dict[str, Any]:
+    """HQ-SAM: the image encoder with its early features, then each prompt through both other parts, in every way."""
+    net = side.net
+    own = side.library.name == "samblocks"
+    encode = net.image_encoder.forward_intermediates if own else net.image_encoder
+    features, maps = encode(side.inputs["image"])
+    results: dict[str, Any] = {"image_encoder": features, "early": maps[0]}
+    for name, arguments in _prompts(side.inputs).items():
+        sparse, dense = net.prompt_encoder(
+            points=arguments.get("points"), boxes=arguments.get("boxes"), masks=arguments.get("masks")
+        )
+        for kind, alone in (("summed", False), ("alone", True)):
+            masks, ious = net.mask_decoder(
+                image_embeddings=features,
+                image_pe=net.prompt_encoder.get_dense_pe(),
+                sparse_prompt_embeddings=sparse,
+                dense_prompt_embeddings=dense,
+                multimask_output=arguments["multimask"],
+                hq_token_only=alone,
+                interm_embeddings=maps,
+            )
+            results[f"{name}_{kind}"] = {"masks": masks, "ious": ious}
+    return gathered(results)
+
+
 def sam2(side: Side) -> dict[str, Any]:
     """SAM 2 on a single image: the empty memory is added to the features, boxes are points labelled 2 and 3."""
     net = side.net

@@ -1,4 +1,4 @@
-"""Cases of the twelve released models, whole: SAM 2 at 256 pixels, SAM 1 and MobileSAM at 512."""
+"""Cases of the released models, whole: SAM 2 at 256 pixels, SAM 1 and what comes from it at 512."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -77,4 +77,37 @@ _WIDE = (
     ),
 )
 
-CASES = _SAM + _SAM2 + _WIDE
+_SLIM = tuple(
+    Case(
+        block="SAMModel",
+        name=variant,
+        why=f"{variant}: SAM's smallest with a pruned encoder, on one image, with clicks, boxes and earlier logits",
+        variant=variant,
+        image_size=512,
+        inputs=images.inputs(512),
+        call=images.sam,
+        bound64=1e-10,
+        check=_masks_are_mixed,
+        known=EPS_DIFFERS,
+        quick=False,
+    )
+    for variant in ("slimsam_50", "slimsam_77")
+)
+
+_HQ = tuple(
+    Case(
+        block="SAMModelHQ",
+        name=variant,
+        why=f"{variant} as released, on one image: masks corrected by HQ-SAM's token, and those of it alone",
+        variant=variant,
+        image_size=size,
+        inputs=images.inputs(size),
+        call=images.sam_hq,
+        bound64=1e-10,
+        known={} if variant == "sam_hq_vit_tiny" else EPS_DIFFERS,
+        quick=False,
+    )
+    for variant, size in (("sam_hq_vit_b", 512),)
+)
+
+CASES = _SAM + _SAM2 + _WIDE + _SLIM + _HQ

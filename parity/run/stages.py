@@ -68,4 +68,6 @@ def truth_of(variant: str) -> str:
     They take turns: so that each of two workers has a truth to compute when both a SAM 1 and a SAM 2
     checkpoint are given.
     """
-    return "meta" if variant.startswith("sam2") else "ultralytics"
+    if variant.startswith("sam_hq"):
+        return "hq"
+    return "meta" if variant.startswith(("sam2", "slimsam")) else "ultralytics"

@@ -54,6 +54,11 @@ REFERENCES: dict[str, Reference] = {
             ("timm",),
             (("timm", "huggingface/pytorch-image-models@v1.0.31"),),
         ),
+        Reference(
+            "hq",
+            "parity.references.hq.library",
+            ("segment-anything-hq",),
+        ),
     )
 }
 

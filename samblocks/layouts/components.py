@@ -27,6 +27,7 @@ _ORDER = (*dict.fromkeys((*_SAM_PATHS, *_SAM2_PATHS)), _REST)
 
 _TRANSFORMERS: Mapping[str, tuple[str, ...]] = {
     "sam": ("vision_encoder.", "prompt_encoder.", "mask_decoder."),
+    "sam_hq": ("vision_encoder.", "prompt_encoder.", "mask_decoder."),
     "sam2": (
         "vision_encoder.",
         "vision_encoder.backbone.",
@@ -53,7 +54,7 @@ PART_NAMES = frozenset(
 
 
 def family_of(row: Variant) -> str:
-    """Whose names the tensors of a variant have: "sam", "mobile_sam" or "sam2" (2.1's too)."""
+    """Whose names the tensors of a variant have: "sam", "sam_hq", "sam2" (2.1's too), …."""
     return "sam2" if row.family == "sam2.1" else row.family
 
 
@@ -71,7 +72,7 @@ def bare_prefixes(layout: str, family: str) -> tuple[str, ...]:
 
     Args:
         layout: the layout.
-        family: "sam", "mobile_sam" or "sam2".
+        family: as of `family_of`.
 
     Returns:
         the empty string, for whole models, and the names of components with a dot behind.

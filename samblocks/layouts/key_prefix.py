@@ -27,8 +27,11 @@ _ENOUGH = 20_000
 _SAMPLES = (
     ("meta", "sam_vit_b"),
     ("meta", "mobile_sam"),
+    ("meta", "sam_hq_vit_b"),
+    ("meta", "sam_hq_vit_tiny"),
     ("meta", "sam2.1_hiera_tiny"),
     ("transformers", "sam_vit_b"),
+    ("transformers", "sam_hq_vit_b"),
     ("transformers", "sam2.1_hiera_tiny"),
     ("timm", "sam_vit_b"),
     ("timm", "sam2.1_hiera_tiny"),
@@ -54,7 +57,7 @@ class KeyPrefix:
 
     Args:
         layout: the layout.
-        family: "sam", "mobile_sam" or "sam2".
+        family: as of `family_of`.
         removed: what comes off the front.
         added: what goes in front afterwards.
         votes: how many names look like the layout's then.

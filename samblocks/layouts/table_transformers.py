@@ -193,6 +193,36 @@ def sam_table() -> Table:
     return Table("transformers (SamModel)", rules, (_SHARED_FIRST, "vision_encoder"))
 
 
+def _hq_mask_decoder() -> list[Rule]:
+    """What HQ-SAM's decoder has beyond SAM's."""
+    ours, theirs = "mask_decoder", "mask_decoder"
+    names = (
+        ("compress_vit_feat", "compress_vit"),
+        ("embedding_encoder", "encoder"),
+        ("embedding_maskfeature", "mask"),
+    )
+    steps = ((0, "conv1"), (1, "norm"), (3, "conv2"))
+    return [
+        same(f"{ours}.hf_token.weight", f"{theirs}.hq_token.weight"),
+        *_head(f"{ours}.hf_mlp", f"{theirs}.hq_mask_mlp"),
+        *(
+            same(f"{ours}.{name}.{number}.*", f"{theirs}.{other}_{step}.*")
+            for name, other in names
+            for number, step in steps
+        ),
+    ]
+
+
+@lru_cache(maxsize=1)
+def sam_hq_table() -> Table:
+    """HQ-SAM in its authors' names, which are Meta's and more, and `SamHQModel`.
+
+    Upstream: huggingface/transformers SamHQModel (the names of its state dict)
+    """
+    rules = [*sam_table().rules, *_hq_mask_decoder()]
+    return Table("transformers (SamHQModel)", rules, (_SHARED_FIRST, "vision_encoder"))
+
+
 @lru_cache(maxsize=1)
 def sam2_video_table() -> Table:
     """Meta's SAM 2 and 2.1, and `Sam2VideoModel`.
@@ -216,5 +246,10 @@ def sam2_image_table() -> Table:
     return Table("transformers (Sam2Model)", rules, (*first, _SHARED_FIRST, "vision_encoder"))
 
 
-TABLES = {"SamModel": sam_table, "Sam2VideoModel": sam2_video_table, "Sam2Model": sam2_image_table}
+TABLES = {
+    "SamModel": sam_table,
+    "SamHQModel": sam_hq_table,
+    "Sam2VideoModel": sam2_video_table,
+    "Sam2Model": sam2_image_table,
+}
 """The table of each model class."""

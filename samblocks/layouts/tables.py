@@ -77,11 +77,10 @@ def variants_of(layout: str) -> tuple[Variant, ...]:
     """The variants that a layout exists for.
 
     >>> len(variants_of("meta")), len(variants_of("timm"))
-    (12, 11)
+    (18, 11)
     """
     _check(layout, None)
-    everything = layout in ("meta", "ultralytics")
-    return tuple(row for row in VARIANTS.values() if everything or row.family != "mobile_sam")
+    return tuple(row for row in VARIANTS.values() if layout in row.layouts)
 
 
 def classes_of(layout: str, row: Variant) -> tuple[str | None, ...]:
@@ -94,7 +93,9 @@ def classes_of(layout: str, row: Variant) -> tuple[str | None, ...]:
     """
     if layout != "transformers":
         return (None,)
-    return ("Sam2VideoModel", "Sam2Model") if family_of(row) == "sam2" else ("SamModel",)
+    if family_of(row) == "sam2":
+        return ("Sam2VideoModel", "Sam2Model")
+    return ("SamHQModel",) if row.family == "sam_hq" else ("SamModel",)
 
 
 def _check(layout: str, model_class: str | None) -> None:
@@ -148,8 +149,10 @@ def table(
 
 @lru_cache(maxsize=128)
 def _table(layout: str, row: Variant, model_class: str | None, grid: tuple[int, int]) -> Table:
-    if row.family == "mobile_sam" and layout not in ("meta", "ultralytics"):
-        raise LayoutError(f"layout {layout} does not exist for {row.name}; convert it to meta or ultralytics")
+    if layout not in row.layouts:
+        raise LayoutError(
+            f"layout {layout} does not exist for {row.name}; convert it to {' or '.join(row.layouts)}"
+        )
     if layout == "transformers":
         return table_transformers.TABLES[str(model_class)]()
     if layout == "timm":
@@ -174,7 +177,7 @@ def tied_keys(layout: str, row: Variant) -> tuple[str, ...]:
     >>> tied_keys("transformers", VARIANTS["sam_vit_b"])
     ('prompt_encoder.shared_embedding.positional_embedding',)
     """
-    tied = layout == "transformers" and row.family == "sam"
+    tied = layout == "transformers" and row.family in ("sam", "sam_hq")
     return (table_transformers.SHARED_AGAIN,) if tied else ()
 
 

@@ -14,6 +14,8 @@ are not the ones of `samblocks.blocks`) are in `tiny_vit`.
 
 from samblocks.models.build import build
 from samblocks.models.prompt_encoder import PromptEncoder
+from samblocks.models.sam1.hq_mask_decoder import MaskDecoderHQ
+from samblocks.models.sam1.hq_model import SAMModelHQ
 from samblocks.models.sam1.image_encoder import ImageEncoderViT
 from samblocks.models.sam1.mask_decoder import MaskDecoder
 from samblocks.models.sam1.model import SAMModel
@@ -32,12 +34,14 @@ __all__ = [
     "ImageEncoder",
     "ImageEncoderViT",
     "MaskDecoder",
+    "MaskDecoderHQ",
     "MemoryAttention",
     "MemoryEncoder",
     "PromptEncoder",
     "SAM2MaskDecoder",
     "SAM2Model",
     "SAMModel",
+    "SAMModelHQ",
     "TinyViT",
     "Variant",
     "build",

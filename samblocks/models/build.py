@@ -20,6 +20,8 @@ from samblocks.blocks import (
 )
 from samblocks.image_size import ImageSize, Sizes, image_sides, image_size_of
 from samblocks.models.prompt_encoder import PromptEncoder
+from samblocks.models.sam1.hq_mask_decoder import MaskDecoderHQ
+from samblocks.models.sam1.hq_model import SAMModelHQ
 from samblocks.models.sam1.image_encoder import ImageEncoderViT
 from samblocks.models.sam1.mask_decoder import MaskDecoder
 from samblocks.models.sam1.model import SAMModel
@@ -57,7 +59,7 @@ def build(
         dtype: of the weights, a floating-point one; None takes torch's default.
 
     Returns:
-        A `SAMModel` for SAM 1 and MobileSAM, a `SAM2Model` for SAM 2.0 and 2.1.
+        A `SAMModel` for SAM 1, MobileSAM, SlimSAM and HQ-SAM, a `SAM2Model` for SAM 2.0 and 2.1.
 
     Raises:
         ValueError: there is no such variant, or `dtype` is not a floating-point one.
@@ -191,7 +193,8 @@ def _sam(row: Variant, width: int, in_chans: int) -> SAMModel:
         raise ValueError(
             f"embed_dim={prompt.embed_dim}: must be the channels of the image encoder (out_chans), {channels}"
         )
-    return SAMModel(
+    model = SAMModelHQ if row.early_dim else SAMModel
+    return model(
         image_encoder=image_encoder,
         prompt_encoder=PromptEncoder(
             embed_dim=prompt.embed_dim,
@@ -200,7 +203,7 @@ def _sam(row: Variant, width: int, in_chans: int) -> SAMModel:
             mask_in_chans=prompt.mask_in_chans,
             embed_corner_labels=prompt.embed_corner_labels,
         ),
-        mask_decoder=_mask_decoder(prompt),
+        mask_decoder=_mask_decoder(prompt, row.early_dim),
         pixel_mean=row.pixel_mean if rgb else (0.0,) * in_chans,
         pixel_std=row.pixel_std if rgb else (1.0,) * in_chans,
     )
@@ -238,14 +241,15 @@ def _check_blocks(name: str, blocks: tuple[int, ...], total_name: str, total: in
         raise ValueError(f"{name}={blocks}: must be numbers of the {total} blocks that {total_name} gives")
 
 
-def _mask_decoder(prompt: PromptConfig) -> MaskDecoder:
+def _mask_decoder(prompt: PromptConfig, early_dim: int) -> MaskDecoder:
     transformer = TwoWayTransformer(
         depth=prompt.transformer_depth,
         embedding_dim=prompt.embed_dim,
         num_heads=prompt.transformer_num_heads,
         mlp_dim=prompt.transformer_mlp_dim,
     )
-    return MaskDecoder(
+    make = partial(MaskDecoderHQ, vit_dim=early_dim) if early_dim else MaskDecoder
+    return make(
         transformer_dim=prompt.embed_dim,
         transformer=transformer,
         num_multimask_outputs=prompt.num_multimask_outputs,

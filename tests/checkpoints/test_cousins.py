@@ -1,11 +1,13 @@
 """Models that come from SAM and SAM 2: loaded where they are ours, named where they are not, never half loaded."""
 
 import pytest
+import torch
 from synthetic import sparse
 
 from samblocks.checkpoints import convert_file, inspect, load
 from samblocks.errors import CheckpointError
-from samblocks.layouts import TensorInfo, meta_tensors
+from samblocks.layouts import TensorInfo, expected, meta_tensors
+from samblocks.models import SAMModelHQ
 from samblocks.variants import VARIANTS
 
 VECTOR = TensorInfo((3,))
@@ -67,3 +69,58 @@ def test_what_has_the_same_tensors_is_said(tmp_path, variant, words):
     assert "MedSAM" not in str(
         inspect(sparse(tmp_path / "b.safetensors", meta_tensors(VARIANTS["sam_vit_l"])))
     )
+
+
+@pytest.mark.parametrize("variant", ["slimsam_50", "slimsam_77", "sam_hq_vit_b", "sam_hq_vit_tiny"])
+def test_ours_load_and_cross_layouts(tmp_path, variant):
+    row = VARIANTS[variant]
+    path = sparse(tmp_path / "a.safetensors", meta_tensors(row))
+    model = load(path)
+    assert isinstance(model, SAMModelHQ) is variant.startswith("sam_hq")
+    assert list(model.state_dict()) == list(meta_tensors(row))
+    if "transformers" in row.layouts:
+        convert_file(path, tmp_path / "b.safetensors", to="transformers")
+        report = inspect(tmp_path / "b.safetensors")
+        assert (report.variant, report.layout, report.complete) == (variant, "transformers", True)
+        assert load(tmp_path / "b.safetensors").state_dict().keys() == model.state_dict().keys()
+    else:
+        with pytest.raises(CheckpointError, match=f"layout transformers does not exist for {variant}"):
+            convert_file(path, tmp_path / "b.safetensors", to="transformers")
+
+
+def test_hq_sam_without_its_own_tensors_is_sam(tmp_path):
+    tensors = expected("transformers", VARIANTS["sam_hq_vit_b"])
+    plain = {
+        name: info
+        for name, info in tensors.items()
+        if name in expected("transformers", VARIANTS["sam_vit_b"])
+    }
+    assert type(load(sparse(tmp_path / "a.safetensors", plain))).__name__ == "SAMModel"
+
+
+def test_hq_sam_segments_pictures():
+    from samblocks.models.build import assemble
+
+    torch.manual_seed(0)
+    model = assemble("sam_hq_vit_tiny", image_size=128)
+    photo = {
+        "image": torch.rand(3, 96, 128) * 255,
+        "original_size": (48, 64),
+        "boxes": torch.tensor([[8.0, 8.0, 90.0, 70.0], [0.0, 0.0, 60.0, 60.0]]),
+    }
+    with torch.no_grad():
+        [summed], [alone] = (
+            model([photo], multimask_output=True, hq_token_only=only) for only in (False, True)
+        )
+    assert summed["masks"].shape == (2, 1, 48, 64)
+    assert summed["iou_predictions"].shape == (2, 1)
+    assert not torch.equal(summed["low_res_logits"], alone["low_res_logits"])
+    with pytest.raises(ValueError, match=r"the first must be \[B, H, W, 160\]"):
+        model.mask_decoder(
+            *(torch.zeros(1, 256, 8, 8),) * 2,
+            torch.zeros(1, 2, 256),
+            torch.zeros(1, 256, 8, 8),
+            False,
+            False,
+            [],
+        )

@@ -37,7 +37,7 @@ def test_what_is_locked():
 
 def test_what_is_not_locked_says_what_is_missing():
     rows = lock.read_lock().unlocked
-    assert len(rows) == 38
+    assert len(rows) == 44
     assert all(row.missing for row in rows)
     assert {row.name for row in rows if "sha256" not in row.missing} == {
         "facebook/sam2-hiera-tiny/model.safetensors",

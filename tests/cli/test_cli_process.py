@@ -25,7 +25,7 @@ for name in ("torch", "numpy", "safetensors", "huggingface_hub"):
     sys.modules[name] = None  # an import of it fails
 import samblocks
 from samblocks.cli import main
-assert len(samblocks.VARIANTS) == 12
+assert len(samblocks.VARIANTS) == 18
 status = main(sys.argv[1:])
 print("rich" in sys.modules)
 sys.exit(status)

@@ -9,16 +9,19 @@ from samblocks.variants import VARIANTS
 
 Manifest = dict[str, TensorInfo]
 
-SAM = ("sam_vit_b", "sam_vit_l", "sam_vit_h", "mobile_sam")
+SAM = ("sam_vit_b", "sam_vit_l", "sam_vit_h", "mobile_sam", "slimsam_50", "slimsam_77")
+"""The variants with SAM's decoder; HQ-SAM has its encoders and prompts."""
+HQ = ("sam_hq_vit_b", "sam_hq_vit_l", "sam_hq_vit_h", "sam_hq_vit_tiny")
+IN_TRANSFORMERS = tuple(name for name in SAM if name != "mobile_sam")
 SAM2 = tuple(name for name in VARIANTS if name.startswith("sam2"))
 SMALL = ("sam2_hiera_small", "sam2.1_hiera_small")
 NARROW = ("sam2_hiera_tiny", "sam2_hiera_small", "sam2.1_hiera_tiny", "sam2.1_hiera_small")
 
 CASES = [
     # layout, variant, prefix of the part, component, candidates with the prefix, candidates without
-    ("meta", "sam_vit_l", "image_encoder.", "image_encoder", ("sam_vit_l",), ("sam_vit_l",)),
-    ("meta", "mobile_sam", "image_encoder.", "image_encoder", ("mobile_sam",), ("mobile_sam",)),
-    ("meta", "sam_vit_b", "prompt_encoder.", "prompt_encoder", SAM, tuple(VARIANTS)),
+    ("meta", "sam_vit_l", "image_encoder.", "image_encoder", ("sam_vit_l", HQ[1]), ("sam_vit_l", HQ[1])),
+    ("meta", "mobile_sam", "image_encoder.", "image_encoder", ("mobile_sam", HQ[3]), ("mobile_sam", HQ[3])),
+    ("meta", "sam_vit_b", "prompt_encoder.", "prompt_encoder", SAM + HQ, tuple(VARIANTS)),
     ("meta", "sam_vit_b", "mask_decoder.", "mask_decoder", SAM, SAM),
     ("meta", "sam2.1_hiera_small", "image_encoder.", "image_encoder", SMALL, SMALL),
     ("meta", "sam2.1_hiera_small", "image_encoder.trunk.", "trunk", SMALL, SMALL),
@@ -27,9 +30,23 @@ CASES = [
     ("meta", "sam2.1_hiera_small", "sam_mask_decoder.", "mask_decoder", SAM2, SAM2),
     ("meta", "sam2.1_hiera_small", "memory_attention.", "memory_attention", SAM2, SAM2),
     ("meta", "sam2.1_hiera_small", "memory_encoder.", "memory_encoder", SAM2, SAM2),
-    ("transformers", "sam_vit_h", "vision_encoder.", "image_encoder", ("sam_vit_h",), ("sam_vit_h",)),
-    ("transformers", "sam_vit_h", "prompt_encoder.", "prompt_encoder", SAM[:3], SAM[:3]),
-    ("transformers", "sam_vit_h", "mask_decoder.", "mask_decoder", SAM[:3], SAM[:3]),
+    (
+        "transformers",
+        "sam_vit_h",
+        "vision_encoder.",
+        "image_encoder",
+        ("sam_vit_h", HQ[2]),
+        ("sam_vit_h", HQ[2]),
+    ),
+    (
+        "transformers",
+        "sam_vit_h",
+        "prompt_encoder.",
+        "prompt_encoder",
+        IN_TRANSFORMERS + HQ[:3],
+        IN_TRANSFORMERS + HQ[:3],
+    ),
+    ("transformers", "sam_vit_h", "mask_decoder.", "mask_decoder", IN_TRANSFORMERS, IN_TRANSFORMERS),
     ("transformers", "sam2_hiera_small", "vision_encoder.", "image_encoder", SMALL, SMALL),
     ("transformers", "sam2_hiera_small", "vision_encoder.backbone.", "trunk", SMALL, SMALL),
     ("transformers", "sam2_hiera_small", "vision_encoder.neck.", "neck", NARROW, NARROW),

@@ -29,14 +29,14 @@ BYTES = {"F32": 4, "I64": 8, "U8": 1}
 
 def test_there_is_a_manifest_for_every_layout_variant_and_class(manifest_keys: list[Key]) -> None:
     wanted = {
-        (layout, variant, model_class if layout == "transformers" and "sam2" in variant else None)
+        (layout, variant, None if model_class == "SamModel" else model_class)
         for layout in LAYOUTS
         for variant in (row.name for row in variants_of(layout))
         for model_class in classes_of(layout, VARIANTS[variant])
     }
     assert wanted - set(manifest_keys) == {("meta", "mobile_sam", None)}
     assert set(manifest_keys) <= wanted
-    assert len(manifest_keys) == 64
+    assert len(manifest_keys) == 75
 
 
 def test_expected_is_the_manifest_order_included(
@@ -203,7 +203,13 @@ def test_a_wrong_argument_is_named(arguments: tuple[str, str, str | None], named
 def test_only_transformers_sam_has_tied_names() -> None:
     found = {(layout, row.name): tied_keys(layout, row) for layout in LAYOUTS for row in variants_of(layout)}
     assert {key for key, names in found.items() if names} == {
-        ("transformers", name) for name in ("sam_vit_b", "sam_vit_l", "sam_vit_h")
+        ("transformers", name)
+        for size in "blh"
+        for name in (
+            f"sam_vit_{size}",
+            f"sam_hq_vit_{size}",
+            *(["slimsam_50", "slimsam_77"] if size == "b" else []),
+        )
     }
     for (layout, variant), names in found.items():
         assert set(names) < set(expected(layout, VARIANTS[variant])) or not names

@@ -11,7 +11,7 @@ from torch import nn
 
 import samblocks
 from samblocks import VARIANTS, build
-from samblocks.models import SAMModel
+from samblocks.models import SAMModel, SAMModelHQ
 from samblocks.models.build import assemble, materialize
 from samblocks.models.sam2.model import SAM2Model
 from samblocks.variants import SAM2Variant
@@ -45,7 +45,8 @@ def test_dtype_reaches_weights_and_statistics_but_not_indices() -> None:
 
 def test_family_decides_the_class() -> None:
     for name, row in VARIANTS.items():
-        kind = SAM2Model if row.family.startswith("sam2") else SAMModel
+        kinds = {"sam2": SAM2Model, "sam2.1": SAM2Model, "sam_hq": SAMModelHQ, "light_hq_sam": SAMModelHQ}
+        kind = kinds.get(row.family, SAMModel)
         assert type(build(name, device="meta")) is kind
 
 
@@ -55,7 +56,7 @@ def test_family_decides_the_class() -> None:
         ("sam2.1_hiera_tinny", "sam2.1_hiera_tiny"),
         ("vit_b", "sam_vit_b"),
         ("mobilesam", "mobile_sam"),
-        ("", "sam"),
+        ("", "s"),
     ],
 )
 def test_an_unknown_name_is_answered_with_the_closest_and_all(name: str, closest: str) -> None:

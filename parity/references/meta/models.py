@@ -22,6 +22,13 @@ _SAM2_CONFIGS = {
 }
 
 
+_SLIM: dict[str, dict[str, Any]] = {
+    "slimsam_50": {"embed_dim": 384, "mlp_ratio": 4.0},
+    "slimsam_77": {"embed_dim": 168, "mlp_ratio": 696 / 168},
+}
+"""SlimSAM is Meta's smallest SAM with another width: Meta's builder is given it."""
+
+
 def config(variant: str) -> str:
     """The name of Meta's configuration of a SAM 2 variant."""
     return _SAM2_CONFIGS[variant]
@@ -31,7 +38,7 @@ def model(variant: str, image_size: int, options: Mapping[str, Any]) -> nn.Modul
     """A whole model as Meta's own builder makes it, in eval mode, without weights of its own.
 
     Args:
-        variant: one of the twelve, without `mobile_sam`, which is not Meta's.
+        variant: one of Meta's, or a SlimSAM.
         image_size: side of the square input in pixels, in place of the released 1024.
         options: for SAM 2, arguments of `SAM2Base` in place of the released ones; SAM 1 has none.
     """
@@ -45,6 +52,13 @@ def model(variant: str, image_size: int, options: Mapping[str, Any]) -> nn.Modul
             hydra_overrides_extra=[f"++model.{name}={value}" for name, value in overrides.items()],
         )
         return built
+    if variant in _SLIM:
+        builder = importlib.import_module("segment_anything.build_sam")
+        sizes = sam_sizes(image_size)
+        sizes["ImageEncoderViT"] |= _SLIM[variant]
+        with overridden(builder, sizes):
+            slim: nn.Module = builder.sam_model_registry["vit_b"](checkpoint=None)
+        return slim
     if not variant.startswith("sam_vit_"):
         raise NoCounterpart(f"meta has no {variant}")
     if options:

@@ -7,11 +7,12 @@ from torch import nn
 
 from parity.execution.case import NoCounterpart
 from parity.references.common import torchvision_operators
-from parity.references.transformers import decoder, inside, memory, sam1, sam2, whole_sam1, whole_sam2
+from parity.references.transformers import decoder, inside, memory, sam1, sam2, sam_hq, whole_sam1, whole_sam2
 
 _BUILDERS = (
     inside.BUILDERS
     | sam1.BUILDERS
+    | sam_hq.BUILDERS
     | sam2.BUILDERS
     | decoder.BUILDERS
     | memory.BUILDERS
@@ -42,6 +43,8 @@ class Transformers:
 
     def model(self, variant: str, image_size: int, options: Mapping[str, Any]) -> nn.Module:
         """See `parity.execution.case.Library`."""
+        if variant.startswith("sam_hq_"):
+            return sam_hq.released_hq(variant, image_size, options)
         make = whole_sam2.released_sam2 if "_hiera_" in variant else whole_sam1.released_sam
         return make(variant, image_size, options)
 

@@ -12,6 +12,9 @@ Made = tuple[nn.Module, Callable[[nn.Module, Mapping[str, Tensor]], dict[str, Te
 
 _VIT = {"sam_vit_b": (768, 12, (2, 5, 8, 11)), "sam_vit_l": (1024, 24, (5, 11, 17, 23))}
 _VIT["sam_vit_h"] = (1280, 32, (7, 15, 23, 31))
+_VIT |= {"slimsam_50": (384, 12, (2, 5, 8, 11)), "slimsam_77": (168, 12, (2, 5, 8, 11))}
+SAM_VARIANTS = frozenset(_VIT)
+"""The variants that a SamModel holds."""
 
 # Width, blocks of each stage, heads of the first, blocks with global attention, side of the coarse table, windows.
 _HIERA: dict[str, tuple[int, tuple[int, ...], int, tuple[int, ...], int, tuple[int, ...]]] = {
@@ -68,8 +71,8 @@ def sam_config(variant: str) -> Any:
     vision = {
         "hidden_size": width,
         "num_hidden_layers": depth,
-        "num_attention_heads": {768: 12}.get(width, 16),
-        "mlp_dim": 4 * width,
+        "num_attention_heads": 12 if depth == 12 else 16,
+        "mlp_dim": 696 if width == 168 else 4 * width,
         "global_attn_indexes": list(wide),
     }
     return SamConfig(vision_config=vision)

@@ -80,7 +80,7 @@ def _sam(config: Any) -> nn.Module:
         "prompt_encoder": Adapter(
             inner.prompt_encoder,
             names.PROMPT_ENCODER,
-            _encode_prompts,
+            encode_prompts,
             get_dense_pe=lambda _: position_encoding_of_grid(inner),
         ),
         "mask_decoder": Adapter(inner.mask_decoder, decoder_parts, sam1.decode),
@@ -88,7 +88,7 @@ def _sam(config: Any) -> nn.Module:
     return Whole(inner, parts(config.mask_decoder_config.iou_head_depth), views)
 
 
-def _encode_prompts(inner: Any, points: Any = None, boxes: Any = None, masks: Any = None) -> Any:
+def encode_prompts(inner: Any, points: Any = None, boxes: Any = None, masks: Any = None) -> Any:
     """Points with labels of corners would be embedded in SAM 2's way or not at all: cases here have none."""
     if points is not None and bool((points[1] > 1).any()):
         raise NoCounterpart("has clicks as points only")
@@ -117,8 +117,8 @@ def sam_model(kwargs: Kwargs) -> nn.Module:
 
 def released_sam(variant: str, image_size: int, options: Mapping[str, Any]) -> nn.Module:
     """A released SAM 1 for images of another size."""
-    if variant == "mobile_sam":
-        raise NoCounterpart("transformers has no mobile_sam")
+    if variant not in released.SAM_VARIANTS:
+        raise NoCounterpart(f"transformers has no {variant}")
     if options:
         raise NoCounterpart(f"its SamModel has no options, this case sets {', '.join(options)}")
     config = released.sam_config(variant)

@@ -21,10 +21,12 @@ def model(variant: str, image_size: int, options: Mapping[str, Any]) -> nn.Modul
     """A whole model as Ultralytics' own builder makes it, without weights of its own.
 
     Args:
-        variant: one of the twelve.
+        variant: one of its own.
         image_size: side of the square input in pixels, in place of the released 1024.
         options: for SAM 2, arguments of `SAM2Model` in place of the builder's; SAM 1 has none.
     """
+    if variant not in _SAM and "_hiera_" not in variant:
+        raise NoCounterpart(f"ultralytics has no {variant}")
     if variant in _SAM and options:
         raise NoCounterpart(f"SAM 1 has no options, this case sets {', '.join(options)}")
     from ultralytics.models.sam import build

@@ -1,6 +1,7 @@
 """The image encoder of SAM 1: a plain vision transformer with windowed and a few global blocks."""
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -116,6 +117,22 @@ class ImageEncoderViT(nn.Module):
         Raises:
             ValueError: `x` has not four axes or is smaller than a patch.
         """
+        return self._encode(x, None)
+
+    def forward_intermediates(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Do what `forward` does, and return what the global blocks gave, too.
+
+        Args:
+            x: as for `forward`.
+
+        Returns:
+            The result of `forward`, and a map [B, H // patch_size, W // patch_size, embed_dim] after each block
+            that has no windows.
+        """
+        maps: list[Tensor] = []
+        return self._encode(x, maps), maps
+
+    def _encode(self, x: Tensor, maps: list[Tensor] | None) -> Tensor:
         if x.dim() != 4 or min(x.shape[-2:]) < self.patch_size:
             raise ValueError(
                 f"x must be [B, C, H, W] with H and W of at least patch_size={self.patch_size}, "
@@ -126,6 +143,8 @@ class ImageEncoderViT(nn.Module):
             x = x + _resized_nearest(self.pos_embed, (x.shape[1], x.shape[2]))
         for block in self.blocks:
             x = block(x)
+            if maps is not None and not cast(Block, block).window_size:
+                maps.append(x)
         out: Tensor = self.neck(x.permute(0, 3, 1, 2))
         return out
 

@@ -95,19 +95,23 @@ class SAMModel(nn.Module):
         Raises:
             ValueError: an input lacks `image` or `original_size`, or an image is larger than the model's.
         """
-        for i, record in enumerate(batched_input):
-            if missing := {"image", "original_size"} - record.keys():
-                raise ValueError(f"batched_input[{i}] lacks {sorted(missing)}")
-        images = torch.stack([self.preprocess(record["image"]) for record in batched_input])
-        embeddings = self.image_encoder(images)
+        embeddings = self.image_encoder(self.prepared(batched_input))
         return [
-            self._segment(record, embedding.unsqueeze(0), multimask_output)
+            self.segment(record, embedding.unsqueeze(0), multimask_output)
             for record, embedding in zip(batched_input, embeddings, strict=True)
         ]
 
-    def _segment(
-        self, record: Mapping[str, Any], embedding: Tensor, multimask_output: bool
+    def prepared(self, batched_input: Sequence[Mapping[str, Any]]) -> Tensor:
+        """Normalise and pad the images of several inputs to one batch; see `forward`."""
+        for i, record in enumerate(batched_input):
+            if missing := {"image", "original_size"} - record.keys():
+                raise ValueError(f"batched_input[{i}] lacks {sorted(missing)}")
+        return torch.stack([self.preprocess(record["image"]) for record in batched_input])
+
+    def segment(
+        self, record: Mapping[str, Any], embedding: Tensor, multimask_output: bool, **more: Any
     ) -> dict[str, Tensor]:
+        """Answer one input of `forward` from its features [1, C, H, W]; `more` goes to the mask decoder."""
         points = (record["point_coords"], record["point_labels"]) if "point_coords" in record else None
         sparse, dense = self.prompt_encoder(
             points=points, boxes=record.get("boxes"), masks=record.get("mask_inputs")
@@ -118,6 +122,7 @@ class SAMModel(nn.Module):
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense,
             multimask_output=multimask_output,
+            **more,
         )
         size = cast("tuple[int, int]", tuple(record["image"].shape[-2:]))
         masks = self.postprocess_masks(low_res, input_size=size, original_size=record["original_size"])

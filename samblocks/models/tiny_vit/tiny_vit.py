@@ -139,6 +139,21 @@ class TinyViT(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Do what `forward` does; hosts call it by this name, too."""
+        return self._encode(x, None)
+
+    def forward_intermediates(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Do what `forward` does, and return what the second stage gave, too.
+
+        Args:
+            x: as for `forward`.
+
+        Returns:
+            The result of `forward`, and one map [B, H / 16, W / 16, C] in a list; C is the third of `embed_dims`.
+        """
+        maps: list[Tensor] = []
+        return self._encode(x, maps), maps
+
+    def _encode(self, x: Tensor, maps: list[Tensor] | None) -> Tensor:
         x = self.patch_embed(x)
         expected = tuple(self.patches_resolution)
         if x.shape[-2:] != expected:
@@ -146,8 +161,10 @@ class TinyViT(nn.Module):
                 f"x makes a map of {tuple(x.shape[-2:])}, the encoder is set for {expected}; "
                 "set_imgsz sets it for images of another size"
             )
-        for layer in self.layers:
+        for index, layer in enumerate(self.layers):
             x = layer(x)
+            if maps is not None and index == 1:
+                maps.append(as_map(x, cast(BasicLayer, self.layers[2]).input_resolution))
         last = cast(BasicLayer, self.layers[-1])
         return cast(Tensor, self.neck(as_map(x, last.input_resolution).permute(0, 3, 1, 2)))
 

@@ -1,0 +1,1 @@
+"""HQ-SAM's own package as a reference."""
