@@ -21,7 +21,7 @@ from samblocks.predict.resize import resize_smooth
 from samblocks.predict.transforms import MEAN, STD, ResizeLongestSide, SAM2Transforms, Size
 
 Features = Any
-"""What the image encoder gives: a tensor (SAM 1), or maps by name, "image_embed" and "high_res_feats" (SAM 2)."""
+"""What the image encoder gives: a tensor (SAM 1), or maps by name, "image_embed" and "high_res_feats" (the others)."""
 
 
 class Driver(Protocol):
@@ -92,10 +92,10 @@ def driver_of(model: nn.Module) -> Driver:
     if hasattr(model, "sam_prompt_encoder") and hasattr(model, "forward_image"):
         return SAM2Driver(model)
     if all(hasattr(model, part) for part in ("image_encoder", "prompt_encoder", "mask_decoder")):
-        return SAMDriver(model)
+        return HQDriver(model) if hasattr(model.mask_decoder, "hf_token") else SAMDriver(model)
     raise ValueError(
-        f"sam_model is a {type(model).__name__}; it must be a SAM, MobileSAM or SAM 2 model, the path of a file, "
-        "or a name that `samblocks list` shows"
+        f"sam_model is a {type(model).__name__}; it must be a SAM, MobileSAM, HQ-SAM or SAM 2 model, the path of "
+        "a file, or a name that `samblocks list` shows"
     )
 
 
@@ -174,15 +174,21 @@ class SAMDriver:
         self, features: Features, index: int, prompts: Prompts, multimask: bool
     ) -> tuple[Tensor, Tensor]:
         """Logits [B, M, h, w] and predicted qualities [B, M] for one of the pictures."""
+        return self._decode(features[index].unsqueeze(0), prompts, multimask)
+
+    def _decode(
+        self, embedding: Tensor, prompts: Prompts, multimask: bool, **more: Any
+    ) -> tuple[Tensor, Tensor]:
         sparse, dense = self._model.prompt_encoder(
             points=prompts.points, boxes=prompts.boxes, masks=prompts.masks
         )
         logits, ious = self._model.mask_decoder(
-            image_embeddings=features[index].unsqueeze(0),
+            image_embeddings=embedding,
             image_pe=self._model.prompt_encoder.get_dense_pe(),
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense,
             multimask_output=multimask,
+            **more,
         )
         return logits, ious
 
@@ -197,6 +203,29 @@ class SAMDriver:
         height, width = self.transform.sides
         fitted = resize_smooth(masks, inside)
         return resize_smooth(F.pad(fitted, (0, width - inside[1], 0, height - inside[0])), self.low_res)
+
+
+class HQDriver(SAMDriver):
+    """HQ-SAM and Light HQ-SAM: SAM 1's way, with the encoder's early features; each prompt has one mask."""
+
+    def encode(self, images: Tensor) -> Features:
+        """Run the image encoder; the finer maps are its first from inside, [B, h, w, C]."""
+        encoder = self._model.image_encoder
+        features, maps = getattr(encoder, "forward_intermediates", encoder)(images)
+        return {"image_embed": features, "high_res_feats": [maps[0]]}
+
+    def decode(
+        self, features: Features, index: int, prompts: Prompts, multimask: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Logits [B, 1, h, w], HQ-SAM's summed with SAM's, and predicted qualities [B, 1]."""
+        early = [one[index].unsqueeze(0) for one in features["high_res_feats"]]
+        return self._decode(
+            features["image_embed"][index].unsqueeze(0),
+            prompts,
+            multimask,
+            hq_token_only=False,
+            interm_embeddings=early,
+        )
 
 
 class SAM2Driver:

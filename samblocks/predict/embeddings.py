@@ -28,7 +28,7 @@ class Embedding:
     """Features of pictures, with what they belong to.
 
     Attributes:
-        tensors: by name; "image_embed" [B, C, H, W], and of SAM 2 the finer maps "high_res_feats.0" and so on.
+        tensors: by name; "image_embed" [B, C, H, W], and beside SAM 1 the finer maps "high_res_feats.0" and so on.
         weights: sha256 of all that the features depend on in the model.
         preprocessing: sha256 of how pictures become the model's input.
         pictures: sha256 of each picture's pixels.

@@ -226,7 +226,8 @@ class EncodedPictures:
         moved = {name: value.to(self.device) for name, value in found.tensors.items()}
         embed = moved.pop("image_embed")
         finer = [moved[name] for name in sorted(moved)]
-        features = {"image_embed": embed, "high_res_feats": finer} if self._driver.squares else embed
+        named = self._driver.squares or bool(finer)
+        features = {"image_embed": embed, "high_res_feats": finer} if named else embed
         self._set(features, list(found.original), list(found.inside), found.pictures, batch=found.batch)
 
     def reset_predictor(self) -> None:
