@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from parity.execution import fill
-from samblocks import blocks
+from samblocks import blocks, models
 
 Array = np.ndarray
 erf = np.vectorize(math.erf)
@@ -227,15 +227,53 @@ def two_way(
 def test_two_way_transformer(prefix: str) -> None:
     cls = getattr(blocks, f"{prefix}TwoWayTransformer")
     module, w, tensors, (image, pe, points) = made(cls(2, 16, 2, 8), (16, 3, 2), (16, 3, 2), (4, 16))
-    k, k_pe = (np.stack([m[:, i, j] for i in range(3) for j in range(2)]) for m in (image, pe))
+    q, k = two_way_twice(w, image, pe, points)
+    with torch.no_grad():
+        found = module(*tensors)
+    np.testing.assert_allclose(found[0][0].numpy(), q, rtol=0, atol=1e-11)
+    np.testing.assert_allclose(found[1][0].numpy(), k, rtol=0, atol=1e-11)
+
+
+def two_way_twice(w: Weights, image: Array, pe: Array, points: Array) -> tuple[Array, Array]:
+    k, k_pe = (m.reshape(len(m), -1).T for m in (image, pe))
     q = points
     for index in range(2):
         q, k = two_way(w.at(f"layers.{index}"), q, k, points, k_pe, 2, skip=index == 0)
     q = q + attention(w.at("final_attn_token_to_image"), q + points, k + k_pe, k, 2)
+    return w.norm("norm_final_attn", q, 1e-5), k
+
+
+def enlarged(w: Weights, x: Array) -> Array:
+    for step in ("0", "3"):
+        squares = np.einsum("chw,cdij->dhiwj", x, w[f"{step}.weight"])
+        x = squares.reshape(len(squares), 2 * x.shape[1], -1) + w[f"{step}.bias"][:, None, None]
+        x = x if step == "3" else gelu(over_channels(lambda pixel: w.norm("1", pixel, 1e-6), x))
+    return x
+
+
+@pytest.mark.parametrize(("best", "alone"), [("single", False), ("of three", False), ("of three", True)])
+def test_mask_decoder_hq(best: str, alone: bool) -> None:
+    def perceptron(name: str, x: Array) -> Array:
+        hidden = relu(w.linear(f"{name}.layers.1", relu(w.linear(f"{name}.layers.0", x))))
+        return w.linear(f"{name}.layers.2", hidden)
+
+    module = models.MaskDecoderHQ(16, blocks.TwoWayTransformer(2, 16, 2, 8), vit_dim=6)
+    shapes = ((16, 3, 2), (16, 3, 2), (2, 16), (16, 3, 2), (3, 2, 6))
+    decoder, w, tensors, (image, pe, prompts, dense, early) = made(module, *shapes)
+    tokens = [*(w[f"{name}.weight"] for name in ("iou_token", "mask_tokens", "hf_token")), prompts]
+    q, k = two_way_twice(w.at("transformer"), image + dense, pe, np.concatenate(tokens))
+    large = gelu(enlarged(w.at("output_upscaling"), k.T.reshape(16, 3, 2)))
+    ious = perceptron("iou_prediction_head", q[0])
+    chosen = 0 if best == "single" else 1 + int(ious[1:].argmax())
+    mask = perceptron(f"output_hypernetworks_mlps.{chosen}", q[1 + chosen]) @ large.reshape(2, -1)
+    inside = w.conv("embedding_maskfeature.0", large, 1, 1)
+    inside = gelu(over_channels(lambda x: w.norm("embedding_maskfeature.1", x, 1e-6), inside))
+    pixels = enlarged(w.at("embedding_encoder"), image) + w.conv("embedding_maskfeature.3", inside, 1, 1)
+    pixels += enlarged(w.at("compress_vit_feat"), early.transpose(2, 0, 1))
+    sharper = perceptron("hf_mlp", q[5]) @ pixels.reshape(2, -1) + (0 if alone else mask)
     with torch.no_grad():
-        found = module(*tensors)
-    np.testing.assert_allclose(found[0][0].numpy(), w.norm("norm_final_attn", q, 1e-5), rtol=0, atol=1e-11)
-    np.testing.assert_allclose(found[1][0].numpy(), k, rtol=0, atol=1e-11)
+        found = decoder(*tensors[:4], best != "single", alone, tensors[4:])
+    np.testing.assert_allclose(torch.cat([x.ravel() for x in found]), [*sharper, ious[chosen]], 0, 1e-10)
 
 
 def rope_attention(
