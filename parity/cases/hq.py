@@ -1,11 +1,14 @@
-"""Cases of HQ-SAM's mask decoder, small, on maps that are not square."""
+"""Cases of HQ-SAM, small: its mask decoder on maps that are not square, and the whole model."""
 
 from typing import Any
 
+import torch
+
+from parity.cases import images
 from parity.cases.family import family, row
 from parity.cases.mask_decoder import inputs, transformer
 from parity.cases.two_way import EPS_DIFFERS
-from parity.execution.case import Side, Torch, uniform
+from parity.execution.case import Side, Torch, literal, make, uniform
 
 _DIM, _EARLY = 32, 24
 
@@ -28,7 +31,7 @@ def _early(height: int = 6, width: int = 4, channels: int = _EARLY) -> dict[str,
     return {"early": uniform(1, height, width, channels)}
 
 
-CASES = family(
+_DECODER = family(
     block="MaskDecoderHQ",
     kwargs={"transformer_dim": _DIM, "transformer": transformer("TwoWayTransformer"), "vit_dim": _EARLY},
     call=_decode,
@@ -54,3 +57,76 @@ CASES = family(
     ),
     one_prompt=row("one prompt, without tokens of its own", inputs=inputs(prompts=1, tokens=0) | _early()),
 )
+
+
+def _segmented(side: Side) -> Any:
+    """Two photographs with prompts of their own, summed and alone."""
+    inputs = side.inputs
+    records = [
+        {
+            "image": inputs["image"][0],
+            "original_size": (45, 64),
+            "point_coords": inputs["points"],
+            "point_labels": inputs["labels"],
+        },
+        {"image": inputs["image"][1], "original_size": (30, 43), "boxes": inputs["boxes"]},
+    ]
+    found: dict[str, Any] = {}
+    ious = []
+    for name, alone in (("summed", False), ("alone", True)):
+        answers = side.net(records, multimask_output=True, hq_token_only=alone)
+        ious += [answer["iou_predictions"].flatten() for answer in answers]
+        found[name] = [{key: answer[key] for key in ("masks", "low_res_logits")} for answer in answers]
+    return found | {"ious": torch.cat(ious)}
+
+
+_WHOLE = family(
+    block="SAMModelHQ",
+    kwargs={
+        "image_encoder": make(
+            "ImageEncoderViT",
+            img_size=64,
+            embed_dim=_EARLY,
+            depth=3,
+            num_heads=2,
+            out_chans=_DIM,
+            use_rel_pos=True,
+            window_size=3,
+            global_attn_indexes=(1, 2),
+        ),
+        "prompt_encoder": make(
+            "PromptEncoder",
+            embed_dim=_DIM,
+            image_embedding_size=(4, 4),
+            input_image_size=(64, 64),
+            mask_in_chans=8,
+            embed_corner_labels=False,
+        ),
+        "mask_decoder": make(
+            "MaskDecoderHQ",
+            transformer_dim=_DIM,
+            transformer=transformer("TwoWayTransformer"),
+            vit_dim=_EARLY,
+        ),
+    },
+    bound64=1e-10,
+).of(
+    prompts=row(
+        "encoders and HQ-SAM's decoder together, with the map after the first of two global blocks",
+        inputs=images.inputs(64),
+        call=images.sam_hq,
+    ),
+    forward=row(
+        "two photographs from pixels to masks: each has its own early features, and one mask for each prompt",
+        {"pixel_mean": [100.0, 110.0, 120.0], "pixel_std": [50.0, 60.0, 70.0]},
+        {
+            "image": uniform(2, 3, 45, 64, low=0.0, high=255.0),
+            "points": literal([[[20.0, 30.0]], [[50.0, 9.0]]]),
+            "labels": literal([[1], [1]]),
+            "boxes": literal([[4.0, 8.0, 50.0, 40.0], [20.0, 5.0, 60.0, 30.0]]),
+        },
+        call=_segmented,
+    ),
+)
+
+CASES = _DECODER + _WHOLE

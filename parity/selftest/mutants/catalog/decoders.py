@@ -22,6 +22,35 @@ SAM2MaskDecoder in samblocks/models/decoder_parts.py
   finer_map_after_norm | fusion | which of two steps comes first | plain
     _enlarge: norm(enlarge_1(src) + finer) => norm(enlarge_1(src)) + finer
 
+MaskDecoderHQ in samblocks/models/sam1/hq_mask_decoder.py
+  best_is_one_too_early | best mask | masks and IoUs are counted from different places
+    MaskDecoderHQ.forward: 1 + best => best
+  single_mask_takes_part | best mask | the mask for one answer is no candidate among several
+    MaskDecoderHQ.forward: iou[:, 1:].max(dim=1, keepdim=True) => iou.max(dim=1, keepdim=True)
+    MaskDecoderHQ.forward: 1 + best => best
+  own_token_before_masks | HQ token | it is learned after the others, and stands behind them
+    MaskDecoderHQ._decode_all: [self.iou_token.weight, self.mask_tokens.weight, self.hf_token.weight]
+      => [self.iou_token.weight, self.hf_token.weight, self.mask_tokens.weight]
+  early_features_left_out | finer map | the sum still has the right shape
+    MaskDecoderHQ.forward: self.embedding_encoder(image_embeddings) + self.compress_vit_feat(early)
+      => self.embedding_encoder(image_embeddings)
+  features_before_convolutions | finer map | which of two steps comes first
+    MaskDecoderHQ._decode_all: self.embedding_maskfeature(upscaled) + fine
+      => self.embedding_maskfeature(upscaled + fine)
+  alone_is_summed | HQ token | the flag is there to leave SAM's mask out
+    MaskDecoderHQ.forward: sharper if hq_token_only else masks + sharper => masks + sharper
+
+SAMModelHQ in samblocks/models/sam1/hq_model.py
+  features_of_first_image | images of a batch | with one image nothing is seen
+    SAMModelHQ.forward: features[own] => features[:1]
+  early_features_of_first_image | images of a batch | the same for the other maps
+    SAMModelHQ.forward: [one[own] for one in maps] => [one[:1] for one in maps]
+  last_global_block | finer map | the map after the first global block, of several
+    SAMModelHQ.forward: [one[own] for one in maps] => [one[own] for one in maps[::-1]]
+  never_alone | HQ token | an argument that is accepted and not passed on
+    SAMModelHQ.forward: {'hq_token_only': hq_token_only, 'interm_embeddings': [one[own] for one in maps]}
+      => {'hq_token_only': False, 'interm_embeddings': [one[own] for one in maps]}
+
 SAM2MaskDecoder in samblocks/models/sam2/mask_decoder.py
   band_above_zero_alone | stability | the union of the band is everything above its lower end | cases:
       released, other_stability

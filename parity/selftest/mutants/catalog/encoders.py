@@ -43,9 +43,9 @@ ImageEncoderViT in samblocks/models/sam1/image_encoder.py
   positions_bilinear | resize mode | tables of positions are resized smoothly elsewhere
     _resized_nearest: mode="nearest" => mode="bilinear"
   positions_left_out | embedding left out | a table that begins at zero hides that it is not added
-    ImageEncoderViT.forward: self.pos_embed is not None => self.pos_embed is None
+    ImageEncoderViT._encode: self.pos_embed is not None => self.pos_embed is None
   positions_transposed | positions of tokens | square tables hide which axis is which
-    ImageEncoderViT.forward: _resized_nearest(self.pos_embed, (x.shape[1], x.shape[2]))
+    ImageEncoderViT._encode: _resized_nearest(self.pos_embed, (x.shape[1], x.shape[2]))
       => _resized_nearest(self.pos_embed.transpose(1, 2), (x.shape[1], x.shape[2]))
 
 TinyViT in samblocks/models/tiny_vit/blocks.py
