@@ -37,10 +37,10 @@ SAMModel in samblocks/predict/drivers.py
     SAMDriver.enlarge: self._model.postprocess_masks(wide, inside, original)
       => torch.nn.functional.interpolate(wide, original, mode="bilinear", align_corners=False)
   boxes_as_points | corners of boxes | SAM 2's way: corners among the points | cases: predictor_box
-    SAMDriver.decode: points=prompts.points => points=_corners_first(prompts)
-    SAMDriver.decode: boxes=prompts.boxes => boxes=None
+    SAMDriver._decode: points=prompts.points => points=_corners_first(prompts)
+    SAMDriver._decode: boxes=prompts.boxes => boxes=None
   earlier_logits_lost | earlier logits | a prompt that is accepted and not passed on | cases: predictor_mask
-    SAMDriver.decode: prompts.masks => None
+    SAMDriver._decode: prompts.masks => None
 
 SAMModel in samblocks/predict/pictures.py
   blue_first_not_turned | channels | OpenCV reads blue first | cases: predictor_blue_first
