@@ -1,4 +1,4 @@
-"""Files on a disk: written whole or not at all, locked between processes, hashed."""
+"""Files on a disk: written whole or not at all, and hashed."""
 
 from __future__ import annotations
 
@@ -6,16 +6,12 @@ import errno
 import hashlib
 import os
 import stat
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Final
+from typing import IO
 
 from samblocks.unfinished import unfinished
-
-_PAUSE: Final = 0.1  # seconds between two tries to get a lock
 
 
 @contextmanager
@@ -87,59 +83,6 @@ def sha256(path: str | os.PathLike[str]) -> str:
     """The sha256 of a file, as 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def file_lock(path: Path, *, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock on `path` inside a with block: one process, and one thread, at a time.
-
-    The operating system takes the lock back when its holder ends, so one that is killed leaves no stale lock. The
-    file is made if it is missing, and left behind empty: were it removed, a process that still waits for it and
-    one that makes it anew would both believe to hold the lock. Where the file system knows no locks nothing is
-    held, so callers must check what they get.
-
-    Args:
-        path: the file to lock, in a folder that exists.
-        waiting: called once if another process holds the lock.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        OSError: the file cannot be made.
-    """
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
-    try:
-        if not _acquired(handle):
-            waiting()
-            while not _acquired(handle):
-                time.sleep(_PAUSE)
-        yield
-    finally:
-        os.close(handle)
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _acquired(handle: int) -> bool:
-        try:
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-else:
-    import fcntl
-
-    def _acquired(handle: int) -> bool:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True  # no locks on this file system
-        return True
 
 
 def _mode(path: Path) -> int | None:

@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 
+from samblocks.locks import lock_at_once
+
 _LONGEST_STEM: Final = 100  # bytes of the file's name in the hidden one, whose limit is 255 as a rule
 _HIDDEN: Final = re.compile(r"\..*\.[0-9a-f]{16}\.samblocks")
 _DESCRIPTORS: Final = "/proc/self/fd"
@@ -49,7 +51,7 @@ def unfinished(path: Path, permissions: int) -> Iterator[tuple[IO[bytes], Callab
                         _link(stream, path)
                         return
                 if hidden is None:
-                    lock(stream.fileno())
+                    lock_at_once(stream.fileno())
                     hidden = _hidden_name(path)
                     _link(stream, hidden)
                 if sys.platform == "win32":
@@ -76,7 +78,7 @@ def _delete_if_left(name: str) -> None:
     with suppress(OSError):
         descriptor = os.open(name, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
         try:
-            if lock(descriptor):
+            if lock_at_once(descriptor):  # not where there are no locks: a writer may be at work
                 os.unlink(name)
         finally:
             os.close(descriptor)
@@ -112,25 +114,7 @@ def _hidden(path: Path, permissions: int) -> tuple[Path, int]:
         name = _hidden_name(path)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
         descriptor = os.open(name, flags, permissions)
-        lock(descriptor)
+        lock_at_once(descriptor)
         if os.path.exists(name):
             return name, descriptor
         os.close(descriptor)  # swept up by another writer before it was locked
-
-
-if sys.platform == "win32":
-
-    def lock(descriptor: int) -> bool:
-        """Say yes: a file that somebody has open cannot be deleted here."""
-        return True
-
-else:
-    import fcntl
-
-    def lock(descriptor: int) -> bool:
-        """Take the lock of a file; False if somebody has it, or the file system knows no locks."""
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True

@@ -1,5 +1,6 @@
 """Files are whole or not there, whatever goes wrong on the way."""
 
+import errno
 import os
 import signal
 import stat
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from samblocks import unfinished
+from samblocks import locks, unfinished
 from samblocks.files import write_atomically, write_text
 
 ROOT = Path(__file__).parents[1]
@@ -251,3 +252,35 @@ def test_only_what_was_left_behind_is_swept_up(tmp_path):
     left.touch()
     write_text(tmp_path / "b", "")
     assert {file.name for file in tmp_path.iterdir()} == {*names, "b"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the system says it in another way there")
+@pytest.mark.parametrize(
+    ("said", "answer"), [(errno.EWOULDBLOCK, False), (errno.ENOLCK, None), (errno.EOPNOTSUPP, None)]
+)
+def test_without_locks_nobody_waits_and_nothing_is_swept_up(tmp_path, monkeypatch, said, answer):
+    def refuses(descriptor, operation):
+        raise OSError(said, os.strerror(said))
+
+    monkeypatch.setattr("samblocks.locks.fcntl.flock", refuses)
+    pauses: list[float] = []
+
+    def stop(seconds):
+        pauses.append(seconds)
+        raise TimeoutError
+
+    monkeypatch.setattr("samblocks.locks.time.sleep", stop)
+    left = tmp_path / f".a.pt.{'0' * 16}.samblocks"
+    left.touch()
+    with open(left) as stream:
+        assert locks.lock_at_once(stream.fileno()) is answer
+    write_text(tmp_path / "b", "written")
+    assert left.exists()  # it may be somebody's who writes just now
+    assert (tmp_path / "b").read_text() == "written"
+    waited: list[int] = []
+    try:
+        with locks.file_lock(tmp_path / "lock", waiting=lambda: waited.append(1)):
+            assert answer is None
+    except TimeoutError:
+        assert answer is False
+    assert bool(waited) is bool(pauses) is (answer is False)

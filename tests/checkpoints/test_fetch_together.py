@@ -10,7 +10,7 @@ from pathlib import Path
 from download_server import REVISION, noise, slow, write_lock
 
 from samblocks.checkpoints.published import fetch, progress
-from samblocks.files import file_lock
+from samblocks.locks import file_lock
 
 DATA = noise(400_000, seed=3)
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,7 +67,7 @@ def test_the_lock_is_held_by_one_at_a_time(tmp_path):
 def test_a_killed_holder_leaves_no_lock(tmp_path):
     code = (
         "import sys, time, pathlib\n"
-        "from samblocks.files import file_lock\n"
+        "from samblocks.locks import file_lock\n"
         "with file_lock(pathlib.Path(sys.argv[1]), waiting=print):\n"
         "    print('held', flush=True); time.sleep(60)\n"
     )

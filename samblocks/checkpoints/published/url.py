@@ -16,7 +16,7 @@ from typing import IO
 from samblocks.checkpoints.published import http, progress
 from samblocks.checkpoints.published.lock_format import Entry
 from samblocks.errors import CheckpointError
-from samblocks.files import file_lock
+from samblocks.locks import file_lock
 
 PAGE_STARTS = (b"<!doctype html", b"<html", b"<?xml")
 
