@@ -48,7 +48,7 @@ def recordable(case: Case) -> bool:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Record or check goldens; 1 if one drifted, 3 if a reference is missing."""
+    """Record or check goldens; 1 if one drifted or could not be derived, 3 if a reference is missing."""
     cases = [
         case
         for case in all_cases().values()
@@ -57,13 +57,20 @@ def run(options: argparse.Namespace) -> int:
     wanted = options.reference or list(REFERENCES)
     # Others that compute the same are asked too: their errors are as honest.
     names = list(dict.fromkeys([*wanted, *FOLLOWED]))
-    done, drifted, skipped = 0, 0, 0
+    done, drifted, failed, skipped = 0, 0, 0, 0
     with ExitStack() as stack:
         clients, missing = start_clients(names, options.references, stack, timeout=options.worker_timeout)
-        for case in cases:
-            derived = _derive(clients, case)
-            for name in wanted:
+        present = [name for name in wanted if name not in missing]
+        if set(FOLLOWED) & set(missing):
+            present = []  # goldens would be recorded without the others' errors
+        for case in cases if present else ():
+            derived, raised = _derive(clients, case)
+            for name in present:
                 golden, file = derived.get(name), goldens.path_of(case, name, options.goldens)
+                if golden is None and name in raised and file.exists():
+                    failed += 1
+                    print(f"{name} {case.id}: its golden is kept, since upstream raised {raised[name]}")
+                    continue
                 if golden is None:
                     skipped += 1
                     if file.exists() and not options.check and name not in missing:
@@ -82,39 +89,44 @@ def run(options: argparse.Namespace) -> int:
     print(f"{done} goldens {what}; {skipped} cases have none (no counterpart, or too large to keep)")
     if any(name in missing for name in wanted) or not done:
         return 3
-    return 1 if drifted else 0
+    return 1 if drifted or failed else 0
 
 
-def _derive(clients: Sequence[Client], case: Case) -> dict[str, Golden]:
-    """The golden of a case from each reference that has it, by name; none where it would be too large."""
-    answers = _answers(clients, case, case.tensors(), None)
+def _derive(clients: Sequence[Client], case: Case) -> tuple[dict[str, Golden], dict[str, str]]:
+    """The golden of a case from each reference that has it, by name; none where it would be too large.
+
+    And what was raised by those that have it and failed.
+    """
+    answers, raised = _answers(clients, case, case.tensors(), None)
     first = {name: golden for name, golden in answers.items() if _size(golden) <= _LARGEST}
     if not first:
-        return {}
+        return {}, raised
     draws: list[dict[str, Golden]] = []
     for number in range(1, MANY + 1) if not case.exact else ():
         with drawn(case, number, own_library()) as draw:
-            draws.append({} if draw is None else _answers(clients, case, draw.inputs, draw.file))
-    return {
+            draws.append({} if draw is None else _answers(clients, case, draw.inputs, draw.file)[0])
+    found = {
         name: replace(golden, errors=_errors(golden, name, draws), honest=_honest(golden, name, draws))
         for name, golden in first.items()
     }
+    return found, raised
 
 
 def _answers(
     clients: Sequence[Client], case: Case, inputs: Mapping[str, Tensor], weights: Path | None
-) -> dict[str, Golden]:
-    """Outputs and truths of every reference that has the case, by name."""
-    found = {}
+) -> tuple[dict[str, Golden], dict[str, str]]:
+    """Outputs and truths of every reference that has the case, by name; and what those that failed raised."""
+    found, raised = {}, {}
     for client in clients:
+        name = client.reference.name
         upstream = client.execute(case, inputs, weights=weights)
-        if upstream.status != "ok":
-            continue
-        truth = client.execute(case, inputs, lift=True, weights=weights)
+        truth = client.execute(case, inputs, lift=True, weights=weights) if upstream.status == "ok" else upstream
         if truth.status == "ok":
             note = goldens.provenance(case, client.reference, client.versions, upstream.state)
-            found[client.reference.name] = Golden(upstream.outputs, truth.outputs, note)
-    return found
+            found[name] = Golden(upstream.outputs, truth.outputs, note)
+        elif truth.status == "raised":
+            raised[name] = truth.message
+    return found, raised
 
 
 def _errors(first: Golden, name: str, draws: Sequence[Mapping[str, Golden]]) -> dict[str, list[float | None]]:

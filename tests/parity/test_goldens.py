@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 import torch
 
+from parity.__main__ import main
+from parity.cases import all_cases
 from parity.execution.case import Case, uniform
 from parity.run import goldens
 from parity.run.goldens import Golden, GoldenClient, GoldenError
@@ -13,6 +15,7 @@ from parity.run.job import jobs
 from parity.run.runner import run
 from parity.verdict.compare import Verdict
 from parity.workers.registry import REFERENCES
+from parity.workers.reply import Reply
 
 META = REFERENCES["meta"]
 VERSIONS = {"sam2": "1.1.0", "segment-anything": "1.0", "torch": "2.13.0"}
@@ -93,3 +96,31 @@ def test_weights_have_a_hash_that_follows_name_shape_and_adjustment() -> None:
     assert base == goldens.weights_digest(subject(), state[::-1])
     assert base != goldens.weights_digest(subject(), (("a.weight", (3, 3)), ("c", (2,))))
     assert base != goldens.weights_digest(subject(adjust=lambda tensors: tensors["b"].add_(1)), state)
+
+
+@pytest.mark.parametrize("fault", ["no environment", "a follower does not start", "upstream raises"])
+def test_recording_keeps_goldens_that_cannot_be_derived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fault: str
+) -> None:
+    [case] = [one for one in all_cases().values() if one.id == "MLPBlock/gelu"]
+    file = goldens.path_of(case, "meta", tmp_path)
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"kept")
+
+    class Raises:
+        reference = META
+        versions = VERSIONS
+
+        def execute(self, *_: Any, **__: Any) -> Reply:
+            return Reply("raised", "OSError: no space", {}, ())
+
+    def start(names: Any, *_: Any, **__: Any) -> Any:
+        if fault == "no environment":
+            return [], dict.fromkeys(names, "missing")
+        return [Raises()], {"ultralytics": "too slow"} if fault.startswith("a follower") else {}
+
+    monkeypatch.setattr("parity.commands.record.start_clients", start)
+    status = main(["record", "--reference", "meta", "--block", case.id, "--goldens", str(tmp_path)])
+    assert status == 3
+    assert file.read_bytes() == b"kept"
+    assert ("OSError: no space" in capsys.readouterr().out) is (fault == "upstream raises")
