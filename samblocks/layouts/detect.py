@@ -103,7 +103,11 @@ def detect(tensors: Mapping[str, TensorInfo], *, strict: bool = True) -> Detecti
         for prefix in prefixes
         if 2 * prefix.kinds >= prefixes[0].kinds and prefix.votes >= few * _WHOLE
     ]
-    matches = [match for prefix in likely for match in match_all(tensors, prefix)]
+    matches: list[Match] = []
+    for prefix in likely:
+        matches += match_all(tensors, prefix)
+        if any(match.settled for match in matches):
+            break  # comparing with a family takes as long as all the rest
     best = min(matches, key=Match.rank, default=None)
     if best is None or (few and not best.intact):
         sample = ", ".join(sorted(tensors)[:_NAMED])

@@ -57,6 +57,11 @@ class Match:
         return len(self.missing) + len(self.unexpected) + len(self.broken)
 
     @property
+    def settled(self) -> bool:
+        """Whether it is a whole model to the last tensor: no other family or layout has the same names."""
+        return not (self.distance or self.component or self.prefix.added)
+
+    @property
     def has_trunk(self) -> bool:
         """Whether the trunk of the image encoder is among the components."""
         return self.component is None or bool({"image_encoder", "trunk"} & {*self.component.split("+")})

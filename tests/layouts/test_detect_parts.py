@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from samblocks.layouts import TensorInfo, detect, plan
+from samblocks.layouts import TensorInfo, detect, expected, plan
+from samblocks.layouts.components import family_of
+from samblocks.layouts.match import match_all
 from samblocks.variants import VARIANTS
 
 Manifest = dict[str, TensorInfo]
@@ -174,3 +176,20 @@ def test_timms_classifier_is_no_part_of_sam(
 def test_a_timm_trunk_without_its_own_norm_is_whole(manifest: Callable[..., Manifest]) -> None:
     tensors = {key: info for key, info in manifest("timm", "sam2_hiera_tiny").items() if "head" not in key}
     assert detect(tensors).layout == "timm"
+
+
+@pytest.mark.parametrize("variant", ["sam_vit_b", "mobile_sam", "sam_hq_vit_b", "sam2.1_hiera_tiny"])
+def test_a_whole_model_is_compared_with_its_own_family_alone(variant, monkeypatch):
+    tensors = expected("meta", VARIANTS[variant])
+    asked = []
+
+    def counted(tensors, prefix):
+        asked.append(prefix.family)
+        return match_all(tensors, prefix)
+
+    monkeypatch.setattr("samblocks.layouts.detect.match_all", counted)
+    assert detect(tensors).candidates == (variant,)
+    assert asked == [family_of(VARIANTS[variant])]
+    asked.clear()
+    assert not detect({name: info for name, info in tensors.items() if "iou" not in name}, strict=False).exact
+    assert len(asked) > (not variant.startswith("sam2"))  # what is not whole may be another one
