@@ -14,6 +14,8 @@ from samblocks.cli import main
 from samblocks.numerics.draws import answered
 from samblocks.numerics.verdict import Verdict, compare, compare_double
 from samblocks.swap import verify as verifying
+from samblocks.swap.float64 import widened
+from samblocks.swap.hosts import blocks as hosts
 from samblocks.swap.verify import SAME, judge
 
 
@@ -247,3 +249,26 @@ def test_parity_swap_without_references(tmp_path, capsys):
     assert "make references" in capsys.readouterr().err
     for arguments in (["--size", "100"], ["--repeats", "-1"], ["--threads", "0"]):
         assert parity_main(["swap", *arguments]) == 2
+
+
+@pytest.mark.parametrize("wrong", [lambda table: (len(table), 1), lambda table: (2, len(table) // 2)])
+def test_a_wrong_reading_of_a_host_is_not_its_own_truth(monkeypatch, wrong):
+    """What a host does not keep is read from its rotary table: read wrongly, ours is wrong, and the truth must not be."""
+    monkeypatch.setattr(hosts, "_grid", wrong)
+    model = pipeline()
+    verification = swap_blocks(model).verify(picture())
+    assert verification.verdict == "DIVERGED"
+    assert verification.outputs[0].cause.startswith("another function")
+
+
+def test_the_truth_of_a_host_has_the_table_of_float64():
+    model = pipeline()
+    [turned, *_] = [one for one in model.modules() if hasattr(one, "freqs_cis")]
+    rounded = turned.freqs_cis
+    [wide, *_] = [one for one in widened(model).modules() if hasattr(one, "freqs_cis")]
+    error = (wide.freqs_cis - rounded).abs().max()
+    assert wide.freqs_cis.dtype == torch.complex128
+    assert 0 < error < 1e-6
+    turned.freqs_cis = rounded * 1.001  # a table that is none of the settings': it stays the host's own
+    [wide, *_] = [one for one in widened(model).modules() if hasattr(one, "freqs_cis")]
+    assert torch.equal(wide.freqs_cis, turned.freqs_cis.to(torch.complex128))

@@ -90,6 +90,10 @@ def _attention(host: Any) -> dict[str, Any]:
     }
 
 
+_ROUNDED = 1e-6
+"""How far single precision may turn for each place of a row: some ulp of an angle of that many radians."""
+
+
 def _grid(table: Tensor) -> tuple[int, int]:
     """(width, height) that a rotary table was made for: a row ends where the first rotation is the identity again."""
     rows = table.shape[0]
@@ -99,9 +103,15 @@ def _grid(table: Tensor) -> tuple[int, int]:
 
 
 def _rotary_table(host: Any) -> None:
-    """In sam2 and Ultralytics the table is a plain tensor, computed when the module is made."""
+    """In sam2 and Ultralytics the table is a plain tensor, computed when the module is made.
+
+    The host does not keep for which grid. What is read from the table counts only if it gives the table again, up to
+    the rounding of its precision; else the host's own stays, so that a wrong reading is never its own truth.
+    """
     width, height = _grid(host.freqs_cis)
-    host.freqs_cis = host.compute_cis(end_x=width, end_y=height).to(host.freqs_cis.device)
+    fresh = host.compute_cis(end_x=width, end_y=height).to(host.freqs_cis.device)
+    if fresh.shape == host.freqs_cis.shape and bool((fresh - host.freqs_cis).abs().max() < _ROUNDED * width):
+        host.freqs_cis = fresh
 
 
 FROM_SETTINGS["RoPEAttention"] = _rotary_table
