@@ -197,13 +197,15 @@ def _sam2(model: Any, images: Tensor) -> dict[str, Any]:
     found: dict[str, Any] = {}
     points, labels = _click(images)
     click = {"point_coords": points, "point_labels": labels}
-    frames = _clip(images)
-    for frame, image in enumerate(frames):
-        encoded = model.forward_image(image[None])
-        _, features, encodings, sizes = model._prepare_backbone_features(encoded)
+    least, most = _FRAMES
+    encoded = [model.forward_image(image[None]) for image in images[:most]]
+    # Encoding takes most of the time: what is tracked beyond the last picture is that picture again.
+    encoded += encoded[-1:] * (least - len(encoded))
+    for frame, one in enumerate(encoded):
+        _, features, encodings, sizes = model._prepare_backbone_features(dict(one))
         first = frame == 0
         result = model.track_step(
-            frame, first, features, encodings, sizes, click if first else None, None, outputs, len(frames)
+            frame, first, features, encodings, sizes, click if first else None, None, outputs, len(encoded)
         )
         outputs["cond_frame_outputs" if first else "non_cond_frame_outputs"][frame] = result
         for name in ("pred_masks", "obj_ptr", "maskmem_features"):
