@@ -107,7 +107,7 @@ _HQ = tuple(
         known={} if variant == "sam_hq_vit_tiny" else EPS_DIFFERS,
         quick=False,
     )
-    for variant, size in (("sam_hq_vit_b", 512),)
+    for variant, size in (("sam_hq_vit_b", 512), ("sam_hq_vit_tiny", 1024))
 )
 
 CASES = _SAM + _SAM2 + _WIDE + _SLIM + _HQ

@@ -101,7 +101,7 @@ def test_an_argument_that_is_left_alone_is_seen() -> None:
 def test_each_class_has_cases_and_each_variant_has_its_own() -> None:
     counts = Counter(case.block for case in CASES.values())
     assert not {name for name in CLASSES if counts[name] < 2}
-    by_checkpoint_alone = {"sam_hq_vit_l", "sam_hq_vit_h", "sam_hq_vit_tiny"}
+    by_checkpoint_alone = {"sam_hq_vit_l", "sam_hq_vit_h"}
     assert {case.variant for case in variants.CASES} == set(models.VARIANTS) - by_checkpoint_alone
     assert set(checkpoint.STAGES) == set(models.VARIANTS)
 
