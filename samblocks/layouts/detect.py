@@ -104,10 +104,9 @@ def detect(tensors: Mapping[str, TensorInfo], *, strict: bool = True) -> Detecti
         if 2 * prefix.kinds >= prefixes[0].kinds and prefix.votes >= few * _WHOLE
     ]
     matches: list[Match] = []
-    for prefix in likely:
-        matches += match_all(tensors, prefix)
-        if any(match.settled for match in matches):
-            break  # comparing with a family takes as long as all the rest
+    for prefix in likely:  # comparing with one takes as long as all the rest
+        if not any(match.rules_out(prefix) for match in matches):
+            matches += match_all(tensors, prefix)
     best = min(matches, key=Match.rank, default=None)
     if best is None or (few and not best.intact):
         sample = ", ".join(sorted(tensors)[:_NAMED])

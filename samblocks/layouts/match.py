@@ -57,11 +57,6 @@ class Match:
         return len(self.missing) + len(self.unexpected) + len(self.broken)
 
     @property
-    def settled(self) -> bool:
-        """Whether it is a whole model to the last tensor: no other family or layout has the same names."""
-        return not (self.distance or self.component or self.prefix.added)
-
-    @property
     def has_trunk(self) -> bool:
         """Whether the trunk of the image encoder is among the components."""
         return self.component is None or bool({"image_encoder", "trunk"} & {*self.component.split("+")})
@@ -71,9 +66,20 @@ class Match:
 
         A layout that puts other names in front of Meta's is Meta's too once these are taken off.
         """
-        taken_off = self.prefix.removed.count(".") + len(self.prefix.parts)
         place = LAYOUTS.index(self.prefix.layout)
-        return self.distance, self.component is not None, bool(self.prefix.added), taken_off, place
+        return self.distance, self.component is not None, bool(self.prefix.added), self._taken_off, place
+
+    @property
+    def _taken_off(self) -> int:
+        return self.prefix.removed.count(".") + len(self.prefix.parts)
+
+    def rules_out(self, prefix: KeyPrefix) -> bool:
+        """Whether a reading in another way cannot be better, nor as good: this one is whole to the last tensor.
+
+        No two families have the same names in one layout; in another layout they may stand as they are.
+        """
+        whole = not (self.distance or self.component or self.prefix.added)
+        return whole and (prefix.layout == self.prefix.layout or not self._taken_off)
 
     def agrees_with(self, best: Match) -> bool:
         """Whether this reading of the file is as good as the best one and says the same of it."""

@@ -1,5 +1,6 @@
 """Recognising files that hold one part of a model, with the part's name in front or without."""
 
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -187,7 +188,7 @@ def test_a_whole_model_is_compared_with_its_own_family_alone(variant, monkeypatc
         asked.append(prefix.family)
         return match_all(tensors, prefix)
 
-    monkeypatch.setattr("samblocks.layouts.detect.match_all", counted)
+    monkeypatch.setattr(sys.modules["samblocks.layouts.detect"], "match_all", counted)
     assert detect(tensors).candidates == (variant,)
     assert asked == [family_of(VARIANTS[variant])]
     asked.clear()
