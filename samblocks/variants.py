@@ -191,9 +191,6 @@ class SAM2Config:
     no_obj_embed_spatial: bool = False
 
 
-LAYOUTS = ("meta", "ultralytics", "transformers", "timm", "muggled")
-"""The layouts that checkpoints of them are read and written in; all others map to and from "meta"."""
-
 Trunk = ImageEncoderViTConfig | TinyViTConfig | HieraConfig
 
 
@@ -212,7 +209,7 @@ class Variant:
         pixel_std: their deviation.
         pixel_range: value of a white pixel before normalisation: 255, or 1.
         mask_threshold: logits above it belong to the object.
-        layouts: those in which it exists.
+        only_in: the layouts in which it exists; empty where these are all.
 
     Examples:
         >>> VARIANTS["sam_vit_b"].facts()["trunk.num_heads"]
@@ -228,7 +225,7 @@ class Variant:
     pixel_std: tuple[float, float, float] = (58.395, 57.12, 57.375)
     pixel_range: float = 255.0
     mask_threshold: float = 0.0
-    layouts: tuple[str, ...] = LAYOUTS
+    only_in: tuple[str, ...] = ()
 
     @property
     def early_dim(self) -> int:
@@ -254,7 +251,7 @@ class Variant:
             for setting in fields(config)
             if setting.name not in _SEEN_IN_WEIGHTS
         }
-        del values["layouts"]
+        del values["only_in"]
         plain = {name: value for name, value in values.items() if isinstance(value, (int, float, tuple))}
         return found | plain
 
@@ -377,25 +374,28 @@ _HIERAS = {
 _ROWS = (
     *(replace(_SAM, name=f"sam_vit_{size}", trunk=trunk) for size, trunk in _VITS.items()),
     replace(
-        _SAM, name="mobile_sam", family="mobile_sam", trunk=TinyViTConfig(), layouts=("meta", "ultralytics")
+        _SAM, name="mobile_sam", family="mobile_sam", trunk=TinyViTConfig(), only_in=("meta", "ultralytics")
     ),
     *(replace(_SAM2, name=f"sam2_hiera_{size}", trunk=trunk) for size, trunk in _HIERAS.items()),
     *(replace(_SAM2_1, name=f"sam2.1_hiera_{size}", trunk=trunk) for size, trunk in _HIERAS.items()),
     *(
-        replace(_SAM, name=f"slimsam_{share}", trunk=trunk, layouts=("meta", "transformers"))
+        replace(_SAM, name=f"slimsam_{share}", trunk=trunk, only_in=("meta", "transformers"))
         for share, trunk in _SLIM_VITS.items()
     ),
     *(
         replace(
-            _SAM, name=f"sam_hq_vit_{size}", family="sam_hq", trunk=trunk, layouts=("meta", "transformers")
+            _SAM, name=f"sam_hq_vit_{size}", family="sam_hq", trunk=trunk, only_in=("meta", "transformers")
         )
         for size, trunk in _VITS.items()
     ),
-    replace(_SAM, name="sam_hq_vit_tiny", family="light_hq_sam", trunk=TinyViTConfig(), layouts=("meta",)),
+    replace(_SAM, name="sam_hq_vit_tiny", family="light_hq_sam", trunk=TinyViTConfig(), only_in=("meta",)),
 )
 
 VARIANTS: Mapping[str, Variant] = MappingProxyType({row.name: row for row in _ROWS})
 """The released models by name: three of SAM 1, MobileSAM, four of SAM 2.0 and of SAM 2.1; then SlimSAM and HQ-SAM."""
+
+LAYOUTS = ("meta", "ultralytics", "transformers", "timm", "muggled")
+"""The layouts that checkpoints of them are read and written in; all others map to and from "meta"."""
 
 MODEL_CLASSES = ("SamModel", "SamHQModel", "Sam2Model", "Sam2VideoModel")
 """The classes of transformers that such checkpoints are for."""

@@ -120,7 +120,9 @@ def _answers(
     for client in clients:
         name = client.reference.name
         upstream = client.execute(case, inputs, weights=weights)
-        truth = client.execute(case, inputs, lift=True, weights=weights) if upstream.status == "ok" else upstream
+        truth = (
+            client.execute(case, inputs, lift=True, weights=weights) if upstream.status == "ok" else upstream
+        )
         if truth.status == "ok":
             note = goldens.provenance(case, client.reference, client.versions, upstream.state)
             found[name] = Golden(upstream.outputs, truth.outputs, note)

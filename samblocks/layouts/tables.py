@@ -80,7 +80,7 @@ def variants_of(layout: str) -> tuple[Variant, ...]:
     (18, 11)
     """
     _check(layout, None)
-    return tuple(row for row in VARIANTS.values() if layout in row.layouts)
+    return tuple(row for row in VARIANTS.values() if layout in row.only_in or not row.only_in)
 
 
 def classes_of(layout: str, row: Variant) -> tuple[str | None, ...]:
@@ -149,9 +149,9 @@ def table(
 
 @lru_cache(maxsize=128)
 def _table(layout: str, row: Variant, model_class: str | None, grid: tuple[int, int]) -> Table:
-    if layout not in row.layouts:
+    if row.only_in and layout not in row.only_in:
         raise LayoutError(
-            f"layout {layout} does not exist for {row.name}; convert it to {' or '.join(row.layouts)}"
+            f"layout {layout} does not exist for {row.name}; convert it to {' or '.join(row.only_in)}"
         )
     if layout == "transformers":
         return table_transformers.TABLES[str(model_class)]()

@@ -100,7 +100,7 @@ def test_ours_load_and_cross_layouts(tmp_path, variant):
     model = load(path)
     assert isinstance(model, SAMModelHQ) is variant.startswith("sam_hq")
     assert list(model.state_dict()) == list(meta_tensors(row))
-    if "transformers" in row.layouts:
+    if "transformers" in row.only_in:
         convert_file(path, tmp_path / "b.safetensors", to="transformers")
         report = inspect(tmp_path / "b.safetensors")
         assert (report.variant, report.layout, report.complete) == (variant, "transformers", True)

@@ -55,7 +55,7 @@ ROWS: dict[str, Variant] = {
 }
 """The released rows with fewer and narrower layers; every other setting is the released one."""
 
-LABELS = {"name", "family", "layouts"}
+LABELS = {"name", "family", "only_in"}
 ABOUT_PICTURES = {"pixel_mean", "pixel_std", "pixel_range"}
 """What a row says about the pictures that come in: SAM 2's models have no part that it could reach."""
 

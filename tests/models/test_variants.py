@@ -35,7 +35,11 @@ def test_the_released_models_are_there() -> None:
     ("layout", "variant"),
     [
         *(("meta", name) for name in VARIANTS if name != "mobile_sam"),
-        *(("ultralytics", row.name) for row in VARIANTS.values() if "ultralytics" in row.layouts),
+        *(
+            ("ultralytics", row.name)
+            for row in VARIANTS.values()
+            if "ultralytics" in row.only_in or not row.only_in
+        ),
     ],
 )
 def test_tensors_are_those_of_the_checkpoint(layout: str, variant: str) -> None:

@@ -253,7 +253,7 @@ def test_parity_swap_without_references(tmp_path, capsys):
 
 @pytest.mark.parametrize("wrong", [lambda table: (len(table), 1), lambda table: (2, len(table) // 2)])
 def test_a_wrong_reading_of_a_host_is_not_its_own_truth(monkeypatch, wrong):
-    """What a host does not keep is read from its rotary table: read wrongly, ours is wrong, and the truth must not be."""
+    """For which grid a rotary table was made a host does not keep: read wrongly, ours is wrong, and not the truth."""
     monkeypatch.setattr(hosts, "_grid", wrong)
     model = pipeline()
     verification = swap_blocks(model).verify(picture())
