@@ -19,7 +19,8 @@ from typing import Any, Final
 import torch
 from safetensors import SafetensorError, safe_open
 
-from samblocks.files import file_lock, write_text
+from samblocks.files import write_text
+from samblocks.locks import file_lock
 from samblocks.predict.embeddings import Embedding
 
 INDEX: Final = "index.json"
