@@ -130,19 +130,28 @@ def make_masks(
     Returns:
         [B, M, 4H, 4W] logits.
     """
-    parts = cast(Any, decoder)
-    vectors = torch.stack(
-        [
-            head_of(mlp, mask_tokens[:, i], images=parts.heads_see_images)
-            for i, mlp in enumerate(parts.output_hypernetworks_mlps)
-        ],
-        dim=1,
-    )
+    vectors, upscaling = mask_vectors(decoder, mask_tokens), cast(Any, decoder).output_upscaling
     if how.blocks:
-        return masks_of_blocks(parts.output_upscaling, vectors, keys, size, finer)
-    upscaled = _enlarge(
-        parts.output_upscaling, keys.transpose(1, 2).reshape(len(keys), keys.shape[2], *size), finer
+        return masks_of_blocks(upscaling, vectors, keys, size, finer)
+    return multiply_out(vectors, _enlarge(upscaling, as_map(keys, size), finer))
+
+
+def mask_vectors(decoder: nn.Module, mask_tokens: Tensor) -> Tensor:
+    """Turn each mask token of [B, M, C] into a vector by its own MLP, [B, M, C/8]."""
+    parts = cast(Any, decoder)
+    heads = enumerate(parts.output_hypernetworks_mlps)
+    return torch.stack(
+        [head_of(mlp, mask_tokens[:, i], images=parts.heads_see_images) for i, mlp in heads], dim=1
     )
+
+
+def as_map(keys: Tensor, size: tuple[int, int]) -> Tensor:
+    """The image's tokens [B, H * W, C] as a map, [B, C, H, W]."""
+    return keys.transpose(1, 2).reshape(len(keys), keys.shape[2], *size)
+
+
+def multiply_out(vectors: Tensor, upscaled: Tensor) -> Tensor:
+    """Multiply every pixel of [B, C, H, W] with each vector of [B, M, C]: [B, M, H, W]."""
     batch, _, height, width = upscaled.shape
     return (vectors @ upscaled.flatten(2)).reshape(batch, vectors.shape[1], height, width)
 

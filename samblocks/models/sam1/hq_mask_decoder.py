@@ -1,12 +1,23 @@
 """The mask decoder of HQ-SAM: SAM 1's, with one token and one finer map for sharper masks."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from samblocks.blocks import MLP, LayerNorm2d
-from samblocks.models.decoder_parts import decode_in_chunks, for_prompts, multiply_out
+from samblocks.models.decoder_parts import (
+    Plan,
+    as_map,
+    decode_in_chunks,
+    for_prompts,
+    head_of,
+    mask_vectors,
+    multiply_out,
+    plan,
+    transform,
+)
 from samblocks.models.sam1.mask_decoder import MaskDecoder
 
 
@@ -121,7 +132,9 @@ class MaskDecoderHQ(MaskDecoder):
             for_prompts("dense_prompt_embeddings", dense_prompt_embeddings, prompts),
             for_prompts("interm_embeddings", fine, prompts),
         )
-        masks, iou, sharper = decode_in_chunks(self, self._decode_all, *inputs)
+        # The enlarged map itself is needed, so that it is made as one.
+        how = plan(self, prompts, *inputs[1:4])._replace(blocks=False)
+        masks, iou, sharper = decode_in_chunks(self, partial(self._decode_all, how), *inputs)
         if multimask_output:
             iou, best = iou[:, 1:].max(dim=1, keepdim=True)
             masks = masks[torch.arange(prompts, device=masks.device)[:, None], 1 + best]
@@ -130,20 +143,18 @@ class MaskDecoderHQ(MaskDecoder):
         return (sharper if hq_token_only else masks + sharper), iou
 
     def _decode_all(
-        self, prompts: Tensor, images: Tensor, places: Tensor, dense: Tensor, fine: Tensor
+        self, how: Plan, prompts: Tensor, images: Tensor, places: Tensor, dense: Tensor, fine: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Predict SAM's masks, their IoUs and the sharper mask for prompts [B, T, C] and as many maps of each kind."""
         learned = torch.cat([self.iou_token.weight, self.mask_tokens.weight, self.hf_token.weight])
         tokens = torch.cat([learned.expand(len(prompts), -1, -1), prompts], dim=1)
-        src = images + dense
-        tokens, keys = self.transformer(src, places, tokens)
-        iou: Tensor = self.iou_prediction_head(tokens[:, 0])
-        upscaled = self.output_upscaling(keys.transpose(1, 2).reshape(src.shape))
+        tokens, keys = transform(self, how, tokens, images, places, dense)
+        iou: Tensor = head_of(self.iou_prediction_head, tokens[:, 0], images=self.heads_see_images)
+        upscaled = self.output_upscaling(as_map(keys, (images.shape[2], images.shape[3])))
         last = 1 + self.num_mask_tokens
-        masks = multiply_out(self.output_hypernetworks_mlps, tokens[:, 1:last], upscaled)
+        masks = multiply_out(mask_vectors(self, tokens[:, 1:last]), upscaled)
         vector = self.hf_mlp(tokens[:, last : last + 1])
-        sharper = self.embedding_maskfeature(upscaled) + fine
-        return masks, iou, (vector @ sharper.flatten(2)).reshape(len(prompts), 1, *sharper.shape[-2:])
+        return masks, iou, multiply_out(vector, self.embedding_maskfeature(upscaled) + fine)
 
 
 def _enlarging(dim: int, hidden: int, out: int) -> nn.Sequential:
