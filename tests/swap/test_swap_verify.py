@@ -271,4 +271,4 @@ def test_the_truth_of_a_host_has_the_table_of_float64():
     assert 0 < error < 1e-6
     turned.freqs_cis = rounded * 1.001  # a table that is none of the settings': it stays the host's own
     [wide, *_] = [one for one in widened(model).modules() if hasattr(one, "freqs_cis")]
-    assert torch.equal(wide.freqs_cis, turned.freqs_cis.to(torch.complex128))
+    assert (wide.freqs_cis == turned.freqs_cis.to(torch.complex128)).all()
