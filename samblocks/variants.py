@@ -243,7 +243,7 @@ class Variant:
         Returns:
             Each fact by a dotted name, `part.argument`, in the order of the parts, then what has no part.
         """
-        values = {part.name: getattr(self, part.name) for part in fields(self)}
+        values = {part.name: getattr(self, part.name) for part in fields(self) if part.name != "only_in"}
         found = {
             f"{part}.{setting.name}": getattr(config, setting.name)
             for part, config in values.items()
@@ -251,7 +251,6 @@ class Variant:
             for setting in fields(config)
             if setting.name not in _SEEN_IN_WEIGHTS
         }
-        del values["only_in"]
         plain = {name: value for name, value in values.items() if isinstance(value, (int, float, tuple))}
         return found | plain
 
