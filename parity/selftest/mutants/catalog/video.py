@@ -33,8 +33,8 @@ SAM2Model in samblocks/predict/video/steps.py
       => made["pred_masks"].to(settings.wide)
   memory_of_the_nearest_pixel | smoothing | prompted masks are enlarged smoothly before they are remembered |
       cases: film_forward
-    enlarged: F.interpolate(masks, size=(size, size), mode="bilinear", align_corners=False)
-      => F.interpolate(masks, size=(size, size), mode="nearest")
+    enlarged: F.interpolate(masks, size=size, mode="bilinear", align_corners=False)
+      => F.interpolate(masks, size=size, mode="nearest")
 
 SAM2Model in samblocks/predict/video/state.py
   tracked_before_prompted | two answers | a pending answer comes first | cases: film_clicks
