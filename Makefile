@@ -31,7 +31,7 @@ WATCHES = $(shell $(PY) -c 'import sys; print("yes" if hasattr(sys, "monitoring"
 MAIN_JOB := $(PY) -m parity run --quick --reference meta --reference ultralytics
 
 .DEFAULT_GOAL := help
-.PHONY: help parity test coverage check format references peers goldens mutants calibrate layouts processors browser bench docs dist lock-check clean
+.PHONY: help parity test coverage check format references peers goldens mutants calibrate layouts processors browser bench bench-readme bench-cuda docs dist lock-check clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
@@ -86,8 +86,19 @@ layouts: $(MADE) $(REFERENCES_MADE)  ## every layout of every variant, there and
 processors: $(MADE) $(REFERENCES_MADE)  ## the tests and a live run with the kernels of other processors
 	$(PY) -m parity processors
 
-bench: $(MADE) $(REFERENCES_MADE)  ## time and memory beside upstream's, interleaved
-	$(PY) -m parity bench
+bench: $(MADE) $(REFERENCES_MADE) $(PEERS_MADE)  ## time and memory beside upstream's code and other runtimes, in turn
+	@mkdir -p $(SCRATCH)
+	$(PY) -m parity bench --threads 1 --threads 2 --json $(SCRATCH)/bench.json --html $(SCRATCH)/bench.html
+
+bench-readme: $(MADE) $(REFERENCES_MADE) $(PEERS_MADE)  ## the same with one thread, into the README's table and picture
+	@mkdir -p $(SCRATCH)
+	$(PY) -m parity bench --json $(SCRATCH)/bench.json --readme README.md
+
+bench-cuda: $(MADE) $(REFERENCES_MADE)  ## under 10 minutes on a GPU: segment-anything, sam2 and its compiled predictor
+	@mkdir -p $(SCRATCH)
+	$(PY) -m parity bench --device cuda --peer meta --peer vos_optimized --rounds 3 --no-error --budget 400 \
+		--only vit-b --only hiera-t --only sam-decoder-64 --only memory-attention-7 --only video-1 --only video-4 \
+		--json $(SCRATCH)/bench-cuda.json --html $(SCRATCH)/bench-cuda.html
 
 docs: $(MADE) $(DOCS_MADE)  ## the documentation, in build/docs: strict, every link and anchor checked
 	$(PY) docs/tables.py > docs/tables.md

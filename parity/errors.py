@@ -11,3 +11,7 @@ class WorkerError(RuntimeError):
 
 class NotInstalledError(WorkerError):
     """The references' environment, or a package of the reference in it, is not there: nothing could be asked."""
+
+
+class UnavailableError(RuntimeError):
+    """What was asked for cannot be done on this machine; the text says what is missing."""

@@ -192,7 +192,7 @@ def respond(
     request: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> tuple[dict[str, float], dict[str, Tensor]]:
     """Measure one of `SIDES`; the other side of `_own`."""
-    from samblocks.checkpoints import convert_file, inspect, load  # noqa: F401 - importing is not measured
+    from samblocks.checkpoints import convert_file, inspect, load  # noqa: F401 - importing is a row of its own
 
     torch.set_num_threads(request["threads"])
     run, file, scratch = SIDES[request["side"]], Path(request["file"]), Path(request["scratch"])

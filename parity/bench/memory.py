@@ -18,8 +18,8 @@ def measured(call: Callable[[], object]) -> dict[str, float]:
 
     Returns:
         Its `seconds`, its `processor` time in seconds, its `peak` in bytes over what was resident before, mapped
-        pages counted, and `anonymous`, the part of that at the end of the call which no file backs (0 where the
-        system does not tell).
+        pages counted, the whole process's at that moment as `highest`, and `anonymous`, the part of the peak at the
+        end of the call which no file backs (0 where the system does not tell).
     """
     before, private = _resident()
     with suppress(OSError):
@@ -33,6 +33,7 @@ def measured(call: Callable[[], object]) -> dict[str, float]:
         "seconds": seconds,
         "processor": processor,
         "peak": after - before,
+        "highest": after,
         "anonymous": private_after - private,
     }
 

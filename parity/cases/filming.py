@@ -102,7 +102,7 @@ def filmed(
         elif side.dtype == torch.float64:
             own["memory_dtype"] = None
         driver = side.library.function("SAM2VideoPredictor")(side.net, **own)
-        clip = side.inputs["frames"].numpy()
+        clip = side.inputs["frames"].numpy(force=True)
         state = driver.init_state(iter(clip) if stream else clip)
         found = {}
         for number, say in enumerate(script):
@@ -155,7 +155,7 @@ Shown = tuple[int, list[int], Tensor]
 
 def _shown(side: Side, driver: Any, state: Any, say: Say) -> Iterator[Shown]:
     """What a step gives, as (frame, objects, logits)."""
-    args = [side.inputs[value].numpy() if isinstance(value, str) else value for value in say.args]
+    args = [side.inputs[value].numpy(force=True) if isinstance(value, str) else value for value in say.args]
     if say.method == "propagate_in_video":
         start, most, reverse = args
         behind = say.kwargs["behind"]

@@ -64,7 +64,7 @@ def pictured(
         given = dict(settings)
         options = {"image_format": given.pop("image_format")} if "image_format" in given else {}
         made = side.library.function(predictor)(side.net, **given)
-        made.set_image(side.inputs["picture"].numpy(), **options)
+        made.set_image(side.inputs["picture"].numpy(force=True), **options)
         return asked(made, _filled_in(prompts, side), threshold)
 
     return call
@@ -81,7 +81,7 @@ def told(predictor: str, encoder: str, prompts: Mapping[str, Prompt]) -> Call:
 
     def call(side: Side) -> Any:
         made = side.library.function(predictor)(side.net)
-        made.set_image(side.inputs["picture"].numpy())
+        made.set_image(side.inputs["picture"].numpy(force=True))
         found: dict[str, Any] = {}
         for name, prompt in _filled_in(prompts, side).items():
             with recorded(side.net, (encoder,)) as calls:
@@ -119,7 +119,7 @@ def _filled_in(prompts: Mapping[str, Prompt], side: Side) -> dict[str, dict[str,
     """The prompts, with names of inputs replaced by their values."""
     return {
         name: {
-            key: side.inputs[value].numpy() if isinstance(value, str) else value
+            key: side.inputs[value].numpy(force=True) if isinstance(value, str) else value
             for key, value in prompt.items()
         }
         for name, prompt in prompts.items()

@@ -73,13 +73,15 @@ def _sam2(why: str, size: tuple[int, int], prompts: Any, inputs: Any = None, **s
 def _several_boxes(side: Side) -> Any:
     """Boxes and clicks of several prompts, through the transform for tensors and `predict_torch`."""
     made = side.library.function("SamPredictor")(side.net)
-    shown = side.inputs["picture"].numpy()
+    shown = side.inputs["picture"].numpy(force=True)
     made.set_image(shown)
     size = shown.shape[:2]
     corners = made.transform.apply_boxes(np.array([[3.0, 4, 30, 25], [10, 2, 38, 20]]), size)
     places = made.transform.apply_coords(np.array([[[9.0, 9]], [[30, 12]]]), size)
-    boxes, points = (torch.as_tensor(scaled, dtype=side.dtype) for scaled in (corners, places))
-    labels = torch.tensor([[1], [0]])
+    boxes, points = (
+        torch.as_tensor(scaled, dtype=side.dtype, device=made.device) for scaled in (corners, places)
+    )
+    labels = torch.tensor([[1], [0]], device=made.device)
     prompts = {
         "boxes": (None, None, boxes),
         "clicks": (points, labels, None),
@@ -97,8 +99,8 @@ def _several_boxes(side: Side) -> Any:
 def _resized_before(side: Side) -> Any:
     """`set_torch_image` on a picture that was resized by the transform."""
     made = side.library.function("SamPredictor")(side.net)
-    shown = side.inputs["picture"].numpy()
-    resized = torch.as_tensor(made.transform.apply_image(shown)).permute(2, 0, 1)[None]
+    shown = side.inputs["picture"].numpy(force=True)
+    resized = torch.as_tensor(made.transform.apply_image(shown), device=made.device).permute(2, 0, 1)[None]
     made.set_torch_image(resized, shown.shape[:2])
     sizes = {"input": torch.tensor(made.input_size), "original": torch.tensor(made.original_size)}
     return asked(made, {"click": {"point_coords": _at((9, 9)), "point_labels": _ONE}}) | {
@@ -217,7 +219,7 @@ def _both_sides_of_the_clamp(outputs: Mapping[str, torch.Tensor]) -> None:
 def _several_pictures(side: Side) -> Any:
     """Two pictures of different sizes in one pass, with prompts of their own; then one more prompt, on the last."""
     made = side.library.function("SAM2ImagePredictor")(side.net)
-    made.set_image_batch([side.inputs[name].numpy() for name in ("picture", "other")])
+    made.set_image_batch([side.inputs[name].numpy(force=True) for name in ("picture", "other")])
     prompts = {
         "point_coords_batch": [_at((9, 9)), None],
         "point_labels_batch": [_ONE, None],

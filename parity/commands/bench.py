@@ -1,145 +1,190 @@
-"""`parity bench`: loading and forward passes beside upstream's, in turn, so that a busy machine slows both alike.
+"""`parity bench`: time and memory beside those whom people would pick instead, in turn, so that a busy machine slows
+all alike.
 
-Prints tables in Markdown. Exit status 1 means that a goal of loading was missed; forward passes have no goal.
+Prints tables in Markdown. A ratio is a peer's processor time by that of our eager code in the same precision: above 1
+ours is faster. Exit status 1 means that a goal of loading was missed; the other rows have none. 3 means that nothing
+ran, or nothing of a peer that was named.
 """
 
 import argparse
 import dataclasses
-import json
-import os
-import platform
 import sys
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import torch
-
+from parity.bench import measure
+from parity.bench.contestants import PEERS, USUAL, chosen, python_of
+from parity.bench.report import Entry, Report, surroundings
+from parity.bench.rows import GROUPS, select
 from parity.errors import UsageError
+from parity.reports.bench import page, readme, tables
 from parity.workers import options as worker_options
-from parity.workers.client import interpreter
 from samblocks.files import write_text
 
-if TYPE_CHECKING:
-    from parity.bench.forward import Timing
-    from parity.bench.load import Loading
-
-HELP = "time and memory beside upstream's"
+HELP = "time and memory beside upstream's code and other runtimes"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--only", choices=("load", "forward"), help="one of the two benchmarks")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help=f"a row, or a group of them ({', '.join(GROUPS)}; forward is all but the last two); repeatable",
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="print the rows and the peers, and measure nothing"
+    )
+    parser.add_argument(
+        "--peer",
+        action="append",
+        choices=PEERS,
+        metavar="NAME",
+        help=f"only this one ({', '.join(PEERS)}; without: {', '.join(USUAL)}); repeatable",
+    )
+    parser.add_argument(
+        "--size", type=int, default=1024, help="side of the images in pixels, a multiple of 64 (default 1024)"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="times each side is measured (default 5)")
-    parser.add_argument("--threads", type=int, default=1, help="threads of each side (default 1)")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        action="append",
+        metavar="N",
+        help="threads of each side (default 1); repeatable",
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda", "mps"), default="cpu", help="where (default cpu)")
+    parser.add_argument(
+        "--no-error", action="store_true", help="leave the errors against float64 out, which take longest"
+    )
+    parser.add_argument(
+        "--budget",
+        type=float,
+        default=float("inf"),
+        metavar="SECONDS",
+        help="begin no further row when so many have passed",
+    )
     parser.add_argument("--file", type=Path, help="a sam_vit_h checkpoint to load instead of a made-up one")
-    parser.add_argument("--folder", type=Path, help="where temporary files go (5 GB)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
+    parser.add_argument("--folder", type=Path, help="where the files of loading go (5 GB)")
+    reports = parser.add_argument_group("reports")
+    reports.add_argument("--json", type=Path, metavar="FILE", help="also write everything as JSON")
+    reports.add_argument("--html", type=Path, metavar="FILE", help="also write it as one page with charts")
+    reports.add_argument(
+        "--readme",
+        type=Path,
+        metavar="FILE",
+        help="put the table between the marks of this file, and the picture where it shows it",
+    )
+    reports.add_argument(
+        "--from",
+        dest="earlier",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="measure nothing: report what --json wrote; repeatable, later files add to earlier ones",
+    )
     worker_options.add(parser)
+    parser.add_argument(
+        "--peers", type=Path, metavar="FOLDER", help="the peers' environment (default: .peers)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure and print the tables; 1 if a goal of loading was missed."""
-    if options.rounds < 1 or options.threads < 1:
+    """Measure, print and write; see the module for the exit status."""
+    if options.rounds < 1 or min(options.threads or [1]) < 1:
         raise UsageError("--rounds and --threads must be at least 1")
-    python = interpreter(options.references)
-    if python is None:
-        print("parity: the references' environment is missing: make references", file=sys.stderr)
-        return 3
-    figures: dict[str, object] = {"environment": surroundings(options.threads, options.rounds)}
-    print(header(options.threads, options.rounds))
+    if options.size < 128 or options.size % 64:
+        raise UsageError(f"--size must be a multiple of 64 and at least 128, got {options.size}")
+    for file in filter(None, (options.json, options.html)):
+        if file.is_dir() or not file.absolute().parent.is_dir():
+            raise UsageError(f"{file} cannot be written: it is a folder, or is in none")
+    if options.readme:
+        readme.check(options.readme)
+    if options.list:
+        print("\n".join(tables.listing(chosen(PEERS))))
+        return 0
     missed: list[str] = []
-    if options.only != "forward":
-        from parity.bench import load
-
-        found = load.compare(
-            python,
-            options.rounds,
-            options.threads,
-            options.file,
-            options.folder,
-            timeout=options.worker_timeout,
-        )
-        figures["load"], missed = dataclasses.asdict(found), found.missed
-        print("\n".join(("", *loading(found))), flush=True)
-    if options.only != "load":
-        from parity.bench import forward
-
-        timings = forward.compare(python, options.rounds, options.threads, timeout=options.worker_timeout)
-        figures["forward"] = [dataclasses.asdict(timing) for timing in timings]
-        print("\n".join(("", *passes(timings))))
+    if options.earlier:
+        report = tables.joined([Report.read(file) for file in options.earlier])
+        print("\n".join(tables.lines(report)))
+    else:
+        report, missed = _measured(options)
     if options.json:
-        write_text(options.json, json.dumps(figures, indent=1) + "\n")
+        write_text(options.json, report.json())
+    if options.html:
+        write_text(options.html, page.page(report))
+    if options.readme:
+        readme.write(report, options.readme)
     for goal in missed:
         print(f"missed: {goal}", file=sys.stderr)
+    return _status(report, options.peer or (), missed)
+
+
+def _measured(options: argparse.Namespace) -> tuple[Report, list[str]]:
+    """The report, printed as it comes; and the goals of loading that were missed."""
+    threads = list(dict.fromkeys(options.threads or [1]))
+    entrants = chosen(options.peer or USUAL)
+    rows = select(options.only)
+    report = Report(
+        surroundings(device=options.device, size=options.size, threads=threads, rounds=options.rounds)
+    )
+    print(tables.header(report), flush=True)
+    missed: list[str] = []
+    if _wants(options.only, "load") and options.device == "cpu":
+        loading, missed = _loading(options, threads[0])
+        report = dataclasses.replace(report, loading=loading)
+        print("\n".join(("", *tables.loading(report))), flush=True)
+    if _wants(options.only, "import") and options.device == "cpu":
+        from parity.bench import imports
+
+        found = imports.compare(options.rounds, options.references, timeout=options.worker_timeout)
+        report = dataclasses.replace(report, imports=found)
+        print("\n".join(("", *tables.importing(report))), flush=True)
+    entries: list[Entry] = []
+    products: dict[str, float] = {}
+    settings = measure.Settings(
+        size=options.size,
+        rounds=options.rounds,
+        device=options.device,
+        judge=not options.no_error,
+        budget=options.budget,
+        references=options.references,
+        peers=options.peers,
+        timeout=options.worker_timeout,
+    )
+    for count in threads if rows else ():
+        rates: list[measure.Rates] = []
+        for found_now in measure.run(rows, entrants, dataclasses.replace(settings, threads=count), rates):
+            entries += found_now
+            print("\n".join(("", *tables.row(found_now))), flush=True)
+        products |= {f"{count} {precision}": rate for precision, rate in measure.best(rates).items()}
+    report = dataclasses.replace(report, entries=entries, products=products)
+    print("\n".join(tables.afterwards(report)))
+    return report, missed
+
+
+def _wants(only: Sequence[str], group: str) -> bool:
+    return not only or group in only
+
+
+def _loading(options: argparse.Namespace, threads: int) -> tuple[dict[str, float], list[str]]:
+    from parity.bench import load
+
+    python = python_of("references", options.references, None)
+    if isinstance(python, str):
+        print(f"\nloading: NOT RUN: {python}")
+        return {}, []
+    found = load.compare(
+        python, options.rounds, threads, options.file, options.folder, timeout=options.worker_timeout
+    )
+    return dataclasses.asdict(found), found.missed
+
+
+def _status(report: Report, named: Sequence[str], missed: Sequence[str]) -> int:
+    ran = {entry.contestant.peer for entry in report.entries if entry.ran}
+    if not ran and not report.loading and not any("reason" not in found for found in report.imports.values()):
+        return 3
+    if report.entries and any(peer not in ran for peer in named):
+        return 3
     return 1 if missed else 0
-
-
-def surroundings(threads: int, rounds: int) -> dict[str, object]:
-    """What the figures depend on."""
-    return {
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": _processor(),
-        "cores": os.cpu_count(),
-        "load_average": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "threads": threads,
-        "rounds": rounds,
-    }
-
-
-def header(threads: int, rounds: int) -> str:
-    """One line on date, machine and manner."""
-    at = surroundings(threads, rounds)
-    return (
-        f"{at['date']}, {at['cores']} cores of {at['machine']} (load average {at['load_average']} at the start), "
-        f"torch {at['torch']}, float32, {threads} thread(s) a side, median of {rounds} rounds in turn"
-    )
-
-
-def loading(found: "Loading") -> Iterator[str]:
-    """The table about `sam_vit_h`."""
-    from parity.bench.load import GOALS
-
-    yield f"| `sam_vit_h`, a file of {found.file_bytes / 1e9:.2f} GB | segment_anything | samblocks | ratio | goal |"
-    yield "|---|---|---|---|---|"
-    yield (
-        f"| load, every page of every parameter read | {found.upstream:.2f} s | {found.ours:.2f} s "
-        f"| {found.ratio:.1f} times faster | {GOALS['speed']:.0f} |"
-    )
-    yield (
-        f"| its peak memory, by the file's size | {found.upstream_peak:.2f} "
-        f"| {found.peak:.2f} (not backed by the file: {found.private:.3f}) | | {GOALS['memory']} |"
-    )
-    yield f"| `convert --to transformers` | - | {found.convert:.1f} s | | |"
-    yield f"| its peak memory, by the file's size | - | {found.convert_peak:.2f} | | {GOALS['memory']} |"
-    yield (
-        f"| `inspect` | - | {found.inspect:.2f} s ({found.inspect_processor:.2f} s of processor time) | "
-        f"| {GOALS['inspect']:.0f} s |"
-    )
-
-
-def passes(timings: "list[Timing]") -> Iterator[str]:
-    """The table about forward passes."""
-    yield (
-        "| forward pass | Meta's code | samblocks | Meta's time by ours (lowest, highest round) "
-        "| Meta's peak memory by ours |"
-    )
-    yield "|---|---|---|---|---|"
-    for timing in timings:
-        yield (
-            f"| {timing.name} | {timing.upstream:.2f} s | {timing.ours:.2f} s "
-            f"| {timing.ratio:.2f} ({timing.low:.2f}, {timing.high:.2f}) | {timing.memory:.2f} |"
-        )
-
-
-def _processor() -> str:
-    """What the processor calls itself."""
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -8,8 +8,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from parity.cases import all_cases
-from parity.errors import UsageError
+from parity.errors import NotInstalledError, UsageError, WorkerError
+from parity.execution import devices
 from parity.execution.case import Case
+from parity.execution.devices import DEVICES
 from parity.execution.paths import PATHS
 from parity.execution.personalities import PERSONALITIES, usual
 from parity.reports import files, overview, summary, terminal
@@ -20,7 +22,7 @@ from parity.run.runner import run as judge_jobs
 from parity.run.truth_cache import TruthCache
 from parity.verdict import outlier
 from parity.verdict.compare import Comparison, Verdict
-from parity.verdict.precision import PRECISIONS
+from parity.verdict.precision import PRECISIONS, Precision
 from parity.workers import options as worker_options
 from parity.workers.client import Client
 from parity.workers.registry import REFERENCES
@@ -75,6 +77,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="plain: ours takes no fast path; chunks: whatever can be cut is cut, as far as it goes; ragged: several "
         "windows, rows or prompts at a time, with a smaller last chunk",
     )
+    parser.add_argument(
+        "--device",
+        choices=DEVICES,
+        default="cpu",
+        help="where both sides run (default cpu); the truth stays on the processor. mps has no float64",
+    )
     worker_options.add(parser)
     parser.add_argument(
         "--references-as",
@@ -98,15 +106,10 @@ def run(options: argparse.Namespace) -> int:
     """Compare, print and write the reports; 1 if something diverged, 3 if nothing ran or a reference is silent."""
     files.check(options)
     cases = _chosen(options)
+    dtypes = _precisions(options)
     named = list(dict.fromkeys(options.reference or ()))
     with ExitStack() as stack:
-        clients, missing = start_clients(
-            named or list(REFERENCES),
-            options.references,
-            stack,
-            timeout=options.worker_timeout,
-            variables=_as(options.references_as),
-        )
+        clients, missing = _clients(options, named or list(REFERENCES), stack)
         work = [] if options.stages_only else list(jobs(cases))
         if options.checkpoint:
             work += _stages(options, stack)
@@ -115,9 +118,10 @@ def run(options: argparse.Namespace) -> int:
         with terminal.progress(len(work), sys.stderr) as advance, PATHS[options.paths]():
             rows = list(
                 judge_jobs(
-                    work,
+                    work if clients else [],
                     clients,
-                    dtypes=[PRECISIONS[name] for name in options.dtype or ("float32", "float64")],
+                    dtypes=dtypes,
+                    device=options.device,
                     truths=_truths(options, clients),
                     finished=advance,
                     heat=options.html is not None,
@@ -138,6 +142,30 @@ def run(options: argparse.Namespace) -> int:
     )
     files.write(options, rows, versions, elapsed, [str(one) for one in outliers], status)
     return status
+
+
+def _clients(
+    options: argparse.Namespace, names: Sequence[str], stack: ExitStack
+) -> tuple[list[Client], dict[str, WorkerError]]:
+    """The references' workers, and why others are missing: all of them, where the device is."""
+    if why := devices.missing(options.device):
+        return [], dict.fromkeys(names, NotInstalledError(why))
+    devices.in_full_precision(options.device)
+    return start_clients(
+        names,
+        options.references,
+        stack,
+        timeout=options.worker_timeout,
+        variables=_as(options.references_as),
+        device=options.device,
+    )
+
+
+def _precisions(options: argparse.Namespace) -> list[Precision]:
+    usual = ("float32",) if options.device == "mps" else ("float32", "float64")
+    if options.device == "mps" and "float64" in (options.dtype or ()):
+        raise UsageError("--dtype float64: an MPS device computes in float32 and less")
+    return [PRECISIONS[name] for name in options.dtype or usual]
 
 
 def _as(name: str | None) -> Mapping[str, str]:

@@ -41,6 +41,7 @@ def execute(
     autocast: torch.dtype | None = None,
     lift: bool | str = False,
     weights: Mapping[str, Tensor] | None = None,
+    device: str = "cpu",
 ) -> Outcome:
     """Construct, fill, run and flatten.
 
@@ -53,27 +54,34 @@ def execute(
         lift: construct and run in float64 throughout, whatever the library's code asks for; a name of
             `samblocks.numerics.float64.WAYS` says in which way.
         weights: tensors by canonical name to load instead of filled ones.
+        device: where it runs; a lifted run is the truth and stays on the processor. Outputs come back to it.
     """
     if lift:
-        dtype = torch.float64
+        dtype, device = torch.float64, "cpu"
     module: nn.Module | None = None
     state: State = ()
     if not case.is_function:
         module, state = prepare(case, library, dtype=dtype, lift=lift, weights=weights)
-    mixed = nullcontext() if autocast is None else torch.autocast("cpu", autocast)
+        module.to(device)
+    mixed = nullcontext() if autocast is None else torch.autocast(torch.device(device).type, autocast)
     with _way(lift), torch.no_grad(), mixed:
-        result = call(case, library, module, inputs, dtype)
-        outputs = {path: value.detach().clone() for path, value in flatten(result)}
+        result = call(case, library, module, inputs, dtype, device)
+        outputs = {path: value.detach().clone().cpu() for path, value in flatten(result)}
     return Outcome(outputs, state)
 
 
 def execute_on(
-    module: nn.Module, case: Case, library: Library, inputs: Mapping[str, Tensor], dtype: torch.dtype
+    module: nn.Module,
+    case: Case,
+    library: Library,
+    inputs: Mapping[str, Tensor],
+    dtype: torch.dtype,
+    device: str = "cpu",
 ) -> Outcome:
     """Run and flatten on a module that has its weights already, such as one that was loaded from a file."""
     with torch.no_grad():
-        result = call(case, library, module, inputs, dtype)
-        outputs = {path: value.detach().clone() for path, value in flatten(result)}
+        result = call(case, library, module.to(device), inputs, dtype, device)
+        outputs = {path: value.detach().clone().cpu() for path, value in flatten(result)}
     state = tuple((name, tuple(entry.shape)) for name, entry in module.state_dict().items())
     return Outcome(outputs, state)
 
@@ -94,10 +102,17 @@ def prepare(
 
 
 def call(
-    case: Case, library: Library, module: nn.Module | None, inputs: Mapping[str, Tensor], dtype: torch.dtype
+    case: Case,
+    library: Library,
+    module: nn.Module | None,
+    inputs: Mapping[str, Tensor],
+    dtype: torch.dtype,
+    device: str = "cpu",
 ) -> Any:
     """Run the case's function on a module that is there already; the result as it is returned."""
-    given = {name: value.to(dtype) if value.is_floating_point() else value for name, value in inputs.items()}
+    given = {
+        name: value.to(device, dtype if value.is_floating_point() else None) for name, value in inputs.items()
+    }
     torch.manual_seed(SEED)
     return case.call(Side(library, module, given, dtype))
 

@@ -21,12 +21,12 @@ Records = list[dict[str, Any]]
 
 def blobs_by_sam(picture: Tensor, *, ties: bool = True, **settings: Any) -> Records:
     """What SAM's generator makes of masks that are drawn by rule."""
-    return SamAutomaticMaskGenerator(BlobSAM(ties=ties), **settings).generate(picture.numpy())
+    return SamAutomaticMaskGenerator(BlobSAM(ties=ties), **settings).generate(picture.numpy(force=True))
 
 
 def blobs_by_sam2(picture: Tensor, *, ties: bool = True, **settings: Any) -> Records:
     """What SAM 2's generator makes of them."""
-    return SAM2AutomaticMaskGenerator(BlobSAM2(ties=ties), **settings).generate(picture.numpy())
+    return SAM2AutomaticMaskGenerator(BlobSAM2(ties=ties), **settings).generate(picture.numpy(force=True))
 
 
 def remove_small_regions(masks: Tensor, area: float, mode: Any) -> dict[str, Tensor]:

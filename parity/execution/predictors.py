@@ -8,12 +8,14 @@ from samblocks.predict.transforms import ResizeLongestSide, SAM2Transforms
 
 def pixels_for_sam(picture: Tensor, size: int) -> Tensor:
     """A picture's bytes, resized so that its longest side is `size`."""
-    return torch.from_numpy(ResizeLongestSide(size).apply_image(picture.numpy()))
+    return torch.from_numpy(ResizeLongestSide(size).apply_image(picture.numpy(force=True)))
 
 
 def coords_for_sam(points: Tensor, original: tuple[int, int], size: int) -> Tensor:
     """Coordinates in a picture of (height, width), in the resized one."""
-    return torch.from_numpy(ResizeLongestSide(size).apply_coords(points.numpy(), original)).to(points.dtype)
+    return torch.from_numpy(ResizeLongestSide(size).apply_coords(points.numpy(force=True), original)).to(
+        points.dtype
+    )
 
 
 def tensor_coords_for_sam(points: Tensor, original: tuple[int, int], size: int) -> Tensor:

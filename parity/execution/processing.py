@@ -8,12 +8,12 @@ from parity.execution import pictures
 
 def image_for_sam(picture: Tensor, size: int) -> Tensor:
     """A picture [H, W, 3], uint8, as SAM 1's input [1, 3, size, size]; see `parity.execution.pictures.for_sam`."""
-    return pictures.for_sam(picture.numpy(), size)
+    return pictures.for_sam(picture.numpy(force=True), size)
 
 
 def image_for_sam2(picture: Tensor, size: int) -> Tensor:
     """A picture [H, W, 3], uint8, as SAM 2's input [1, 3, size, size]; see `parity.execution.pictures.for_sam2`."""
-    return pictures.for_sam2([picture.numpy()], size)
+    return pictures.for_sam2([picture.numpy(force=True)], size)
 
 
 def masks_for_picture(masks: Tensor, size: tuple[int, int]) -> Tensor:

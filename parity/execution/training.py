@@ -110,7 +110,9 @@ def loss_of(side: Side, result: Any) -> Tensor:
     total = torch.zeros((), dtype=side.dtype)
     for path, output in flatten(result):
         if output.is_floating_point() and output.requires_grad:
-            noise = torch.from_numpy(fill.uniform(f"noise:{path}", output.shape)).to(side.dtype)
+            noise = torch.from_numpy(fill.uniform(f"noise:{path}", output.shape)).to(
+                output.device, side.dtype
+            )
             total = total + (output * noise).mean() + output.square().mean() / 2
     return total
 

@@ -46,6 +46,7 @@ def run(
     finished: Callable[[Job, Sequence[Row]], None] | None = None,
     heat: bool = False,
     outlier_found: Callable[[Outlier], None] | None = None,
+    device: str = "cpu",
 ) -> Iterator[Row]:
     """Yield the rows of each job against each reference, in order.
 
@@ -57,6 +58,7 @@ def run(
         finished: called after each job with its rows.
         heat: keep with each comparison where the difference sits.
         outlier_found: called for each job on which one of three or more libraries stands apart.
+        device: where ours runs; the workers were told when they were started.
     """
     truths = truths or TruthCache(None)
     wanted = [precision.of(entry) for entry in dtypes]
@@ -82,12 +84,12 @@ def run(
                 for client, lane in lanes.items()
                 if client.reference.name not in by_files
             }
-            ours = _ours(job, used)
+            ours = _ours(job, used, device)
             answers = _shared(teller, {client: future.result() for client, future in asked.items()})
         return _rows(job, ours, answers, heat=False)
 
     def ours_alone(job: Job) -> dict[str, Outcome | str]:
-        return {used.name: outcome for used, outcome in _ours(job, (SINGLE, DOUBLE)).items()}
+        return {used.name: outcome for used, outcome in _ours(job, (SINGLE, DOUBLE), device).items()}
 
     by_files = {client.reference.name: client for client in clients if isinstance(client, GoldenClient)}
     with ExitStack() as stack:
@@ -103,7 +105,7 @@ def run(
                 return
             job, asked = waiting.popleft()
             with turn(job), room_for(job.case):
-                ours = _ours(job, wanted)
+                ours = _ours(job, wanted, device)
             answers = _shared(
                 _teller(job, clients), {client: future.result() for client, future in asked.items()}
             )
@@ -149,7 +151,7 @@ def _rows(
     ]
 
 
-def _ours(job: Job, wanted: Sequence[Precision]) -> dict[Precision, Outcome | str]:
+def _ours(job: Job, wanted: Sequence[Precision], device: str) -> dict[Precision, Outcome | str]:
     """Our outcome in each precision, or the sentence with which our code failed."""
     outcomes: dict[Precision, Outcome | str] = {}
     weights = None
@@ -162,7 +164,9 @@ def _ours(job: Job, wanted: Sequence[Precision]) -> dict[Precision, Outcome | st
             continue
         try:
             if job.model is not None and each == SINGLE:
-                outcomes[each] = execute_on(job.model, job.case, own_library(), job.inputs, each.dtype)
+                outcomes[each] = execute_on(
+                    job.model, job.case, own_library(), job.inputs, each.dtype, device
+                )
             else:
                 outcomes[each] = execute(
                     job.case,
@@ -171,6 +175,7 @@ def _ours(job: Job, wanted: Sequence[Precision]) -> dict[Precision, Outcome | st
                     dtype=each.dtype,
                     autocast=each.autocast,
                     weights=weights,
+                    device=device,
                 )
         except Exception as error:  # a block that raises is a finding to report, not the end of the run
             outcomes[each] = f"ours raised {type(error).__name__}: {error}"

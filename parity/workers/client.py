@@ -33,6 +33,7 @@ class Client:
         extra_packages: Mapping[str, Path] | None = None,
         variables: Mapping[str, str] | None = None,
         timeout: float = TIMEOUT,
+        device: str = "cpu",
     ) -> None:
         """Start the worker.
 
@@ -43,12 +44,13 @@ class Client:
             extra_packages: further packages, by folder, that the worker must be able to import.
             variables: further environment variables, such as those of a personality.
             timeout: seconds that each step of its start may take.
+            device: where it runs cases.
 
         Raises:
             WorkerError: when it does not start, with its last words.
             NotInstalledError: when it lacks a package of the reference.
         """
-        self.reference = reference
+        self.reference, self._device = reference, device
         arguments = {"module": reference.module, "packages": list(reference.packages), "threads": threads}
         self._process = Process(
             reference.name,
@@ -86,6 +88,7 @@ class Client:
             "dtype": str(dtype).removeprefix("torch."),
             "autocast": str(autocast).removeprefix("torch.") if autocast else None,
             "lift": lift,
+            "device": self._device,
             "weights": str(weights.absolute()) if weights else None,
             "channels_last": [name for name, value in inputs.items() if _channels_last(value)],
         }
@@ -120,16 +123,16 @@ def _channels_last(x: Tensor) -> bool:
     return x.dim() == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
 
 
-def interpreter(folder: Path | None = None) -> Path | None:
-    """The references' interpreter, or None where that environment is not there.
+def interpreter(
+    folder: Path | None = None, *, variable: str = "SAMBLOCKS_REFERENCES", usual: str = ".references"
+) -> Path | None:
+    """The interpreter of the references' environment, or of another one; None where it is not there.
 
-    Looked for in `folder`, else in `$SAMBLOCKS_REFERENCES`, else in `.references` beside the packages or in the
-    current folder.
+    Looked for in `folder`, else in the folder that an environment variable names, else under its usual name beside
+    the packages or in the current folder.
     """
-    named = folder or (
-        Path(os.environ["SAMBLOCKS_REFERENCES"]) if os.environ.get("SAMBLOCKS_REFERENCES") else None
-    )
-    places = [named] if named else [package.ROOT / ".references", Path(".references")]
+    named = folder or (Path(os.environ[variable]) if os.environ.get(variable) else None)
+    places = [named] if named else [package.ROOT / usual, Path(usual)]
     for place in places:
         for relative in ("bin/python", "Scripts/python.exe"):
             if (place / relative).exists():

@@ -25,6 +25,7 @@ def start_clients(
     *,
     timeout: float = TIMEOUT,
     variables: Mapping[str, str] | None = None,
+    device: str = "cpu",
 ) -> tuple[list[Client], dict[str, WorkerError]]:
     """Start the workers; returns those that run, and for each that does not what it ended with.
 
@@ -34,6 +35,7 @@ def start_clients(
         stack: what ends the workers.
         timeout: seconds that each step of a worker's start may take.
         variables: further environment variables of theirs, such as those of a personality.
+        device: where they run cases.
     """
     python = interpreter(folder)
     if python is None:
@@ -45,7 +47,14 @@ def start_clients(
     missing: dict[str, WorkerError] = {}
     for name in names:
         try:
-            client = Client(REFERENCES[name], python, threads=threads, timeout=timeout, variables=variables)
+            client = Client(
+                REFERENCES[name],
+                python,
+                threads=threads,
+                timeout=timeout,
+                variables=variables,
+                device=device,
+            )
             clients.append(stack.enter_context(client))
         except WorkerError as error:
             missing[name] = error

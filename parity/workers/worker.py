@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from parity.cases import find
+from parity.execution import devices
 from parity.execution.case import Library, NoCounterpart
 from parity.execution.execute import execute
 from parity.execution.large_cases import room_for
@@ -59,6 +60,7 @@ def _answer(
     try:
         weights = safetensors.torch.load_file(request["weights"]) if request.get("weights") else None
         case = find(request["case"])
+        devices.in_full_precision(request["device"])
         with room_for(case):
             outcome = execute(
                 case,
@@ -68,6 +70,7 @@ def _answer(
                 autocast=getattr(torch, request["autocast"]) if request["autocast"] else None,
                 lift=request["lift"],
                 weights=weights,
+                device=request["device"],
             )
     except NoCounterpart as missing:
         return {"status": "no counterpart", "message": str(missing)}, {}

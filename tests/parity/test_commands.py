@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import torch
 
 from parity import commands
 from parity.__main__ import main
@@ -146,3 +147,13 @@ def test_synthesize_says_one_sentence(
     assert words in written
     assert written.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_on_a_device_that_is_missing_says_so_of_every_case(capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert main(["run", "--quick", "--block", "Fuser", "--device", "cuda", "--verbose"]) == 3
+    out = capsys.readouterr().out
+    assert f"no CUDA device: torch {torch.__version__} sees none on this machine" in out
+    assert "NOT RUN" in out
+    assert main(["run", "--device", "mps", "--dtype", "float64"]) == 2
+    assert "an MPS device computes in float32 and less" in capsys.readouterr().err

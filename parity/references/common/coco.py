@@ -17,7 +17,7 @@ def respond(
         return {"missing": str(error)}, {}
     answer = {}
     for name, masks in tensors.items():
-        encoded = [coco.encode(np.asfortranarray(mask.numpy().astype(np.uint8))) for mask in masks]
+        encoded = [coco.encode(np.asfortranarray(mask.numpy(force=True).astype(np.uint8))) for mask in masks]
         answer[name] = {
             "counts": [one["counts"].decode("ascii") for one in encoded],
             "areas": [int(coco.area(one)) for one in encoded],

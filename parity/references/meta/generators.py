@@ -51,7 +51,7 @@ def remove_small_regions(masks: Tensor, area: float, mode: str) -> dict[str, Ten
     """Masks [N, H, W] without small regions, and which were changed."""
     from segment_anything.utils.amg import remove_small_regions
 
-    pairs = [remove_small_regions(mask.numpy(), area, mode) for mask in masks]
+    pairs = [remove_small_regions(mask.numpy(force=True), area, mode) for mask in masks]
     return {
         "masks": torch.stack([torch.from_numpy(np.array(mask)) for mask, _ in pairs]),
         "changed": torch.tensor([bool(did) for _, did in pairs]),
@@ -109,7 +109,7 @@ def run_lengths(masks: Tensor) -> list[Tensor]:
 
 def _generated(generator: Any, picture: Tensor) -> Records | None:
     try:
-        records: Records = generator.generate(picture.numpy())
+        records: Records = generator.generate(picture.numpy(force=True))
     except IndexError:
         return None
     return records

@@ -33,14 +33,14 @@ def pixels_for_sam(picture: Tensor, size: int) -> Tensor:
     """A picture's bytes as `SamPredictor` resizes them."""
     from segment_anything.utils.transforms import ResizeLongestSide
 
-    return torch.from_numpy(np.array(ResizeLongestSide(size).apply_image(picture.numpy())))
+    return torch.from_numpy(np.array(ResizeLongestSide(size).apply_image(picture.numpy(force=True))))
 
 
 def coords_for_sam(points: Tensor, original: tuple[int, int], size: int) -> Tensor:
     """Coordinates as `SamPredictor.predict` scales them."""
     from segment_anything.utils.transforms import ResizeLongestSide
 
-    scaled = ResizeLongestSide(size).apply_coords(points.numpy(), original)
+    scaled = ResizeLongestSide(size).apply_coords(points.numpy(force=True), original)
     return torch.as_tensor(scaled, dtype=torch.float)
 
 

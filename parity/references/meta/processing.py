@@ -11,7 +11,7 @@ def image_for_sam(picture: Tensor, size: int) -> Tensor:
     """As `SamPredictor.set_image`: the picture is resized as one of whole grey levels."""
     from segment_anything.utils.transforms import ResizeLongestSide
 
-    resized = ResizeLongestSide(size).apply_image(picture.numpy())
+    resized = ResizeLongestSide(size).apply_image(picture.numpy(force=True))
     image: Tensor = _sam(size).preprocess(torch.as_tensor(np.array(resized)).permute(2, 0, 1)[None])
     return image
 
@@ -29,7 +29,7 @@ def image_for_sam2(picture: Tensor, size: int) -> Tensor:
     """As `SAM2ImagePredictor.set_image`."""
     from sam2.utils.transforms import SAM2Transforms
 
-    image: Tensor = SAM2Transforms(resolution=size, mask_threshold=0.0)(picture.numpy())
+    image: Tensor = SAM2Transforms(resolution=size, mask_threshold=0.0)(picture.numpy(force=True))
     return image[None]
 
 

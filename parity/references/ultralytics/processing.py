@@ -21,7 +21,7 @@ def _prepared(predictor: Any, picture: Tensor, size: int) -> Tensor:
     made.setup_model(_Model(), verbose=False)
     made.imgsz = (size, size)
     # It takes pictures as OpenCV reads them, blue first.
-    image: Tensor = made.preprocess([np.ascontiguousarray(picture.numpy()[..., ::-1])])
+    image: Tensor = made.preprocess([np.ascontiguousarray(picture.numpy(force=True)[..., ::-1])])
     return image
 
 
