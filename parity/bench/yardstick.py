@@ -58,12 +58,13 @@ def _products(dtype: torch.dtype) -> dict[str, Callable[[], Tensor]]:
     weight = torch.randn(_OUT, _IN, generator=generator).to(dtype)
     image = x.t().reshape(1, _IN, _ROWS, 1).contiguous(memory_format=torch.channels_last)
 
-    def without_onednn(x: Tensor) -> Tensor:
-        before = torch.backends.mkldnn.set_flags(False)  # the context `flags` touches more, and warns of it
+    def without_onednn(x: Tensor) -> Tensor:  # the context `flags` touches more, and warns of it
+        before = torch.backends.mkldnn.set_flags(False)  # type: ignore[no-untyped-call]
+
         try:
             return F.linear(x, weight)
         finally:
-            torch.backends.mkldnn.set_flags(before[0])
+            torch.backends.mkldnn.set_flags(before[0])  # type: ignore[no-untyped-call]
 
     ways: dict[str, tuple[Callable[[], Tensor], Callable[[], Tensor]]] = {
         # Products by a weight go to oneDNN where they are bfloat16, and 1x1 convolutions always.

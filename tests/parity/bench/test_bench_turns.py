@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from parity.bench import measure
-from parity.bench.contestants import LOW, OURS, Contestant, interpreter
+from parity.bench.contestants import LOW, OURS, Contestant, python_of
 from parity.bench.measure import Settings, best, error
 from parity.bench.report import Entry, Figure
 from parity.bench.rows import find
@@ -72,10 +72,10 @@ class Rote:
         monkeypatch.setattr(measure, "python_of", lambda *_: Path(sys.executable))
 
     def run(self, entrants, name="sam2-decoder-1", **settings) -> dict[Contestant, Entry]:
-        *found, products = measure.run(
-            [find(name)], entrants, Settings(size=128, **{"rounds": 3, **settings})
-        )
-        self.products = products
+        rates: list = []
+        chosen = Settings(size=128, **{"rounds": 3, **settings})
+        found = list(measure.run([find(name)], entrants, chosen, rates))
+        self.products = best(rates)
         return {entry.contestant: entry for entries in found for entry in entries}
 
 
@@ -160,27 +160,28 @@ def test_the_better_library_is_the_faster_by_its_median():
 def test_real_processes_take_turns():
     """Ours alone, so that no upstream package is needed; the truth is ours, too."""
     settings = Settings(size=128, rounds=1, references=Path("/nowhere"), peers=Path("/nowhere"))
-    [ours, theirs], products = measure.run([find("sam2-decoder-1")], [MINE, OPENVINO], settings)
+    rates: list = []
+    [(ours, theirs)] = measure.run([find("sam2-decoder-1")], [MINE, OPENVINO], settings, rates)
     assert ours.ran
     assert 0 < ours.error < 1e-4
     assert ours.ratio == Figure(1.0, 1.0, 1.0)
     assert ours.rate > 0
     assert ours.process > ours.peak >= 0
     assert ours.set_up > 0
-    assert products["float32"] > 0
+    assert best(rates)["float32"] > 0
     assert theirs.reason == "the peers' environment is missing: make peers"
 
 
 @pytest.mark.live
 def test_runtimes_run_metas_code_and_ours():
-    if interpreter(variable="SAMBLOCKS_PEERS", usual=".peers") is None:
-        pytest.skip("the peers' environment is missing: make peers")
+    if isinstance(missing := python_of("peers", None, None), str):
+        pytest.skip(missing)
     entrants = [
         MINE,
         OPENVINO,
         Contestant("openvino", OURS, "openvino"),
         Contestant("onnxruntime", "meta", "onnxruntime"),
     ]
-    found, _ = measure.run([find("sam2-decoder-1")], entrants, Settings(size=128, rounds=1))
+    [found] = measure.run([find("sam2-decoder-1")], entrants, Settings(size=128, rounds=1))
     assert [entry.reason for entry in found] == [""] * 4
     assert all(0 < entry.error < 1e-4 for entry in found)

@@ -56,7 +56,7 @@ def report() -> Report:
         entry("d-64", META, 15.0, 5.0),
     ]
     environment = surroundings(device="cpu", size=1024, threads=[1], rounds=3)
-    imports = {
+    imports: dict[str, dict] = {
         "samblocks": {"seconds": 0.1, "processor": 0.05, "memory": 2e6},
         "sam2": {"reason": "it is missing"},
     }
@@ -116,7 +116,7 @@ def test_the_page_is_whole_and_fetches_nothing(report):
 def test_a_bar_ends_where_its_value_is(report):
     drawn = ElementTree.fromstring(charts.ratios(report, 1))
     bars = [node for node in drawn.iter() if node.tag.endswith("rect") and list(node)]
-    widths = {node[0].text: float(node.get("width")) for node in bars}
+    widths = {node[0].text: float(node.attrib["width"]) for node in bars}
     fast = widths["decoder, 1 clicks: Meta, f32: 2.00×"]
     slow = widths["decoder, 1 clicks: Meta in OpenVINO, f32: 0.80×"]
     assert fast / slow == pytest.approx(3.106, rel=0.02)  # log 2 / -log 0.8
