@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from samblocks.cli import main
 from samblocks.predict import VideoPredictor
 from samblocks.predict.video.clip_writer import ClipWriter, painted
+from samblocks.predict.video.plots import Curves
 
 _spec = importlib.util.spec_from_file_location(
     "small_models", Path(__file__).parents[1] / "predict" / "small_models.py"
@@ -138,3 +140,45 @@ def test_nothing_is_left_when_a_frame_cannot_be_read(
     assert main(["track", "frames", "--model", "any", "--point", "20,20", "-o", "out"]) == 2
     assert "the disk is full" in capsys.readouterr().err
     assert os.listdir() == ["frames"]
+
+
+def test_a_plot_of_areas_scores_memory_and_drift(
+    clip: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    drawn: list[Curves] = []
+    save = Curves.save
+    monkeypatch.setattr(Curves, "save", lambda self, *a, **k: (drawn.append(self), save(self, *a, **k)))
+    said = ["--point", "20,20", "--object", "cat", "--box", "10,10,40,36", "--plot", "plots/out.png"]
+    assert main(["track", "frames", "--model", "any", *said, "--beside-float64", "-o", "out"]) == 0
+    [curves] = drawn
+    for obj_id in ("1", "cat"):
+        masks = _masks("out", obj_id)
+        assert list(curves.scores[obj_id]) == list(curves.areas[obj_id]) == list(range(6))
+        for frame, mask in masks.items():
+            assert curves.areas[obj_id][frame] == pytest.approx(100 * (mask > 0).mean())
+    assert list(curves.errors) == list(range(6))
+    assert (
+        0 < max(curves.errors.values()) < 1e-2
+    )  # a memory in bfloat16 rounds anew what differs in float32's last bit
+    assert max(curves.flips.values()) < 5
+    assert np.asarray(Image.open("plots/out.png")).shape[:2] == (984, 1080)
+    for wrong, why in (
+        (["--plot", "x.txt"], "x.txt: a plot is a file that ends in one of .png, .svg, .pdf"),
+        (["--beside-float64"], "--beside-float64 draws drift: name the plot's file by --plot"),
+    ):
+        assert main(["track", "frames", "--model", "any", "--point", "1,2", *wrong, "-o", "new"]) == 2
+        assert why in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(["track", "frames", "--model", "any", "--point", "1,2", "--plot", "x.png", "-o", "new"]) == 2
+    assert "a plot needs matplotlib: pip install 'samblocks[plots]'" in capsys.readouterr().err
+
+
+def test_drift_is_measured() -> None:
+    curves = Curves()
+    truth = torch.tensor([[[[4.0, -4.0], [4.0, -4.0]]]])
+    curves.add(0, [1], truth.clone(), {}, truth)
+    curves.add(1, [1], truth * torch.tensor([1.0, -1.0]), {}, truth)
+    assert curves.errors == {0: 0.0, 1: pytest.approx(2**0.5)}
+    assert curves.flips == {0: 0.0, 1: 50.0}
+    assert curves.areas == {1: {0: 50.0, 1: 100.0}}

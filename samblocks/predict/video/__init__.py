@@ -11,5 +11,6 @@
 | `freshness` | which results would come out again |
 | `history`, `tracked` | what is kept of a long video, and what was tracked |
 | `saving` | states in files |
+| `plots` | areas, scores, memory and drift, frame by frame |
 | `views` | masks as callers get them |
 """
