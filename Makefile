@@ -6,6 +6,8 @@ PIP_ARGS ?=
 # The main job on a file of your own: make parity CHECKPOINT=path-or-name IMAGE=path
 CHECKPOINT ?=
 IMAGE ?=
+# The model of the first overlay.
+VARIANT ?= sam2.1_hiera_tiny
 
 VENV := .venv
 REFERENCES := .references
@@ -31,7 +33,7 @@ WATCHES = $(shell $(PY) -c 'import sys; print("yes" if hasattr(sys, "monitoring"
 MAIN_JOB := $(PY) -m parity run --quick --reference meta --reference ultralytics
 
 .DEFAULT_GOAL := help
-.PHONY: help parity test coverage check format references peers goldens mutants calibrate layouts processors browser bench bench-readme bench-cuda docs dist lock-check clean
+.PHONY: help parity overlay test coverage check format references peers goldens mutants calibrate layouts processors browser bench bench-readme bench-cuda docs dist lock-check clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
@@ -46,6 +48,12 @@ ifeq ($(strip $(CHECKPOINT)),)
 else
 	$(MAIN_JOB) --checkpoint "$(CHECKPOINT)" $(if $(IMAGE),--image "$(IMAGE)")
 endif
+
+overlay: $(MADE)  ## a first overlay: weights that are made up, a photograph, one click
+	@mkdir -p $(SCRATCH)/checkpoints
+	$(PY) -m parity synthesize $(VARIANT) --out $(SCRATCH)/checkpoints/$(VARIANT).pt
+	$(PY) -m samblocks segment parity/data/truck.jpg --model $(SCRATCH)/checkpoints/$(VARIANT).pt \
+		--point 520,375 -o $(SCRATCH)/overlay.png
 
 test: $(MADE)  ## the tests: no network, no upstream package; with coverage where Python can watch lines cheaply
 	$(if $(WATCHES),COVERAGE_CORE=sysmon )$(PY) -m pytest -n 2 $(if $(WATCHES),$(COVERAGE))

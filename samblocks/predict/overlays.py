@@ -36,6 +36,8 @@ _FONT: Final = {
 _TURN: Final = (
     0.381966  # of the colour circle, from one mask to the next: the golden angle keeps neighbours apart
 )
+_FEW: Final = 12  # masks, of which an overlay has room for the scores
+_DARK: Final = 110  # of 255: the brightness of a plate below which its writing is white
 _PAPER: Final = 24  # grey level between the tiles of a sheet
 
 
@@ -58,8 +60,8 @@ def overlay(
     Args:
         picture: [H, W, 3], uint8, or floating-point from 0 to 1.
         masks: of that picture; small ones are drawn over large ones.
-        labels: one for each mask, of digits, points and dashes; by default its number, from 1, and its score;
-            an empty one is not drawn.
+        labels: one for each mask, of digits, points and dashes; by default its number, from 1, and its score,
+            or of more than 12 masks the number alone; an empty one is not drawn.
         colours: one for each mask.
         opacity: of the masks.
 
@@ -86,7 +88,7 @@ def overlay(
     canvas = np.rint(drawn).clip(0, 255).astype(np.uint8)
     scale = max(1, round(max(masks.size) / 300))
     for number in order:
-        text = _label(masks, number) if labels is None else labels[number]
+        text = _label(masks, number, scores=len(masks) <= _FEW) if labels is None else labels[number]
         if text and masks.areas[number]:
             _write(canvas, text, _inside(masks.numpy()[number]), chosen[number], scale)
     return canvas
@@ -121,8 +123,10 @@ def contact_sheet(picture: Pixels, masks: Masks, *, tile: int = 160, columns: in
     return sheet
 
 
-def _label(masks: Masks, number: int) -> str:
-    return f"{number + 1}" if masks.scores is None else f"{number + 1} {masks.scores[number]:.2f}"
+def _label(masks: Masks, number: int, *, scores: bool = True) -> str:
+    if masks.scores is None or not scores:
+        return f"{number + 1}"
+    return f"{number + 1} {masks.scores[number]:.2f}"
 
 
 def _eroded(mask: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
@@ -151,7 +155,7 @@ def _inside(mask: NDArray[np.bool_]) -> tuple[int, int]:
 def _write(
     canvas: Bytes, text: str, place: tuple[int, int], shade: Colour, scale: int, *, centred: bool = True
 ) -> None:
-    """Write a label in dark on a plate of a colour; what does not fit on the canvas is moved onto it, or cut."""
+    """Write a label on a plate of a colour; what does not fit on the canvas is moved onto it, or cut."""
     rows = np.array([[_FONT.get(letter, _FONT["-"])[row] for letter in text] for row in range(5)])
     dots = np.stack([rows >> 2 & 1, rows >> 1 & 1, rows & 1, np.zeros_like(rows)], axis=2).reshape(5, -1)[
         :, :-1
@@ -162,4 +166,5 @@ def _write(
     y, x = max(0, min(y, canvas.shape[0] - height)), max(0, min(x, canvas.shape[1] - width))
     under = canvas[y : y + height, x : x + width]
     ink = plate[: under.shape[0], : under.shape[1], None]
-    under[:] = np.where(ink, np.uint8(0), np.array(shade, np.uint8))
+    bright = float(np.dot(shade, (0.299, 0.587, 0.114)))
+    under[:] = np.where(ink, np.uint8(255 * (bright < _DARK)), np.array(shade, np.uint8))

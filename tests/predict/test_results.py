@@ -104,3 +104,19 @@ def test_files_hold_the_masks(tmp_path: Path, format: Format) -> None:
         assert [len(feature["geometry"]["coordinates"]) for feature in features] == [2, 1]
         found = masks.numpy()
     assert np.array_equal(found, masks.numpy())
+
+
+def test_of_many_masks_there_are_numbers_alone() -> None:
+    few, many = (Masks(np.repeat(_masks().numpy()[:1], count, axis=0), [0.9] * count) for count in (12, 13))
+    numbered = [str(number + 1) for number in range(13)]
+    picture = _picture(60, 90)
+    assert np.array_equal(overlay(picture, many), overlay(picture, many, labels=numbered))
+    assert not np.array_equal(overlay(picture, few), overlay(picture, few, labels=numbered[:12]))
+
+
+def test_writing_is_seen_on_every_plate() -> None:
+    for shade, ink in (((0, 0, 160), 255), ((250, 240, 90), 0)):
+        drawn = overlay(np.full((60, 90, 3), 100, np.uint8), _masks()[1:], labels=["1"], colours=[shade])
+        written = (drawn == ink).all(axis=2)
+        assert written.any()
+        assert not (drawn == 255 - ink).all(axis=2).any()

@@ -110,7 +110,7 @@ class Curves:
             shade = tuple(level / 255 * 0.8 for level in colour(number))
             _line(axes[0], self.areas[obj_id], color=shade, label=str(obj_id))
             _line(axes[1], self.scores.get(obj_id, {}), color=shade)
-        axes[0].set(ylabel="area, % of frame", ylim=(0, None))
+        axes[0].set_ylabel("area, % of frame")
         if len(self.areas) > 1:
             axes[0].legend(
                 title="object", fontsize=8, title_fontsize=8, loc="upper left", bbox_to_anchor=(1, 1)
@@ -118,10 +118,7 @@ class Curves:
         axes[1].axhline(0, color=_GREY, linewidth=0.8, linestyle=":")
         axes[1].set(ylabel="score (0: gone)")
         _line(axes[2], self.memory, color=_GREY)
-        where = (
-            "on the device" if self._device is not None and self._device.type == "cuda" else "of the process"
-        )
-        axes[2].set(ylabel=f"memory {where}, MB", ylim=(0, None))
+        axes[2].set_ylabel("memory, MB")
         if not self.memory:
             axes[2].text(0.5, 0.5, "not told by this system", ha="center", transform=axes[2].transAxes)
         if drifted:
@@ -134,6 +131,9 @@ class Curves:
         axes[2].set_xlabel("frames tracked before", fontsize=9)
         for one in (axes[1], *axes[3:]):
             one.set_xlabel("frame", fontsize=9)
+        for one in (axes[0], axes[2]):
+            one.set_ylim(0, one.get_ylim()[1] * 1.05)
+        figure.align_ylabels()
         with write_atomically(path, make_folder=True) as stream:
             figure.savefig(stream, format=Path(path).suffix.lower()[1:], dpi=120)
 
