@@ -147,7 +147,7 @@ def mask_vectors(decoder: nn.Module, mask_tokens: Tensor) -> Tensor:
 
 def as_map(keys: Tensor, size: tuple[int, int]) -> Tensor:
     """The image's tokens [B, H * W, C] as a map, [B, C, H, W]."""
-    return keys.transpose(1, 2).reshape(len(keys), keys.shape[2], *size)
+    return keys.transpose(1, 2).reshape(keys.shape[0], keys.shape[2], *size)
 
 
 def multiply_out(vectors: Tensor, upscaled: Tensor) -> Tensor:

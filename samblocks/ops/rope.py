@@ -74,7 +74,7 @@ def rotate_pairs(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     dtype = torch.promote_types(at_least_float32(x.dtype), cos.dtype)
     groups = (rows,) if x.shape[-2] == rows else (x.shape[-2] // rows, rows)
     pairs = x.to(dtype).reshape(*x.shape[:-2], *groups, x.shape[-1] // 2, 2)
-    written_out = torch.compiler.is_compiling() or pairs.device.type not in ("cpu", "cuda", "meta")
+    written_out = _in_a_graph() or pairs.device.type not in ("cpu", "cuda", "meta")
     rotated = _product_in_reals(pairs, cos, sin) if written_out else _product(pairs, cos, sin)
     return rotated.reshape(x.shape).to(x.dtype)
 
@@ -171,6 +171,10 @@ def apply_rotary_enc(
     return rotate_pairs(xq, cos, sin), rotate_pairs(xk, cos, sin) if keys else xk
 
 
+def _in_a_graph() -> bool:
+    return torch.compiler.is_compiling() or torch._C._is_tracing()
+
+
 def _product(pairs: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Multiply pairs [..., d / 2, 2] by rotations [rows, d / 2], as complex numbers: one pass instead of six."""
     steps = (*pairs.stride()[:-1], pairs.storage_offset())
@@ -202,7 +206,7 @@ def _cos_sin(angles: Tensor) -> tuple[Tensor, Tensor]:
     The vectorized cosine and sine differ from those inside `polar` in the last bit. A graph that is traced
     for export must not hold complex numbers, though; there the bits come from float64.
     """
-    if torch.compiler.is_compiling():
+    if _in_a_graph():
         exact = angles.double()
         return exact.cos().to(angles.dtype), exact.sin().to(angles.dtype)
     cos, sin = torch.view_as_real(torch.polar(torch.ones_like(angles), angles)).unbind(-1)

@@ -145,7 +145,7 @@ class MaskDecoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Predict all masks for prompts [B, T, C] and as many maps of each kind, [B, C, H, W]."""
         learned = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
-        tokens = torch.cat([learned.expand(len(prompts), -1, -1), prompts], dim=1)
+        tokens = torch.cat([learned.expand(prompts.shape[0], -1, -1), prompts], dim=1)
         tokens, keys = transform(self, how, tokens, images, places, dense)
         iou: Tensor = head_of(self.iou_prediction_head, tokens[:, 0], images=self.heads_see_images)
         mask_tokens = tokens[:, 1 : 1 + self.num_mask_tokens]

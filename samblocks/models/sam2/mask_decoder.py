@@ -161,6 +161,12 @@ class SAM2MaskDecoder(nn.Module):
             repeat_image=repeat_image,
             high_res_features=high_res_features,
         )
+        return self._choose(masks, iou, mask_tokens, object_score_logits, multimask_output=multimask_output)
+
+    def _choose(
+        self, masks: Tensor, iou: Tensor, tokens: Tensor, score: Tensor, *, multimask_output: bool
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of all masks, as `predict_masks` gives them, what `forward` returns."""
         if multimask_output:
             masks, iou = masks[:, 1:], iou[:, 1:]
         elif self.dynamic_multimask_via_stability and not self.training:
@@ -168,7 +174,7 @@ class SAM2MaskDecoder(nn.Module):
         else:
             masks, iou = masks[:, :1], iou[:, :1]
         several = multimask_output and self.use_multimask_token_for_obj_ptr
-        return masks, iou, mask_tokens[:, 1:] if several else mask_tokens[:, :1], object_score_logits
+        return masks, iou, tokens[:, 1:] if several else tokens[:, :1], score
 
     def predict_masks(
         self,
@@ -214,7 +220,7 @@ class SAM2MaskDecoder(nn.Module):
         self, how: Plan, sparse: Tensor, images: Tensor, places: Tensor, dense: Tensor, *finer: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Predict all masks for prompts [B, T, C] and as many maps of each kind, [B, C, H, W]."""
-        prompts = len(sparse)
+        prompts = sparse.shape[0]  # not len: a traced graph would have it as a constant
         learned = [self.iou_token.weight, self.mask_tokens.weight]
         if self.pred_obj_scores:
             learned.insert(0, self.obj_score_token.weight)
