@@ -33,7 +33,7 @@ WATCHES = $(shell $(PY) -c 'import sys; print("yes" if hasattr(sys, "monitoring"
 MAIN_JOB := $(PY) -m parity run --quick --reference meta --reference ultralytics
 
 .DEFAULT_GOAL := help
-.PHONY: help parity overlay test coverage check format references peers goldens mutants calibrate layouts processors browser bench bench-readme bench-cuda docs dist lock-check clean
+.PHONY: help parity overlay test coverage check format references peers goldens mutants calibrate layouts processors browser bench engines bench-readme bench-cuda docs dist lock-check clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
@@ -57,6 +57,9 @@ overlay: $(MADE)  ## a first overlay: weights that are made up, a photograph, on
 
 test: $(MADE)  ## the tests: no network, no upstream package; with coverage where Python can watch lines cheaply
 	$(if $(WATCHES),COVERAGE_CORE=sysmon )$(PY) -m pytest -n 2 $(if $(WATCHES),$(COVERAGE))
+
+engines: $(PEERS_MADE)  ## the tests of the runtimes behind our modules, in their environment
+	PYTHONPATH=. $(PEERS)/bin/python -m pytest -m engines tests/engines
 
 coverage: $(MADE)  ## the tests, and which lines of samblocks they run
 	$(PY) -m pytest -n 2 $(COVERAGE)

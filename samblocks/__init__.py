@@ -11,6 +11,9 @@
 | `Masks` | masks as arrays, COCO's encoding, polygons, boxes and GeoJSON |
 | `MaskGenerator` | all masks of a picture, as Meta's generators find them |
 | `VideoPredictor` | objects shown on some frames of a video, found on all of them |
+| `accelerate` | lets a model's slow parts run in OpenVINO, ONNX Runtime or torch's compiler |
+| `export` | writes a model's parts as files of another runtime, with a card that says how equal they are |
+| `engine_report` | the report on a model that was loaded with `backend=` |
 | `swap_blocks` | puts our blocks in the place of another library's inside a live model |
 | `plain_paths` | takes no fast path meanwhile: the order of operations, and the bits, of upstream |
 | `VARIANTS` | the released models as data |
@@ -26,6 +29,7 @@ The floors, lowest first; imports only go down:
     checkpoints  files: read, load, save, convert, download
     swap         our blocks inside other libraries' models
     predict      pictures and clicks in, masks out
+    engines      other runtimes behind our modules
     cli          the command `samblocks`
 
 Names are imported when they are first used, so that what needs no torch does not wait for it.
@@ -34,10 +38,14 @@ Names are imported when they are first used, so that what needs no torch does no
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from samblocks.errors import CheckpointError, LayoutError, SamblocksError, SwapError
+from samblocks.errors import CheckpointError, EngineError, LayoutError, SamblocksError, SwapError
 
 if TYPE_CHECKING:
-    from samblocks.checkpoints import LoadReport, convert, inspect, load, save
+    from samblocks.checkpoints import LoadReport, convert, inspect, save
+    from samblocks.engines.accelerate import accelerate
+    from samblocks.engines.export import export
+    from samblocks.engines.load import load
+    from samblocks.engines.report import engine_report
     from samblocks.models.build import build
     from samblocks.ops.fast_path import plain_paths
     from samblocks.predict.generator import MaskGenerator
@@ -56,10 +64,13 @@ _HOMES = {
     "MaskGenerator": "samblocks.predict.generator",
     "VARIANTS": "samblocks.variants",
     "VideoPredictor": "samblocks.predict.video.predictor",
+    "accelerate": "samblocks.engines.accelerate",
     "build": "samblocks.models.build",
     "convert": "samblocks.checkpoints",
+    "engine_report": "samblocks.engines.report",
+    "export": "samblocks.engines.export",
     "inspect": "samblocks.checkpoints",
-    "load": "samblocks.checkpoints",
+    "load": "samblocks.engines.load",
     "plain_paths": "samblocks.ops.fast_path",
     "save": "samblocks.checkpoints",
     "swap_blocks": "samblocks.swap.apply",
@@ -68,6 +79,7 @@ _HOMES = {
 __all__ = [
     "VARIANTS",
     "CheckpointError",
+    "EngineError",
     "ImagePredictor",
     "LayoutError",
     "LoadReport",
@@ -76,8 +88,11 @@ __all__ = [
     "SamblocksError",
     "SwapError",
     "VideoPredictor",
+    "accelerate",
     "build",
     "convert",
+    "engine_report",
+    "export",
     "inspect",
     "load",
     "plain_paths",

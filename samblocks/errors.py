@@ -33,6 +33,10 @@ class SwapError(SamblocksError):
     """A host model's module cannot be swapped, or a swap cannot be undone."""
 
 
+class EngineError(SamblocksError):
+    """A runtime is missing, cannot take a model, or what it made is damaged."""
+
+
 def printable(text: str, longest: int = 80) -> str:
     r"""A file's text made fit for a message: what a terminal would act on is escaped, the rest cut to a length.
 

@@ -40,7 +40,7 @@ from samblocks.models.skeleton import skeleton
 from samblocks.variants import Variant
 
 
-class _Options(TypedDict, total=False):
+class LoadOptions(TypedDict, total=False):
     """What may be given to `load` and says nothing about the type of its result."""
 
     variant: str | None
@@ -59,19 +59,19 @@ _Path = str | os.PathLike[str]
 
 @overload
 def load(
-    path_or_name: _Path, *, component: None = ..., strict: Literal[True] = ..., **options: Unpack[_Options]
+    path_or_name: _Path, *, component: None = ..., strict: Literal[True] = ..., **options: Unpack[LoadOptions]
 ) -> SAMModel | SAM2Model: ...
 @overload
 def load(
-    path_or_name: _Path, *, component: None = ..., strict: Literal["explain"], **options: Unpack[_Options]
+    path_or_name: _Path, *, component: None = ..., strict: Literal["explain"], **options: Unpack[LoadOptions]
 ) -> tuple[SAMModel | SAM2Model, LoadReport]: ...
 @overload
 def load(
-    path_or_name: _Path, *, component: str, strict: Literal[True] = ..., **options: Unpack[_Options]
+    path_or_name: _Path, *, component: str, strict: Literal[True] = ..., **options: Unpack[LoadOptions]
 ) -> nn.Module: ...
 @overload
 def load(
-    path_or_name: _Path, *, component: str, strict: Literal["explain"], **options: Unpack[_Options]
+    path_or_name: _Path, *, component: str, strict: Literal["explain"], **options: Unpack[LoadOptions]
 ) -> tuple[nn.Module, LoadReport]: ...
 def load(
     path_or_name: str | os.PathLike[str],

@@ -1,0 +1,251 @@
+"""`export`: the parts of a model as files of another runtime, with a card that says how equal they are."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import platform
+import shutil
+import tempfile
+import warnings
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from samblocks.engines import onnx_files, openvino, verify_script
+from samblocks.engines.accelerate import within
+from samblocks.engines.card_page import page
+from samblocks.engines.drift import drift
+from samblocks.engines.fingerprint import weights_digest
+from samblocks.engines.parts import Graph, Part, parts_of
+from samblocks.engines.pointer_parts import pointer_parts
+from samblocks.engines.samples import Samples, doubled, record
+from samblocks.engines.settings import require
+from samblocks.errors import EngineError, cause
+from samblocks.files import sha256
+from samblocks.models.sam2.model import SAM2Model
+from samblocks.numerics.float64 import lifted
+from samblocks.swap.float64 import widened
+
+FORMATS = {"onnx": ("f32", "int8"), "openvino": ("f32", "bf16", "int8"), "exported": ("f32",)}
+"""The precisions of each format."""
+
+_SUFFIX = {"onnx": ".onnx", "openvino": ".xml", "exported": ".pt2"}
+_RUNTIMES = {"onnx": ("onnxruntime", "onnx"), "openvino": ("openvino",), "exported": ("torch",)}
+_SAMPLES = 2
+"""How many samples of each graph are kept."""
+_KEPT = 1 << 18
+"""How many numbers of an output are kept, evenly spread; of masks all are."""
+
+
+def export(
+    model: nn.Module,
+    folder: str | os.PathLike[str],
+    format: str = "onnx",
+    parts: Sequence[str] | None = None,
+    precision: str = "f32",
+    *,
+    pictures: Sequence[Any] = (),
+    frames: int = 0,
+    command: str = "",
+) -> dict[str, Any]:
+    """Write the parts of a model as files of another runtime, with a card.
+
+    Beside the files lie `card.json` and `card.html`: hashes of weights and files, versions, R and the largest
+    difference of each output, pixels that flip, and how to repeat it. `verify.py` does that with NumPy and the
+    runtime alone, as `samblocks verify FOLDER` does. The folder appears when it is whole.
+
+    Args:
+        model: a model of ours, in float32.
+        folder: that does not exist, or is empty.
+        format: "onnx", "openvino" or "exported" (torch's own, `torch.export`).
+        parts: which of the model's parts, by kind (image_encoder, mask_decoder, memory_attention,
+            memory_encoder, object_pointer, absent_object) or path; all if None.
+        precision: "f32", "bf16" (OpenVINO: the card tells the runtime) or "int8" (not "exported").
+        pictures: paths, arrays or PIL pictures that samples are taken from, and ranges in int8; a made-up one if none.
+        frames: track a made-up clip of so many frames, with two objects, once in eager and once with the files in our
+            Python loop, and put the first frame that differs and the curve of drift on the card; SAM 2 only.
+        command: what made it, for the card.
+
+    Returns:
+        The card.
+
+    Raises:
+        ValueError: an unknown format, part or precision, or int8 without pictures.
+        EngineError: a package is missing, the folder is not empty, or a conversion failed. Nothing is written then.
+    """
+    _check(format, precision, pictures)
+    if frames and not isinstance(model, SAM2Model):
+        raise ValueError(f"frames={frames}: a {type(model).__name__} tracks nothing")
+    target = Path(folder)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise EngineError(f"{target} is there already: give a folder that is empty or not there")
+    found = _chosen(model, parts)
+    samples = {name: kept[:_SAMPLES] for name, kept in record(model, found, pictures).items()}
+    target.absolute().parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.absolute().parent))
+    try:
+        card = _written(model, found, samples, scratch, format, precision, command)
+        if frames:
+            card["video"] = drift(model, found, samples, scratch, format, precision, frames)
+        write_card(scratch, card)
+        if target.exists():
+            target.rmdir()
+        scratch.chmod(0o755)
+        scratch.rename(target)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+    return card
+
+
+def _check(format: str, precision: str, pictures: Sequence[Any]) -> None:
+    if format not in FORMATS:
+        raise ValueError(f"format={format!r} must be one of {', '.join(map(repr, FORMATS))}")
+    if precision not in FORMATS[format]:
+        known = ", ".join(map(repr, FORMATS[format]))
+        raise ValueError(f"precision={precision!r}: the format {format!r} has {known}")
+    if precision == "int8" and not len(pictures):
+        raise ValueError("precision='int8' needs pictures=: ranges of values are taken from them")
+    for package in _RUNTIMES[format]:
+        require(package, format)
+    if precision == "int8":
+        require("nncf", "openvino")
+
+
+def _chosen(model: nn.Module, names: Sequence[str] | None) -> list[Part]:
+    found = [*parts_of(model), *pointer_parts(model)]
+    if not found:
+        raise EngineError(f"a {type(model).__name__} holds no module of samblocks that can be exported")
+    if names is None:
+        return found
+    known = {name: part for part in found for name in (part.kind, part.path)}
+    for name in names:
+        if name not in known:
+            raise ValueError(f"parts: {name!r} must be one of {', '.join(map(repr, known))}")
+    return [part for part in found if part.kind in names or part.path in names]
+
+
+def _written(
+    model: nn.Module,
+    parts: Sequence[Part],
+    samples: Samples,
+    folder: Path,
+    format: str,
+    precision: str,
+    command: str,
+) -> dict[str, Any]:
+    twin = widened(model)
+    held: dict[str, np.ndarray] = {}
+    graphs = []
+    for part in parts:
+        wide = {one.path: one for one in (*parts_of(twin), *pointer_parts(twin))}[part.path]
+        for name, graph in part.graphs.items():
+            file = folder / f"{name}{_SUFFIX[format]}"
+            try:
+                _write(part, graph, samples[name], file, format, precision)
+            except Exception as error:  # whatever a converter may raise
+                raise EngineError(f"{format} cannot take {part.path} ({name}): {cause(error)}") from error
+            for number, sample in enumerate(samples[name]):
+                held |= _reference(graph, wide.graphs[name], sample, f"{name}/{number}")
+            graphs.append(
+                {
+                    "name": name,
+                    "part": part.path,
+                    "file": file.name,
+                    "inputs": list(graph.inputs),
+                    "free": {
+                        key: {str(axis): size for axis, size in axes.items()}
+                        for key, axes in graph.inputs.items()
+                    },
+                    "outputs": list(graph.outputs),
+                    "samples": len(samples[name]),
+                }
+            )
+    np.savez(folder / "samples.npz", **held)  # type: ignore[arg-type]
+    shutil.copyfile(verify_script.__file__, folder / "verify.py")
+    card: dict[str, Any] = {
+        "format": "samblocks card 1",
+        "kind": format,
+        "precision": precision,
+        "model": f"{type(model).__module__}.{type(model).__qualname__}",
+        "weights": weights_digest(model),
+        "versions": _versions(format),
+        "command": command
+        or f"samblocks.export(model, {folder.name!r}, {format!r}, precision={precision!r})",
+        "repeat": "python verify.py, or: samblocks verify FOLDER",
+        "samples": "samples.npz",
+        "graphs": graphs,
+        "files": {file.name: sha256(file) for file in sorted(folder.iterdir())},
+    }
+    card["rows"] = verify_script.measure(card, folder)
+    return card
+
+
+def write_card(folder: Path, card: dict[str, Any]) -> None:
+    """Write a card for machines and for people."""
+    card["digest"] = verify_script.digest_of(card)
+    (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    (folder / "card.html").write_text(page(card), encoding="utf-8")
+
+
+def _write(
+    part: Part, graph: Graph, samples: Sequence[tuple[Tensor, ...]], file: Path, format: str, precision: str
+) -> None:
+    example = doubled(part, graph.name, samples[0])
+    if format == "onnx":
+        data = onnx_files.convert(graph, example)
+        if precision == "int8":
+            data = onnx_files.quantize(data, list(graph.inputs), samples, within(part, ()))
+        file.write_bytes(data)
+    elif format == "openvino":
+        converted = openvino.convert(graph, example)
+        if precision == "int8":
+            converted = openvino.quantize(converted, samples, within(part, ()))
+        require("openvino", "openvino").save_model(converted, str(file), compress_to_fp16=False)
+    else:
+        free = {
+            axis: torch.export.Dim(axis, min=1) for axes in graph.inputs.values() for axis in axes.values()
+        }
+        shapes = tuple({axis: free[name] for axis, name in axes.items()} for axes in graph.inputs.values())
+        kinds = [one.kind for one in inspect.signature(graph.module.forward).parameters.values()]
+        if inspect.Parameter.VAR_POSITIONAL in kinds:  # these count as one
+            named = len(kinds) - 1
+            shapes = (*shapes[:named], *([shapes[named:]] if shapes[named:] else ()))
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.export.save(torch.export.export(graph.module, example, dynamic_shapes=shapes), str(file))
+
+
+def _reference(graph: Graph, wide: Graph, sample: tuple[Tensor, ...], start: str) -> dict[str, np.ndarray]:
+    """A sample, and what the original gives for it in float32 and float64."""
+    held = {f"{start}/in/{name}": x.numpy() for name, x in zip(graph.inputs, sample, strict=True)}
+    with torch.no_grad():
+        eager = graph.module(*sample)
+        with lifted():
+            truth = wide.module(*(x.double() for x in sample))
+    for name, one, right in zip(graph.outputs, eager, truth, strict=True):
+        place = f"{start}/out/{name}"
+        step = 1 if name == "masks" else -(-one.numel() // _KEPT) | 1
+        held[f"{place}/eager"] = one.contiguous().flatten()[::step].numpy()
+        held[f"{place}/truth"] = right.contiguous().flatten()[::step].numpy()
+        held[f"{place}/shape"] = np.array(one.shape)
+        held[f"{place}/step"] = np.array(step)
+        held[f"{place}/worst"] = np.array(float((one.double() - right).abs().max()))
+    return held
+
+
+def _versions(format: str) -> dict[str, str]:
+    found = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+    for package in ("samblocks", *_RUNTIMES[format], "nncf"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,66 @@
+"""Graphs as ONNX."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from samblocks.engines.parts import Graph
+from samblocks.engines.settings import require
+
+OPSET = 18
+"""The version of ONNX's operators."""
+
+
+def convert(graph: Graph, example: tuple[Tensor, ...]) -> bytes:
+    """A graph of torch's as an ONNX file, in float32, with the free axes free."""
+    require("onnx", "onnx")
+    stream = io.BytesIO()
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that sizes which are the same in every call become constants
+        graph.module(*example)  # tables are made before a trace could take them for something to compute
+        torch.onnx.export(
+            graph.module,
+            example,
+            stream,  # type: ignore[arg-type]
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=list(graph.inputs),
+            output_names=list(graph.outputs),
+            dynamic_axes={name: dict(axes) for name, axes in graph.inputs.items() if axes},
+        )
+    return stream.getvalue()
+
+
+def quantize(
+    model: bytes, names: Sequence[str], samples: Sequence[tuple[Tensor, ...]], wide: Sequence[str]
+) -> bytes:
+    """A graph in int8, as far as nncf quantizes; ranges from samples.
+
+    Args:
+        model: an ONNX file.
+        names: of its inputs.
+        samples: what goes through it.
+        wide: paths, within the graph's module, of modules that stay in float32.
+    """
+    onnx, nncf = require("onnx", "onnx"), require("nncf", "openvino")
+    scope = nncf.IgnoredScope(
+        patterns=[f".*/{path.replace('.', '[./]')}/.*" for path in wide], validate=False
+    )
+    parsed: Any = onnx.load_from_string(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = nncf.quantize(
+            parsed,
+            nncf.Dataset([dict(zip(names, (x.numpy() for x in sample), strict=True)) for sample in samples]),
+            subset_size=len(samples),
+            model_type=nncf.ModelType.TRANSFORMER,
+            ignored_scope=scope if wide else None,
+        )
+    made: bytes = found.SerializeToString()
+    return made

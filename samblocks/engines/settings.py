@@ -1,0 +1,102 @@
+"""Which backends and precisions there are, and what each needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from samblocks.errors import EngineError
+
+PRECISIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"openvino": ("f32", "bf16", "int8"), "onnxruntime": ("f32", "int8"), "compile": ("f32",)}
+)
+"""The precisions of each backend."""
+
+_NEEDS: Mapping[str, tuple[tuple[str, str], ...]] = MappingProxyType(
+    {
+        "openvino": (("openvino", "openvino"),),
+        "onnxruntime": (("onnxruntime", "onnx"), ("onnx", "onnx")),
+        "compile": (),
+    }
+)
+"""The packages that a backend needs, and the extra of samblocks that has each."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was asked for.
+
+    Args:
+        backend: "openvino", "onnxruntime" or "compile".
+        precision: "f32", "bf16" or "int8"; the engine is told, never left to choose.
+        calibration: pictures from which the ranges of values in int8 are taken.
+        cache: a folder for compiled graphs; False for none, None for the usual one.
+        wide: paths of modules in the model that stay in float32 in int8.
+    """
+
+    backend: str
+    precision: str
+    calibration: Sequence[Any] = ()
+    cache: Path | bool | None = None
+    wide: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """As in a table: `openvino int8`."""
+        return f"{self.backend} {self.precision}"
+
+
+def checked(backend: str, precision: str, calibration: Any) -> None:
+    """Refuse what there is not, before anything is done.
+
+    Raises:
+        ValueError: an unknown backend, a precision that it has not, or int8 without pictures.
+        EngineError: a package is missing.
+
+    Examples:
+        >>> checked("compile", "int8", None)
+        Traceback (most recent call last):
+        ...
+        ValueError: precision='int8': the backend 'compile' has 'f32'
+    """
+    if backend not in PRECISIONS:
+        raise ValueError(f"backend={backend!r} must be one of {_listed(PRECISIONS)}")
+    if precision not in PRECISIONS[backend]:
+        raise ValueError(
+            f"precision={precision!r}: the backend {backend!r} has {_listed(PRECISIONS[backend])}"
+        )
+    if precision == "int8" and (calibration is None or not len(calibration)):
+        raise ValueError(
+            "precision='int8' needs calibration=, some pictures like those to come: ranges of values are taken "
+            "from them"
+        )
+    if precision != "int8" and calibration is not None:
+        raise ValueError(f"calibration is for precision='int8', not for {precision!r}")
+    needs = (*_NEEDS[backend], *((("nncf", "openvino"),) if precision == "int8" else ()))
+    for package, extra in needs:
+        require(package, extra)
+
+
+def require(package: str, extra: str) -> Any:
+    """Import a package that an extra of samblocks has.
+
+    Raises:
+        EngineError: it is not installed; the sentence names the extra.
+    """
+    if find_spec(package) is None:
+        raise EngineError(
+            f"{package} is not installed, which this engine runs on: pip install 'samblocks[{extra}]'"
+        )
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise EngineError(f"{package} is installed, but cannot be imported: {error}") from error
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(repr(name) for name in names)

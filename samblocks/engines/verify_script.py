@@ -1,0 +1,209 @@
+#!/usr/bin/env python3
+"""Repeat what a parity card says about the files beside it. Needs NumPy and the runtime of the files, nothing else.
+
+    python verify.py [FOLDER]
+
+Every graph is run on the inputs that were recorded, and held against what the original gave for them, in float32 and in
+float64. R is rms(graph − float64) / rms(original float32 − float64). Exit status 0: it still holds; 1: it does not;
+2: a file or the card is damaged or missing, or the runtime is not installed.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+BOUND = 2.0
+"""The largest R of a graph in float32 that holds."""
+
+SLACK = 1.25
+"""In lower precisions, how many times the R on the card may be found again on another processor."""
+
+
+class Damaged(Exception):
+    """A file or the card is not what was written, or something is missing."""
+
+
+def digest_of(card: dict[str, Any]) -> str:
+    """The hash of a card, without the hash that it holds."""
+    body = {key: value for key, value in card.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def read_card(folder: str | Path) -> dict[str, Any]:
+    """The card in a folder, which must be whole, as must all files that it names."""
+    card: Any
+    path = Path(folder) / "card.json"
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Damaged(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise Damaged(f"{path} is no JSON: it is damaged") from None
+    if not isinstance(card, dict) or card.get("format") != "samblocks card 1":
+        raise Damaged(f"{path} is no card of samblocks")
+    if card.get("digest") != digest_of(card):
+        raise Damaged(f"{path} is damaged: it is not what was written")
+    for name, digest in card["files"].items():
+        file = path.parent / name
+        if Path(name).name != name or not file.is_file():
+            raise Damaged(f"{file} is missing")
+        with file.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        if found != digest:
+            raise Damaged(f"{file} is damaged: it is not what was written")
+    return card
+
+
+def runner_of(
+    card: dict[str, Any], folder: str | Path, graph: dict[str, Any]
+) -> Callable[[list[np.ndarray]], list[np.ndarray]]:
+    """A function from arrays to arrays."""
+    path = str(Path(folder) / graph["file"])
+    kind, precision = card["kind"], card["precision"]
+    try:
+        if kind == "openvino":
+            import openvino
+
+            options = {"INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32"}
+            compiled = openvino.Core().compile_model(path, "CPU", options)
+            return lambda arrays: [np.array(x) for x in compiled(arrays).values()]
+        if kind == "onnx":
+            import onnxruntime
+
+            session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+            used = {port.name for port in session.get_inputs()}
+            return lambda arrays: session.run(
+                None, {name: x for name, x in zip(graph["inputs"], arrays, strict=True) if name in used}
+            )
+        import torch
+
+        module = torch.export.load(path).module()
+
+        def run(arrays: list[np.ndarray]) -> list[np.ndarray]:
+            with torch.no_grad():
+                return [x.numpy() for x in module(*map(torch.from_numpy, arrays))]
+
+        return run
+    except ImportError as error:
+        raise Damaged(f"the runtime of these files is not installed: {error.name}") from None
+
+
+def rms(x: np.ndarray) -> float:
+    """Root mean square in float64."""
+    return float(np.sqrt(np.mean(np.square(x, dtype=np.float64)))) if x.size else 0.0
+
+
+def figures(found: np.ndarray, eager: np.ndarray, truth: np.ndarray, worst: float) -> dict[str, Any]:
+    """R, the largest difference, and pixels of masks.
+
+    Args:
+        found: what the graph gave.
+        eager: what the original gave in float32.
+        truth: and in float64.
+        worst: the largest error of the original in float32.
+    """
+    own = rms(eager.astype(np.float64) - truth)
+    floor = np.finfo(np.float32).eps / 2 * rms(truth)
+    scale = max(own, floor)
+    wide = found.astype(np.float64)
+    ratio = rms(wide - truth) / scale if scale else (0.0 if np.array_equal(found, eager) else float("inf"))
+    if not np.isfinite(wide).all():
+        ratio = float("inf")
+    rounding = BOUND * max(worst, np.finfo(np.float32).eps * float(np.abs(truth).max(initial=0)))
+    flipped = (found > 0) != (eager > 0)
+    beyond = ((found > 0) != (truth > 0)) & (np.abs(truth) > rounding)
+    return {
+        "ratio": float(ratio),
+        "largest": float(np.abs(wide - eager).max(initial=0.0)),
+        "flipped": int(flipped.sum()),
+        "beyond": int(beyond.sum()),
+        "pixels": int(found.size),
+    }
+
+
+def measure(card: dict[str, Any], folder: str | Path) -> list[dict[str, Any]]:
+    """The figures of every output of every graph, by sample."""
+    rows = []
+    with np.load(Path(folder) / card["samples"], allow_pickle=False) as held:
+        for graph in card["graphs"]:
+            run = runner_of(card, folder, graph)
+            for number in range(graph["samples"]):
+                start = f"{graph['name']}/{number}"
+                found = run([held[f"{start}/in/{name}"] for name in graph["inputs"]])
+                for name, output in zip(graph["outputs"], found, strict=True):
+                    place = f"{start}/out/{name}"
+                    eager, truth = held[f"{place}/eager"], held[f"{place}/truth"]
+                    shape, step = tuple(held[f"{place}/shape"]), int(held[f"{place}/step"])
+                    row = {"graph": graph["name"], "sample": number, "output": name}
+                    if output.shape != shape:
+                        rows.append(
+                            {
+                                **row,
+                                "ratio": float("inf"),
+                                "largest": float("inf"),
+                                "shape": list(output.shape),
+                            }
+                        )
+                        continue
+                    some = np.ascontiguousarray(output).reshape(-1)[::step]
+                    row.update(figures(some, eager, truth, float(held[f"{place}/worst"])))
+                    if name != "masks":
+                        for key in ("flipped", "beyond", "pixels"):
+                            del row[key]
+                    rows.append(row)
+    return rows
+
+
+def failures(card: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]:
+    """Sentences on what does not hold."""
+    stated = {(row["graph"], row["sample"], row["output"]): row for row in card["rows"]}
+    words = []
+    for row in rows:
+        name = f"{row['graph']} {row['output']} (sample {row['sample']})"
+        before = stated[row["graph"], row["sample"], row["output"]]
+        bound = BOUND if card["precision"] == "f32" else max(BOUND, SLACK * before["ratio"])
+        if not row["ratio"] <= bound:
+            words.append(
+                f"{name}: R is {row['ratio']:.3g}, at most {bound:.3g} holds; the card says {before['ratio']:.3g}"
+            )
+        if card["precision"] == "f32" and row.get("beyond"):
+            words.append(f"{name}: {row['beyond']} pixels flipped that rounding cannot explain")
+    return words
+
+
+def verify(folder: str | Path) -> tuple[dict[str, Any], list[dict[str, Any]], list[str]]:
+    """The card, the figures that were found, and what does not hold."""
+    card = read_card(folder)
+    rows = measure(card, folder)
+    return card, rows, failures(card, rows)
+
+
+def text(card: dict[str, Any], rows: list[dict[str, Any]], wrong: list[str]) -> str:
+    """A table for people."""
+    lines = [f"{card['kind']} {card['precision']}, weights {card['weights'][:16]}"]
+    for row in rows:
+        pixels = f"{row['flipped']} of {row['pixels']} pixels flipped" if row.get("pixels") else ""
+        place = f"{row['graph']} {row['output']}"
+        lines.append(f"{place:34} R {row['ratio']:9.3g}  largest {row['largest']:8.1e}  {pixels}".rstrip())
+    return "\n".join([*lines, *wrong, "it does not hold" if wrong else "it holds"])
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Verify a folder; returns the exit status."""
+    folder = arguments[0] if arguments else Path(__file__).parent
+    try:
+        card, rows, wrong = verify(folder)
+    except Damaged as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(text(card, rows, wrong))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

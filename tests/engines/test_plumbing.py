@@ -1,0 +1,293 @@
+"""What engines promise beside their numbers, with one that computes as eager does."""
+
+import copy
+import io
+import threading
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import samblocks
+from samblocks import EngineError, ImagePredictor, VideoPredictor, accelerate, engine_report
+from samblocks.engines import accelerate as accelerating
+from samblocks.engines import blobs, recipes
+from samblocks.engines.parts import parts_of
+from samblocks.engines.verify import figures
+from samblocks.models.build import assemble
+
+
+class Engine:
+    """Runs the graphs in eager, away from zero by a step, and counts."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ran: list[str] = []
+        self.error = 0.0
+        monkeypatch.setattr(accelerating, "compile_graph", self.compile)
+
+    def compile(self, part, graph, example, samples, settings):
+        def run(tensors: list[Tensor]) -> list[Tensor]:
+            self.ran.append(graph.name)
+            with torch.no_grad():
+                return [x.clone() + self.error for x in graph.module(*tensors)]
+
+        run(example)
+        self.ran.clear()
+        return run, False
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
+    return Engine(monkeypatch)
+
+
+def test_parts_of_the_released_models() -> None:
+    with torch.device("meta"):
+        found = [
+            [part.path for part in parts_of(assemble(name))] for name in ("mobile_sam", "sam2.1_hiera_tiny")
+        ]
+    assert found == [
+        ["image_encoder", "mask_decoder"],
+        ["image_encoder", "memory_attention", "memory_encoder", "sam_mask_decoder"],
+    ]
+
+
+def test_a_model_runs_in_it_and_is_given_back(engine, sam2, photo) -> None:
+    before = {name: id(module) for name, module in sam2.named_modules()}
+    state = {name: value.clone() for name, value in sam2.state_dict().items()}
+    clip = [photo, photo[:, ::-1].copy(), photo[::-1].copy()]
+
+    def tracked() -> list[Tensor]:
+        predictor = VideoPredictor(sam2)
+        video = predictor.init_state(np.stack(clip))
+        for number, point in ((1, [20, 20]), (2, [40, 30])):
+            predictor.add_new_points_or_box(video, frame_idx=0, obj_id=number, points=[point], labels=[1])
+        return [masks.clone() for _, _, masks in predictor.propagate_in_video(video)]
+
+    eager = tracked()
+    with accelerate(sam2, "compile", cache=False) as report:
+        found = tracked()
+        assert {name: id(module) for name, module in sam2.named_modules()} == before
+        assert list(sam2.state_dict()) == list(state)
+        assert set(report.calls) == {
+            "image_encoder",
+            "memory_attention",
+            "memory_encoder",
+            "sam_mask_decoder",
+        }
+        assert all(set(calls) == {"engine"} for calls in report.calls.values())
+        assert report.verify(clip).holds
+    for a, b in zip(found, eager, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+    ran = len(engine.ran)
+    assert all(map(torch.equal, tracked(), eager))
+    assert len(engine.ran) == ran
+    assert not any("_compiled_call_impl" in vars(module) for module in sam2.modules())
+    assert all(torch.equal(value, state[name]) for name, value in sam2.state_dict().items())
+
+
+def test_one_image_is_not_copied_for_each_prompt(engine, sam, photo) -> None:
+    predictor = ImagePredictor(sam)
+    with accelerate(sam, "compile", cache=False):
+        predictor.set_image(photo)
+        predictor.predict(point_coords=[[20, 20]], point_labels=[1])
+        assert engine.ran == ["image_encoder", "mask_decoder_shared"]
+        engine.ran.clear()
+        low = predictor.predict(point_coords=[[20, 20]], point_labels=[1], multimask_output=False)[2]
+        predictor.predict(point_coords=[[20, 20]], point_labels=[1], mask_input=low)
+        assert engine.ran == ["mask_decoder_shared"] * 2
+
+
+def test_eager_answers_where_the_engine_cannot(engine, sam) -> None:
+    x = torch.randn(1, 3, 64, 64)
+    report = accelerate(sam, "compile", cache=False)
+    calls = report._attached[0].calls
+    sam.image_encoder(x)
+    assert calls == {"gradients are recorded": 1}
+    with torch.no_grad():
+        assert len(sam.image_encoder(x.expand(3, -1, -1, -1))) == 3
+        assert engine.ran == ["image_encoder"] * 3
+        sam.image_encoder.train()(x)
+        sam.image_encoder.eval()
+        hook = sam.image_encoder.blocks[0].register_forward_hook(lambda *args: None)
+        sam.image_encoder(x)
+        hook.remove()
+        with torch.autocast("cpu", torch.bfloat16):
+            sam.image_encoder(x)
+        sam.image_encoder.neck[0].weight.mul_(2)
+        with pytest.warns(UserWarning, match="weights of image_encoder were changed"):
+            changed = sam.image_encoder(x)
+        sam.image_encoder(x)
+    assert calls == {
+        "gradients are recorded": 1,
+        "engine": 1,
+        "training mode": 1,
+        "forward hooks": 1,
+        "autocast": 1,
+        "changed weights": 2,
+    }
+    report.undo()
+    with torch.no_grad():
+        assert torch.equal(changed, sam.image_encoder(x))
+
+
+def test_another_size_runs_in_eager(engine, sam) -> None:
+    report = accelerate(sam, "compile", cache=False)
+    sam.set_imgsz((32, 48))
+    with torch.no_grad():
+        assert sam.image_encoder(torch.randn(1, 3, 32, 48)).shape[-2:] == (2, 3)
+    assert report.calls["image_encoder"] == {"another size than it was compiled for": 1}
+
+
+def test_copies_and_pickles_are_plain(engine, sam) -> None:
+    accelerate(sam, "compile", cache=False)
+    stream = io.BytesIO()
+    torch.save(sam, stream)
+    stream.seek(0)
+    twins = copy.deepcopy(sam), torch.load(stream, weights_only=False)
+    for twin in twins:
+        with torch.no_grad():
+            twin.image_encoder(torch.randn(1, 3, 64, 64))
+    assert not engine.ran
+
+
+def test_threads_share_it(engine, sam) -> None:
+    report = accelerate(sam, "compile", cache=False)
+
+    def run() -> None:
+        with torch.no_grad():
+            sam.image_encoder(torch.randn(1, 3, 64, 64))
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert report.calls["image_encoder"] == {"engine": 4}
+
+
+def test_a_wrong_engine_is_seen(engine, sam, photo) -> None:
+    report = accelerate(sam, "compile", cache=False)
+    assert report.verify(photo)
+    engine.error = 0.1
+    verdict = report.verify(photo)
+    assert not verdict
+    assert verdict.verdict == "DIVERGED"
+    assert verdict.ratio > 100
+    assert verdict.flipped
+    assert verdict.beyond
+    assert verdict.score is not None
+    assert verdict.score > 0.01
+    assert report.applied
+
+
+def test_what_did_not_run_in_it_is_said(engine, sam, photo) -> None:
+    report = accelerate(sam, "compile", cache=False)
+    sam.image_encoder.blocks[0].register_forward_hook(lambda *args: None)
+    verdict = report.verify(photo)
+    assert verdict.not_run == ("image_encoder",)
+    assert (verdict.verdict, bool(verdict)) == ("INCOMPLETE", False)
+
+
+def test_a_pixel_within_rounding_is_not_beyond_it() -> None:
+    truth = torch.tensor([[1e-9, 1.0]]).double()
+    eager = torch.tensor([[1e-8, 1.0]])
+    (row,) = figures({"masks": torch.tensor([[-1e-8, 1.0]])}, {"masks": eager}, {"masks": truth})
+    assert (row.flipped, row.beyond, row.iou) == (1, 0, 0.5)
+
+
+def test_a_failed_conversion_leaves_the_model(sam, monkeypatch: pytest.MonkeyPatch) -> None:
+    def compile_graph(part, *args):
+        if part.kind == "mask_decoder":
+            raise RuntimeError("no such operator")
+        return (lambda tensors: tensors), False
+
+    monkeypatch.setattr(accelerating, "compile_graph", compile_graph)
+    with pytest.raises(EngineError, match=r"compile cannot take mask_decoder .*no such operator.*as it was"):
+        accelerate(sam, "compile", cache=False)
+    assert not any("_compiled_call_impl" in vars(module) for module in sam.modules())
+
+
+def test_what_there_is_not_is_said_at_once(sam) -> None:
+    for arguments, words in (
+        (("tensorrt",), "backend='tensorrt' must be one of 'openvino', 'onnxruntime', 'compile'"),
+        (("openvino", "fp16"), "precision='fp16': the backend 'openvino' has 'f32', 'bf16', 'int8'"),
+        (("onnxruntime", "bf16"), "'onnxruntime' has 'f32', 'int8'"),
+        (("openvino", "int8"), "needs calibration="),
+        (("openvino", "f32", [0]), "calibration is for precision='int8'"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            accelerate(sam, *arguments)
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_a_missing_runtime_is_named_with_its_extra(
+    sam, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("samblocks.engines.settings.find_spec", lambda name: None)
+    extra = {"openvino": "openvino", "onnxruntime": "onnx"}[backend]
+    with pytest.raises(EngineError, match=rf"not installed.*pip install 'samblocks\[{extra}\]'"):
+        accelerate(sam, backend)
+
+
+def test_weights_in_half_and_a_second_engine_are_refused(engine, sam) -> None:
+    with pytest.raises(EngineError, match=r"weights in torch.bfloat16.*call .float\(\) first"):
+        accelerate(copy.deepcopy(sam).bfloat16(), "compile")
+    accelerate(sam, "compile", cache=False)
+    with pytest.raises(EngineError, match="runs in an engine already: undo that first"):
+        accelerate(sam, "compile", cache=False)
+
+
+def test_load_takes_a_backend(engine, tmp_path, monkeypatch: pytest.MonkeyPatch, sam) -> None:
+    monkeypatch.setattr("samblocks.engines.load.load_eager", lambda path, **options: sam)
+    model = samblocks.load("sam.pt", backend="compile", cache=False)
+    assert model is sam
+    assert engine_report(model).settings.name == "compile f32"
+    with pytest.raises(ValueError, match="backend is for a whole model"):
+        samblocks.load("sam.pt", backend="compile", component="image_encoder")
+
+
+def test_a_damaged_blob_is_refused_and_made_anew(tmp_path) -> None:
+    file, key = tmp_path / "blob", "0" * 64
+    blobs.write(file, key, b"compiled graph")
+    assert blobs.kept(file, key) == b"compiled graph"
+    whole = file.read_bytes()
+    with pytest.raises(EngineError, match="of other weights, versions or settings"):
+        blobs.read(file, "1" * 64)
+    for place in range(0, len(whole), 9):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(EngineError, match="delete it"):
+            blobs.read(file, key)
+    file.write_bytes(whole[:-1])
+    assert blobs.kept(file, key) is None
+
+
+def test_recipes_are_checked(engine, sam, tmp_path) -> None:
+    recipes.write(tmp_path / "recipe.json", "int8", ["image_encoder.blocks.0"], note="for people")
+    assert recipes.wide_modules(tmp_path / "recipe.json", "int8") == ("image_encoder.blocks.0",)
+    for recipe, words in (
+        (tmp_path / "none.json", "cannot be read"),
+        ({}, "its format must be"),
+        ({"format": recipes.FORMAT, "precision": "int8", "wide": "all"}, "must be a list"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            recipes.wide_modules(recipe, "int8")
+    with pytest.raises(ValueError, match="no module 'head'"):
+        recipes.check(["head"], sam)
+
+
+def test_a_host_that_does_something_around_ours(engine, sam, photo) -> None:
+    from samblocks.models import ImageEncoderViT
+
+    class Shifted(ImageEncoderViT):
+        def forward(self, pixel_values: Tensor) -> Tensor:
+            return super().forward(pixel_values) + 1
+
+    sam.image_encoder.__class__ = Shifted
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        eager = sam.image_encoder(x)
+        with accelerate(sam, "compile", cache=False):
+            torch.testing.assert_close(sam.image_encoder(x), eager)
+    assert engine.ran == ["image_encoder"]

@@ -1,0 +1,73 @@
+"""Real runtimes: numbers, caches, precisions. They need an environment of their own (`make engines`)."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from samblocks import accelerate
+from samblocks.engines import openvino
+
+pytestmark = pytest.mark.engines
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("kind", ["sam", "sam2"])
+def test_float32_is_as_precise(backend: str, kind: str, request, photo, cache: Path) -> None:
+    model = request.getfixturevalue(kind)
+    report = accelerate(model, backend, cache=cache)
+    verdict = report.verify([photo, photo[::-1].copy()])
+    assert verdict, str(verdict)
+    report.undo()
+    kept = sorted(cache.iterdir())
+    again = accelerate(model, backend, cache=cache)
+    assert all(row.cached for row in again.rows)
+    assert again.verify(photo)
+    again.undo()
+    for file in kept:
+        file.write_bytes(file.read_bytes()[:-9])
+    assert not any(row.cached for row in accelerate(model, backend, cache=cache).rows)
+    with torch.no_grad():
+        model.image_encoder.float()
+
+
+def test_precision_is_what_was_asked_for(sam, photo) -> None:
+    for precision, dtype in (("f32", "f32"), ("bf16", "bf16")):
+        with accelerate(sam, "openvino", precision, cache=False) as report:
+            for one in report._attached:
+                for runner in one._runners.values():
+                    hint = runner._compiled.get_property("INFERENCE_PRECISION_HINT")  # type: ignore[attr-defined]
+                    assert str(hint.to_string() if hasattr(hint, "to_string") else hint) == dtype
+                    threads = runner._compiled.get_property("INFERENCE_NUM_THREADS")  # type: ignore[attr-defined]
+                    assert threads == torch.get_num_threads()
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_int8_says_what_it_does(sam, photo, backend: str) -> None:
+    with accelerate(sam, backend, "int8", [photo], cache=False) as report:
+        assert report.impact is not None
+        assert report.impact.ratio > 10  # it is not float32
+        assert "on the first calibration picture" in str(report)
+
+
+def test_another_model_has_another_blob(sam, cache: Path) -> None:
+    accelerate(sam, "openvino", cache=cache).undo()
+    with torch.no_grad():
+        sam.image_encoder.neck[0].weight.mul_(2)
+    report = accelerate(sam, "openvino", cache=cache)
+    assert {row.path: row.cached for row in report.rows} == {"image_encoder": False, "mask_decoder": True}
+    assert openvino.device()
+
+
+def test_the_readme_lines_run(sam, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    lines = readme.partition("### Run it in OpenVINO or ONNX Runtime\n")[2].partition("```python\n")[2]
+    lines = lines.partition("```")[0].replace('precision="f32"', 'precision="f32", cache=False')
+    monkeypatch.chdir(tmp_path)
+    import samblocks
+    from parity.execution.pictures import PHOTOGRAPH
+
+    monkeypatch.setattr("samblocks.engines.load.load_eager", lambda path, **options: sam)
+    monkeypatch.setenv("SAMBLOCKS_CACHE", str(tmp_path / "cache"))
+    exec(lines.replace("photo.jpg", str(PHOTOGRAPH)), {"samblocks": samblocks})
+    assert (tmp_path / "files" / "card.html").exists()
