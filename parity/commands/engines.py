@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from parity import package
-from parity.commands.bench import surroundings
+from parity.bench.report import surroundings
 from parity.errors import UsageError, WorkerError
 from parity.execution.pictures import PHOTOGRAPH
 from samblocks.files import write_text
@@ -60,7 +60,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure and print the table; 1 if an engine in float32 does not hold, 3 if nothing ran."""
-    from parity.bench.engines import ENGINES, Job
+    from parity.bench.deployment import ENGINES, Job
 
     python = _interpreter(options.peers)
     if python is None:
@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
             print(table_line(row), flush=True)
     document = {
         "schema": 1,
-        "environment": surroundings(options.threads, options.rounds),
+        "environment": surroundings(threads=options.threads, rounds=options.rounds),
         "pictures": pictures,
         "rows": figures,
     }
@@ -107,7 +107,7 @@ def measured_rows(python: Path, job: dict[str, Any], threads: int) -> Iterator[d
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "job.json")
         file.write_text(json.dumps(job), encoding="utf-8")
-        command = [str(python), "-m", "parity.bench.engines", str(file)]
+        command = [str(python), "-m", "parity.bench.deployment", str(file)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
             assert process.stdout is not None
             for line in process.stdout:

@@ -19,6 +19,7 @@ from samblocks.engines.report import EngineReport, EngineRow
 from samblocks.engines.samples import Samples, doubled, record
 from samblocks.engines.settings import Settings, checked, require
 from samblocks.errors import EngineError, cause
+from samblocks.swap.verify import evaluating
 
 
 def accelerate(
@@ -76,8 +77,9 @@ samblocks, or swap blocks into another library's first
     for part in parts:
         _refuse(part)
     recipes.check(wide, model)
-    samples = record(model, parts, settings.calibration)
-    made = [_converted(part, samples, settings) for part in parts]
+    with evaluating(model):
+        samples = record(model, parts, settings.calibration)
+        made = [_converted(part, samples, settings) for part in parts]
     report = EngineReport(
         model, settings, [row for _, rows in made for row in rows], [one for one, _ in made]
     )

@@ -32,6 +32,7 @@ from samblocks.files import sha256
 from samblocks.models.sam2.model import SAM2Model
 from samblocks.numerics.float64 import lifted
 from samblocks.swap.float64 import widened
+from samblocks.swap.verify import evaluating
 
 FORMATS = {"onnx": ("f32", "int8"), "openvino": ("f32", "bf16", "int8"), "exported": ("f32",)}
 """The precisions of each format."""
@@ -87,13 +88,15 @@ def export(
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise EngineError(f"{target} is there already: give a folder that is empty or not there")
     found = _chosen(model, parts)
-    samples = {name: kept[:_SAMPLES] for name, kept in record(model, found, pictures).items()}
+    with evaluating(model):
+        samples = {name: kept[:_SAMPLES] for name, kept in record(model, found, pictures).items()}
     target.absolute().parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.absolute().parent))
     try:
-        card = _written(model, found, samples, scratch, format, precision, command)
-        if frames:
-            card["video"] = drift(model, found, samples, scratch, format, precision, frames)
+        with evaluating(model):
+            card = _written(model, found, samples, scratch, format, precision, command)
+            if frames:
+                card["video"] = drift(model, found, samples, scratch, format, precision, frames)
         write_card(scratch, card)
         if target.exists():
             target.rmdir()

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from samblocks.engines.parts import Graph
 from samblocks.engines.settings import require
+from samblocks.swap.verify import evaluating
 
 OPSET = 18
 """The version of ONNX's operators."""
@@ -21,7 +22,8 @@ def convert(graph: Graph, example: tuple[Tensor, ...]) -> bytes:
     """A graph of torch's as an ONNX file, in float32, with the free axes free."""
     require("onnx", "onnx")
     stream = io.BytesIO()
-    with torch.no_grad(), warnings.catch_warnings():
+    # The exporter leaves what it was given, with all that is in it, in one mode: ours is put right afterwards.
+    with evaluating(graph.module), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that sizes which are the same in every call become constants
         graph.module(*example)  # tables are made before a trace could take them for something to compute
         torch.onnx.export(

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from samblocks.models.decoder_parts import Plan
 from samblocks.models.sam1.image_encoder import ImageEncoderViT
 from samblocks.models.sam1.mask_decoder import MaskDecoder
 from samblocks.models.sam2.hiera import Hiera
@@ -23,6 +24,9 @@ from samblocks.models.sam2.image_encoder import ImageEncoder
 from samblocks.models.sam2.mask_decoder import SAM2MaskDecoder
 from samblocks.models.sam2.memory import MemoryAttention, MemoryEncoder
 from samblocks.models.tiny_vit.tiny_vit import TinyViT
+
+_PLAIN = Plan(None, blocks=False)
+"""How a decoder goes about it in a graph."""
 
 Axes = Mapping[int, str]
 """The axes of a tensor whose size is free, by their letters: equal letters are equal sizes."""
@@ -176,7 +180,7 @@ class _Decode(nn.Module):
         if self.shared:
             image, dense = spread(image), spread(dense)
             finer = tuple(spread(maps) for maps in finer)
-        found: tuple[Tensor, ...] = self.part._decode(tokens, image, spread(places), dense, *finer)
+        found: tuple[Tensor, ...] = self.part._decode(_PLAIN, tokens, image, spread(places), dense, *finer)
         return found
 
 
@@ -356,6 +360,14 @@ _WHOLE = (ImageEncoder, MemoryAttention)
 """Classes of which those that derive from them for transformers do not call the `forward`."""
 
 
+def _runs(own: Any, kind: type[nn.Module]) -> bool:
+    """Whether a module of a class derived from ours goes through our `forward`."""
+    around = kind not in _WHOLE and any(
+        base.__module__.startswith("samblocks.swap.hosts") for base in own.__mro__
+    )
+    return own.forward is kind.forward or around
+
+
 def parts_of(model: nn.Module) -> list[Part]:
     """The largest modules of a model that run in an engine, in the model's order.
 
@@ -376,7 +388,7 @@ def parts_of(model: nn.Module) -> list[Part]:
         if id(module) in inside:
             continue
         for kind, part in _PARTS:
-            if isinstance(module, kind) and (type(module).forward is kind.forward or kind not in _WHOLE):
+            if isinstance(module, kind) and _runs(type(module), kind):
                 found.append(part(path, module, kind))
                 inside.update(map(id, module.modules()))
                 break

@@ -15,6 +15,7 @@ from samblocks.numerics.nested import subscripted, tensors
 from samblocks.numerics.verdict import BOUND, error, largest, ratio_of
 from samblocks.swap.float64 import widen, widened
 from samblocks.swap.short_drive import as_images, made_up, short_drive
+from samblocks.swap.verify import evaluating
 
 Outputs = Mapping[str, Tensor]
 
@@ -159,7 +160,7 @@ def verify(
     if drive is None:
         raise EngineError(f"a {type(model).__name__} has no way of its own from a picture to masks")
     images = made_up(model) if picture is None else as_images(picture, model)
-    with torch.inference_mode(False), torch.no_grad():
+    with evaluating(model), torch.inference_mode(False), torch.no_grad():
         try:
             switch(True)
             engine = outputs_of(drive(model, images))

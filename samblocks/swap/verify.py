@@ -148,7 +148,7 @@ class Swap(Protocol):
 def verify(swap: Swap, inputs: tuple[Any, ...], run: Callable[..., Any] | None) -> Verification:
     """Run the model with and without the swap; see `SwapReport.verify`. It is left as it was found."""
     was = swap.applied
-    with _evaluating(swap.model), torch.no_grad():
+    with evaluating(swap.model), torch.no_grad():
         try:
             given, call = understood(swap.model, inputs, run)
             return _verified(_Sides(swap, call), given)
@@ -350,7 +350,7 @@ def _listed(names: list[str]) -> str:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """No dropout meanwhile; every flag as it was afterwards."""
     flags = [(module, module.training) for module in model.modules()]
     for module, _ in flags:

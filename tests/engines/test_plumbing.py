@@ -284,6 +284,7 @@ def test_a_host_that_does_something_around_ours(engine, sam, photo) -> None:
         def forward(self, pixel_values: Tensor) -> Tensor:
             return super().forward(pixel_values) + 1
 
+    Shifted.__module__ = "samblocks.swap.hosts.shifted"
     sam.image_encoder.__class__ = Shifted
     x = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
