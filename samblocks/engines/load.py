@@ -93,14 +93,19 @@ def load(
         for name, value in given.items():
             if value is not None:
                 raise ValueError(f"{name} is for an engine: give backend= too")
-        return load_eager(path_or_name, **options)
+        return _eager(path_or_name, options)
     if options.get("component") is not None:
         raise ValueError("backend is for a whole model: load it without component=")
     from samblocks.engines.accelerate import accelerate  # what no engine needs does not wait for it
     from samblocks.engines.settings import checked
 
     checked(backend, precision or "f32", calibration)  # before a large file is read
-    found: nn.Module | tuple[nn.Module, LoadReport] = load_eager(path_or_name, **options)
-    model = found[0] if isinstance(found, tuple) else found
+    found = _eager(path_or_name, options)
+    model: nn.Module = found[0] if isinstance(found, tuple) else found
     accelerate(model, backend, precision or "f32", calibration, cache, recipe=recipe)
+    return found
+
+
+def _eager(path_or_name: _Path, options: Mapping[str, Any]) -> nn.Module | tuple[nn.Module, LoadReport]:
+    found: nn.Module | tuple[nn.Module, LoadReport] = load_eager(path_or_name, **options)
     return found

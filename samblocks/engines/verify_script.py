@@ -108,13 +108,14 @@ def figures(found: np.ndarray, eager: np.ndarray, truth: np.ndarray, worst: floa
         worst: the largest error of the original in float32.
     """
     own = rms(eager.astype(np.float64) - truth)
-    floor = np.finfo(np.float32).eps / 2 * rms(truth)
-    scale = max(own, floor)
+    epsilon = float(np.finfo(np.float32).eps)
+    floor = epsilon / 2 * rms(truth)
+    scale: float = max(own, floor)
     wide = found.astype(np.float64)
     ratio = rms(wide - truth) / scale if scale else (0.0 if np.array_equal(found, eager) else float("inf"))
     if not np.isfinite(wide).all():
         ratio = float("inf")
-    rounding = BOUND * max(worst, np.finfo(np.float32).eps * float(np.abs(truth).max(initial=0)))
+    rounding = BOUND * max(worst, epsilon * float(np.abs(truth).max(initial=0.0)))
     flipped = (found > 0) != (eager > 0)
     beyond = ((found > 0) != (truth > 0)) & (np.abs(truth) > rounding)
     return {
