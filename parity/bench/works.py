@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -44,14 +45,19 @@ class Loop:
 
 
 def random(name: str, *shape: int) -> Tensor:
-    """An input of mean 0 and variance 1, the same in every process."""
-    return torch.from_numpy(fill.uniform(f"bench:{name}", shape).astype("float32"))
+    """An input of mean 0 and variance 1 in float32, the same in every process."""
+    return _wide(name, *shape).float()
+
+
+def _wide(name: str, *shape: int, low: float = -fill.UNIT, high: float = fill.UNIT) -> Tensor:
+    """Values of float32 in float64, which is all that a run in float64 throughout may see."""
+    values = fill.uniform(f"bench:{name}", shape, low, high)
+    return torch.from_numpy(values.astype(np.float32).astype(np.float64))
 
 
 def places(side: int, count: int) -> Tensor:
-    """Clicks [count, 1, 2] somewhere in an image, in pixels."""
-    shares = fill.uniform("bench:clicks", (count, 1, 2), 0.1, 0.9)
-    return torch.from_numpy((side * shares).astype("float32"))
+    """Clicks [count, 1, 2] somewhere in an image, in pixels: float32 values in float64."""
+    return _wide("clicks", count, 1, 2, low=0.1 * side, high=0.9 * side)
 
 
 def image(side: int, batch: int = 1) -> Inputs:
@@ -117,7 +123,7 @@ def clicks(side: int, count: int, *, levels: bool) -> Inputs:
     grid = side // 16
     found = {
         "embedding": random("embedding", 1, 256, grid, grid),
-        "points": places(side, count),
+        "points": places(side, count).float(),
         "labels": torch.ones(count, 1, dtype=torch.int32),
     }
     if levels:
@@ -192,7 +198,7 @@ def video_step(library: Library, model: Any, side: int, objects: int) -> Callabl
     Objects are tracked as the library's own predictor does it: one by one, or all at once.
     """
     parameter = next(model.parameters())
-    frames = random("frames", 2, 3, side, side).to(parameter)
+    frames = _wide("frames", 2, 3, side, side).to(parameter)
     points = places(side, objects).to(parameter.device, torch.promote_types(parameter.dtype, torch.float32))
     groups = [slice(n, n + 1) for n in range(objects)] if library.name in LOOPING else [slice(objects)]
     known: list[dict[str, dict[int, Any]]] = [
