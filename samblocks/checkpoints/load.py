@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import Literal, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, overload
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,7 @@ from samblocks.checkpoints.mismatch_text import copies, problems
 from samblocks.checkpoints.reading.read import Checkpoint, read
 from samblocks.checkpoints.report import LoadReport
 from samblocks.checkpoints.resize import resize
+from samblocks.checkpoints.sharded import parts_of, spread
 from samblocks.checkpoints.tensor_source import cast, check_dtype
 from samblocks.errors import CheckpointError, LayoutError
 from samblocks.image_size import ImageSize, Sizes
@@ -39,6 +41,9 @@ from samblocks.models.sam2.model import SAM2Model
 from samblocks.models.skeleton import skeleton
 from samblocks.variants import Variant
 
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
+
 
 class LoadOptions(TypedDict, total=False):
     """What may be given to `load` and says nothing about the type of its result."""
@@ -51,6 +56,7 @@ class LoadOptions(TypedDict, total=False):
     envelope: str | None
     device: torch.device | str | None
     dtype: torch.dtype | Literal["file"] | None
+    sharded: DeviceMesh | None
     mmap: bool
 
 
@@ -85,6 +91,7 @@ def load(
     envelope: str | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | Literal["file"] | None = None,
+    sharded: DeviceMesh | None = None,
     mmap: bool = True,
     strict: Literal[True, "explain"] = True,
 ) -> nn.Module | tuple[nn.Module, LoadReport]:
@@ -113,6 +120,9 @@ def load(
             between those of nested ones; or what the names that are meant begin with.
         device: where the model is to be; None is the CPU.
         dtype: of the weights. None gives float32, exact for half-precision files; `"file"` means the file's.
+        sharded: a device mesh (`torch.distributed.device_mesh.init_device_mesh`): the image encoder and the memory
+            attention are spread over its processes by FSDP2, and each reads its own part of them alone. All
+            processes call this with the same file. `samblocks.save` writes such a model whole.
         mmap: whether tensors stay views of the mapped file. If not, the file may be changed or removed later.
         strict: True makes anything unexplained, missing or misshapen an error. `"explain"` loads what fits,
             leaves the rest at initial values and returns the report too.
@@ -163,16 +173,29 @@ def load(
         if strict is True and not explanation.report.complete:
             raise CheckpointError(problems(explanation.report, found))
         module = model.get_submodule(request.prefix.rstrip(".")) if request.component else model
-        _fill(module, file, explanation, request, place)
+        _fill(module, file, explanation, request, place, sharded)
     return module if strict is True else (module, explanation.report)
 
 
 def _fill(
-    module: nn.Module, file: Checkpoint, explanation: Explanation, request: Request, device: torch.device
+    module: nn.Module,
+    file: Checkpoint,
+    explanation: Explanation,
+    request: Request,
+    device: torch.device,
+    sharded: DeviceMesh | None,
 ) -> None:
     """Give a module of the meta device the file's tensors, and what the file lacks."""
-    state = dict(_tensors(file, explanation, request, device)) | _initial(explanation, request, device)
-    module.load_state_dict({name[len(request.prefix) :]: value for name, value in state.items()}, assign=True)
+    tensors: Iterable[tuple[str, Tensor]] = (
+        (name[len(request.prefix) :], value)
+        for name, value in chain(
+            _tensors(file, explanation, request, device), _initial(explanation, request, device).items()
+        )
+    )
+    if sharded is not None:
+        spread(module, sharded)
+        tensors = parts_of(tensors, module)
+    module.load_state_dict(dict(tensors), assign=True)
     materialize(module, device)
     module.eval()
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from samblocks.checkpoints.boundary import boundary
 from samblocks.checkpoints.conversion_plan import Named, check_dtypes, envelope_of, prepare
+from samblocks.checkpoints.sharded import gathered, is_spread, wait
 from samblocks.checkpoints.tensor_source import TensorSource, check_dtype
 from samblocks.checkpoints.writing.write import check_target, write
 from samblocks.errors import CheckpointError, LayoutError
@@ -27,7 +29,8 @@ def save(
     file as it was, and a model may be saved over the file that it is mapped from.
 
     Args:
-        model: a model of `build` or `load`, or a part of one.
+        model: a model of `build` or `load`, or a part of one. One that is spread over processes
+            (`load(..., sharded=mesh)`) is written by the first of them, and all must call this.
         path: ends in `.pt` or `.pth` (torch.save's format, with the envelope of the layout's own files) or in
             `.safetensors`. An existing file is replaced.
         layout: one of `samblocks.layouts.LAYOUTS`.
@@ -49,17 +52,21 @@ def save(
     check_dtype(dtype)
     if layout not in LAYOUTS:
         raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, not {layout!r}")
+    state = gathered({name: value.detach() for name, value in model.state_dict().items()})
     try:
-        with boundary(target, "written"):
-            source = _in_layout(_own(model), layout).cast(dtype)
-        write(target, source)
+        if state is not None:
+            with boundary(target, "written"):
+                source = _in_layout(_own(state), layout).cast(dtype)
+            write(target, source)
     except LayoutError as error:
         raise CheckpointError(f"{target} is not written: {error}.") from None
+    finally:
+        if is_spread(model):
+            wait()
 
 
-def _own(model: nn.Module) -> TensorSource:
+def _own(state: Mapping[str, Tensor]) -> TensorSource:
     """The model's tensors, all of dtypes that `load` takes."""
-    state = {name: value.detach() for name, value in model.state_dict().items()}
     infos = describe(state)
     check_dtypes(
         infos, {name: "I64" if name.endswith("num_batches_tracked") else "F32" for name in infos}, "the model"

@@ -1,0 +1,63 @@
+"""One of two processes that hold a model together; what it finds goes to standard output as JSON."""
+
+import json
+import sys
+
+import torch
+import torch.distributed as dist
+from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor
+
+import samblocks
+
+SIDE = 128
+
+
+def features(model, picture):
+    found = model.image_encoder(picture)
+    return found["vision_features"] if isinstance(found, dict) else found
+
+
+def main(rank: int, folder: str, other_layout: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    mesh = init_device_mesh("cpu", (2,))
+    model = samblocks.load(f"{folder}/model.safetensors", image_size=SIDE, sharded=mesh)
+    own = {name: value for name, value in model.named_parameters() if isinstance(value, DTensor)}
+    told: dict[str, float] = {
+        "spread": sum(value.numel() for value in own.values()),
+        "all": sum(value.numel() for value in model.parameters()),
+        "here": sum(value.to_local().numel() for value in own.values()),
+        "held": sum(value.to_local().untyped_storage().nbytes() for value in own.values()),
+    }
+    picture = torch.load(f"{folder}/picture.pt")
+    with torch.no_grad():
+        found = features(model, picture)
+    told["equal"] = bool(torch.allclose(found, torch.load(f"{folder}/features.pt"), atol=1e-4))
+
+    # A step of training changes all ranks alike.
+    features(model, picture).square().mean().backward()
+    told["gradients"] = sum(value.grad is not None for value in own.values()) / len(own)
+    model.zero_grad()
+
+    for name, layout in (("again.pt", "meta"), ("again.safetensors", other_layout)):
+        samblocks.save(model, f"{folder}/{name}", layout=layout)
+    state_dict_saver.save(model.state_dict(), checkpoint_id=f"{folder}/dcp")
+    other = samblocks.load(f"{folder}/model.safetensors", image_size=SIDE, sharded=mesh)
+    with torch.no_grad():
+        for value in other.parameters():
+            value.zero_()
+    state = other.state_dict()
+    state_dict_loader.load(state, checkpoint_id=f"{folder}/dcp")
+    told["dcp"] = all(
+        torch.equal(value.to_local(), state[name].to_local())
+        for name, value in model.state_dict().items()
+        if isinstance(value, DTensor)
+    )
+    print(json.dumps(told))
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3])
