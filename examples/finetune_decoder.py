@@ -1,7 +1,7 @@
 """Fine-tune a mask decoder on pictures of shapes, save it, and load it again.
 
   python examples/finetune_decoder.py                                     # fresh weights: a minute, to see it move
-  python examples/finetune_decoder.py --steps 400 --picture masks.png       # the picture in the README
+  python examples/finetune_decoder.py --steps 80 --picture masks.png       # the picture in the README
   python examples/finetune_decoder.py --model sam_vit_b --side 1024 -o tuned.pth
 
 The image encoder is frozen, so every picture is encoded once. What is written loads wherever the original did.

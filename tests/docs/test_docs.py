@@ -130,6 +130,7 @@ def test_the_tables_say_what_the_code_holds(monkeypatch: pytest.MonkeyPatch) -> 
 def test_links_lead_somewhere(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for link in re.findall(r"\]\(([\w./-]+)(?:#[\w-]+)?\)", text):
+        assert not link.startswith("docs/"), "links on a page start at the page"
         assert page.parent.joinpath(link).exists() or link.endswith("tables.md"), link
 
 
@@ -138,3 +139,12 @@ def test_the_navigation_names_pages_that_are_there() -> None:
     named = re.findall(r"[\w/.-]+\.md", navigation)
     assert len(named) > 20
     assert [name for name in named if not (DOCS / name).exists() and name != "tables.md"] == []
+
+
+def test_the_readme_is_one_screen_and_its_snippet_is_the_guides() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(readme.splitlines()) <= 80
+    (snippet,) = blocks(ROOT / "README.md", "python")
+    guide = "".join(blocks(DOCS / "predictors.md", "python"))
+    for line in snippet.splitlines():
+        assert line.partition("  #")[0].removeprefix("predictor = samblocks.").strip() in guide

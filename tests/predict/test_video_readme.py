@@ -1,4 +1,4 @@
-"""What the README tells about videos works as it stands there."""
+"""What the documentation tells about videos works as it stands there."""
 
 import re
 from pathlib import Path
@@ -14,8 +14,7 @@ from samblocks.cli.command_line import Parser
 from samblocks.cli.commands import track
 from samblocks.predict import VideoPredictor
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-SECTION = README.partition("### Track in a video\n")[2].partition("\n### ")[0]
+SECTION = (Path(__file__).parents[2] / "docs" / "video.md").read_text(encoding="utf-8")
 
 
 def test_the_example_tracks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
