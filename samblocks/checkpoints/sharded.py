@@ -28,8 +28,6 @@ def spread(module: nn.Module, mesh: DeviceMesh) -> None:
     Raises:
         ValueError: there is nothing in it that could be spread.
     """
-    from torch.distributed.fsdp import fully_shard
-
     parts = [part for name in _SPREAD if isinstance(part := getattr(module, name, None), nn.Module)]
     if not parts and any(hasattr(module, name) for name in ("trunk", *_UNITS)):
         parts = [module]
@@ -37,6 +35,8 @@ def spread(module: nn.Module, mesh: DeviceMesh) -> None:
         raise ValueError(
             f"sharded: a {type(module).__name__} has none of {', '.join(_SPREAD)}; load it whole"
         )
+    from torch.distributed.fsdp import fully_shard
+
     for part in parts:
         lists = [m for name, m in part.named_modules() if name.rpartition(".")[2] in _UNITS]
         for unit in (unit for some in reversed(lists) for unit in some.children()):

@@ -21,7 +21,6 @@ RANKS = Path(__file__).with_name("sharded_ranks.py")
 )
 @pytest.mark.parametrize(("variant", "layout"), [("mobile_sam", "ultralytics")])
 def test_two_processes_hold_a_model_together(tmp_path: Path, variant: str, layout: str) -> None:
-    pytest.importorskip("torch.distributed.fsdp").fully_shard  # noqa: B018
     torch.manual_seed(0)
     samblocks.save(samblocks.build(variant), tmp_path / "model.safetensors")
     whole = samblocks.load(tmp_path / "model.safetensors", image_size=128)
