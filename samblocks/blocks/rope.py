@@ -12,6 +12,7 @@ from samblocks.blocks.attention import Attention
 from samblocks.ops.attend_narrow import attend_narrow
 from samblocks.ops.fast_path import fast_path_allowed
 from samblocks.ops.linear import linear
+from samblocks.ops.precision import at_least_float32
 from samblocks.ops.rope import axial_tables, compute_axial_cis, rotate_pairs, rotate_pairs_
 
 
@@ -117,7 +118,7 @@ class RoPEAttention(Attention):
             return False
         if not q.shape[1] or not k.shape[1] or len(q) != len(k) or k.shape[:2] != v.shape[:2]:
             return False
-        if q.dtype not in (torch.float32, torch.float64) or torch.is_autocast_enabled("cpu"):
+        if k.dtype != v.dtype:
             return False
         projections = (self.q_proj, self.k_proj, self.v_proj, self.out_proj)
         return all(type(layer) is nn.Linear for layer in projections) and fast_path_allowed(self, q, k, v)
@@ -126,10 +127,14 @@ class RoPEAttention(Attention):
         self, q: Tensor, k: Tensor, v: Tensor, cos_sin: tuple[Tensor, Tensor], rotated: int
     ) -> Tensor:
         q, k = linear(self.q_proj, q), linear(self.k_proj, k)
-        rotate_pairs_(q, *cos_sin)
-        if rotated:
-            rotate_pairs_(k[:, :rotated], *cos_sin)
-        return linear(self.out_proj, linear(self.v_proj, attend_narrow(q, k, v)))
+        dtype, wide = q.dtype, at_least_float32(q.dtype)
+        with torch.autocast("cpu", enabled=False):
+            q, k = q.to(wide), k.to(wide)
+            rotate_pairs_(q, *cos_sin)
+            if rotated:
+                rotate_pairs_(k[:, :rotated], *cos_sin)
+            gathered = attend_narrow(q, k, v.to(wide)).to(dtype)
+        return linear(self.out_proj, linear(self.v_proj, gathered))
 
     def _tables(self, size: tuple[int, int], like: Tensor) -> tuple[Tensor, Tensor]:
         return axial_tables(self.internal_dim // self.num_heads, size, self.rope_theta, like=like)

@@ -1,9 +1,12 @@
 """The one place where attention is computed."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from samblocks.ops.chunking import chunk_sizes
 from samblocks.ops.eager_attention import Implementation, eager_attention
+from samblocks.ops.fast_path import tensors_allow
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
@@ -73,8 +76,20 @@ def attend(
         [[[[2.0, 4.0]]]]
     """
     if implementation == "fused":
+        if dropout_p == 0.0 and _is_better_wide(q, k, v):
+            with torch.autocast("cpu", enabled=False):
+                wide = None if bias is None else bias.float()
+                out = attend(q.float(), k.float(), v.float(), bias=wide, scale=scale)
+            return out.to(q.dtype)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout_p, scale=scale)
     biases = () if bias is None else (bias,)
     return eager_attention(
         q, k, v, implementation=implementation, biases=biases, dropout_p=dropout_p, scale=scale
     )
+
+
+def _is_better_wide(q: Tensor, k: Tensor, v: Tensor) -> bool:
+    """Whether half precision is better computed in float32, in which a processor's fused kernel works faster."""
+    if torch.compiler.is_compiling() or q.dtype not in (torch.bfloat16, torch.float16):
+        return False
+    return q.shape[-2] * k.shape[-2] >= chunk_sizes().widened and tensors_allow(q, k, v)

@@ -30,6 +30,7 @@ class ChunkSizes:
         prompts: prompts that go through a decoder at once, at least.
         enlarged: bytes of a decoder's enlarged map that are made at once.
         many: tokens that are not projected where few others are there to be projected in their place, at least.
+        widened: scores of a head from which on attention in half precision is computed in float32, inside.
     """
 
     left_whole: int = 16 << 20
@@ -40,11 +41,14 @@ class ChunkSizes:
     prompts: int = 1
     enlarged: int = 1 << 20
     many: int = 256
+    widened: int = 1 << 20
 
 
 USUAL = ChunkSizes()
 
-SMALLEST = ChunkSizes(left_whole=0, chunk=1, scores=1, tokens=1, queries=5, prompts=1, enlarged=1, many=1)
+SMALLEST = ChunkSizes(
+    left_whole=0, chunk=1, scores=1, tokens=1, queries=5, prompts=1, enlarged=1, many=1, widened=1
+)
 """Everything that can be cut is cut, as far as it goes: for tests."""
 
 RAGGED = ChunkSizes(

@@ -21,7 +21,8 @@ from samblocks.blocks import (
 )
 from samblocks.models.sam1.mask_decoder import MaskDecoder
 from samblocks.models.sam2.mask_decoder import SAM2MaskDecoder
-from samblocks.ops.chunking import SMALLEST, use_chunk_sizes
+from samblocks.ops.attend import attend
+from samblocks.ops.chunking import SMALLEST, USUAL, use_chunk_sizes
 from samblocks.ops.fast_path import fast_path_allowed, plain_paths
 
 DOUBLE = torch.float64
@@ -170,16 +171,45 @@ def test_many_tokens_are_projected_themselves(calls: Any) -> None:
     assert projected == [(1, 300, 16), (1, 200, 16)]
 
 
+@pytest.mark.parametrize("autocast", [False, True])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_is_projected_first(dtype: torch.dtype, calls: Any) -> None:
-    attention = fill_(RoPEAttention(16, 1, kv_in_dim=4, feat_sizes=(2, 2)).to(dtype)).eval()
-    shapes = calls(attention.v_proj)
+def test_half_precision_is_gathered_in_float32(dtype: torch.dtype, autocast: bool, calls: Any) -> None:
+    """Whole in half precision and under autocast: nearer to the exact numbers than the plain path, in its dtype."""
+    exact = fill_(RoPEAttention(16, 1, kv_in_dim=4, rope_k_repeat=True, feat_sizes=(3, 4)).to(DOUBLE)).eval()
+    weights = {name: x.to(dtype).double() for name, x in exact.state_dict().items()}
+    exact.load_state_dict(weights)
+    given = [draw(2, n, c, seed=n).to(dtype) for n, c in ((12, 16), (28, 4), (28, 4))]
+    kept = torch.float32 if autocast else dtype
+    attention = RoPEAttention(16, 1, kv_in_dim=4, rope_k_repeat=True, feat_sizes=(3, 4)).eval()
+    attention.to(DOUBLE).load_state_dict(weights)
+    attention.to(kept).requires_grad_(False)
+    turned = calls(attention.v_proj)
+    with torch.autocast("cpu", dtype, enabled=autocast):
+        found = attention(*(x.to(kept) for x in given), num_k_exclude_rope=4)
+        with plain_paths():
+            plain = attention(*(x.to(kept) for x in given), num_k_exclude_rope=4)
     with torch.no_grad():
-        attention(draw(1, 4, 16).to(dtype), *[draw(1, 4, 4).to(dtype)] * 2)
-        attention.float()
-        with torch.autocast("cpu", torch.bfloat16):
-            attention(draw(1, 4, 16).float(), *[draw(1, 4, 4).float()] * 2)
-    assert shapes == [(1, 4, 4)] * 2
+        truth = exact(*(x.double() for x in given), num_k_exclude_rope=4)
+    assert turned == [(2, 12, 4), (2, 28, 4)]
+    assert found.dtype == plain.dtype == dtype
+    error, upstreams = ((x.double() - truth).square().mean().sqrt() for x in (found, plain))
+    assert error <= 1.5 * upstreams
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_large_attention_in_half_precision_is_wide_inside(dtype: torch.dtype, bias: bool) -> None:
+    q, k, v = (draw(2, 3, 9, 8, seed=seed).to(dtype) for seed in range(3))
+    added = draw(1, 3, 9, 9).to(dtype) if bias else None
+    wide = attend(q.float(), k.float(), v.float(), bias=None if added is None else added.float(), scale=0.5)
+    assert torch.equal(attend(q, k, v, bias=added, scale=0.5), wide.to(dtype))
+    with torch.autocast("cpu", dtype):
+        assert torch.equal(attend(q, k, v, bias=added, scale=0.5), wide.to(dtype))
+    with use_chunk_sizes(USUAL):  # too few scores to be worth it
+        narrow = attend(q, k, v, bias=added, scale=0.5)
+    with plain_paths():
+        assert torch.equal(attend(q, k, v, bias=added, scale=0.5), narrow)
 
 
 @pytest.mark.usefixtures("small_chunks")
