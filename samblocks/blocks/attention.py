@@ -84,7 +84,7 @@ class Attention(nn.Module):
 
     def _few_meet_many(self, q: Tensor, k: Tensor, v: Tensor) -> bool:
         """Whether one side has so few tokens that projections of the other had better be applied to it."""
-        if torch.compiler.is_compiling() or len(q) != len(k) or k.shape[:2] != v.shape[:2]:
+        if torch.compiler.is_compiling() or not len(q) == len(k) > 0 or k.shape[:2] != v.shape[:2]:
             return False
         few, many = sorted((q.shape[1], k.shape[1]))
         if few == many or not worth_folding(few, many, self.num_heads, self.internal_dim):

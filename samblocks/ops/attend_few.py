@@ -26,7 +26,8 @@ def worth_folding(few: int, many: int, heads: int, inner: int) -> bool:
         >>> worth_folding(9, 4096, heads=8, inner=128), worth_folding(90, 4096, heads=8, inner=128)
         (True, False)
     """
-    return 0 < few * heads <= inner and many >= chunk_sizes().many
+    sizes = chunk_sizes()
+    return 0 < few * heads <= inner * sizes.folded and many >= sizes.many
 
 
 def gather_from_many(q: Tensor, k: Tensor, v: Tensor, k_weight: Tensor, v_weight: Tensor) -> Tensor:

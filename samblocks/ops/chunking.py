@@ -30,6 +30,7 @@ class ChunkSizes:
         prompts: prompts that go through a decoder at once, at least.
         enlarged: bytes of a decoder's enlarged map that are made at once.
         many: tokens that are not projected where few others are there to be projected in their place, at least.
+        folded: vectors of few tokens, one for each head, by channels, up to which these are projected instead.
         widened: scores of a head from which on attention in half precision is computed in float32, inside.
     """
 
@@ -41,18 +42,28 @@ class ChunkSizes:
     prompts: int = 1
     enlarged: int = 1 << 20
     many: int = 256
+    folded: int = 1
     widened: int = 1 << 20
 
 
 USUAL = ChunkSizes()
 
 SMALLEST = ChunkSizes(
-    left_whole=0, chunk=1, scores=1, tokens=1, queries=5, prompts=1, enlarged=1, many=1, widened=1
+    left_whole=0, chunk=1, scores=1, tokens=1, queries=5, prompts=1, enlarged=1, many=1, folded=64, widened=1
 )
 """Everything that can be cut is cut, as far as it goes: for tests."""
 
 RAGGED = ChunkSizes(
-    left_whole=0, chunk=12 << 10, scores=3 << 10, tokens=1, queries=7, prompts=2, enlarged=4 << 10, many=1
+    left_whole=0,
+    chunk=12 << 10,
+    scores=3 << 10,
+    tokens=1,
+    queries=7,
+    prompts=2,
+    enlarged=4 << 10,
+    many=1,
+    folded=64,
+    widened=1,
 )
 """Several windows, rows or prompts at a time, and often fewer in the last chunk: for tests."""
 

@@ -93,11 +93,11 @@ SAM2MaskDecoder in samblocks/models/decoder_masks.py
 SAM2Model in samblocks/models/sam2/image_encoder.py
   inner_bias_not_projected | projected levels | the second convolution sees the first one's bias, too
     _both: outer @ first.bias.double() => first.bias.double()[: outer.shape[0]]
-  levels_projected_by_each_other | projected levels | which level is the finest
-    ImageEncoder.forward_projected: len(neck.convs) - self.scalp - 1 - len(projections)
-      => len(neck.convs) - self.scalp - len(projections)
-  received_level_projected | projected levels | what is added to another level must keep its channels
-    FpnNeck.stands_alone: level not in self.fpn_top_down_levels => True
+  outer_bias_lost | projected levels | both convolutions have one
+    _both: bias + inner => inner
+  projections_reversed | projected levels | which level is the finest
+    ImageEncoder.forward_projected: enumerate(projections, start=first)
+      => enumerate(reversed(projections), start=first)
 
 REAttention in samblocks/ops/attend_with_rel_pos.py
   bias_of_the_first_head | swapped axes of relative positions | one head at a time, with its own terms |
