@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from samblocks.engines.settings import require
+from samblocks.errors import EngineError
 
 
 class OnnxRunner:
@@ -17,6 +18,9 @@ class OnnxRunner:
     def __init__(self, session: Any, names: Sequence[str]) -> None:
         self._session = session
         used = {port.name for port in session.get_inputs()}
+        unknown = sorted(used - {*names})
+        if unknown:
+            raise EngineError(f"the graph asks for {unknown[0]}, which is none of its part's inputs")
         self._names = [name if name in used else None for name in names]
 
     def __call__(self, tensors: Sequence[Tensor]) -> list[Tensor]:

@@ -192,7 +192,7 @@ class _Decoder(Part):
     def make_graphs(self) -> Iterator[Graph]:
         second = self.module if isinstance(self.module, SAM2MaskDecoder) else None
         finer = ("finest", "finer") if second is not None and second.use_high_res_features else ()
-        outputs = ("masks", "iou") if second is None else ("masks", "iou", "tokens", "score")
+        outputs = ("masks", "iou") if second is None else ("masks", "iou", "mask_tokens", "score")
         for name, axes in (("shared", {}), ("paired", {0: "prompts"})):
             inputs: dict[str, Axes] = {"tokens": {0: "prompts", 1: "length"}, "image": axes, "places": {}}
             inputs |= {"dense": axes} | dict.fromkeys(finer, axes)
