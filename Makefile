@@ -18,6 +18,7 @@ PEERS_MADE := $(PEERS)/.made
 BROWSER := .browser
 BROWSER_MADE := $(BROWSER)/.made
 DOCS := .docs
+UPSTREAMS := .upstreams
 DOCS_MADE := $(DOCS)/.made
 PY := $(VENV)/bin/python
 SCRATCH := .parity
@@ -33,7 +34,7 @@ WATCHES = $(shell $(PY) -c 'import sys; print("yes" if hasattr(sys, "monitoring"
 MAIN_JOB := $(PY) -m parity run --quick --reference meta --reference ultralytics
 
 .DEFAULT_GOAL := help
-.PHONY: help parity overlay test coverage check format references peers goldens mutants calibrate layouts processors browser bench engines bench-readme bench-cuda docs dist lock-check clean
+.PHONY: help parity overlay test coverage check format references peers goldens mutants calibrate layouts processors browser bench engines bench-readme bench-cuda docs dist upstreams lock-check clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
@@ -118,11 +119,19 @@ docs: $(MADE) $(DOCS_MADE)  ## the documentation, in build/docs: strict, every l
 dist: $(MADE)  ## wheel and sdist, twice the same bytes, with hashes and SBOM; tried in an empty environment
 	PIP_ARGS="$(PIP_ARGS)" $(PY) .ci/dist.py
 
+upstreams: $(MADE) $(REFERENCES_MADE)  ## what the newest ultralytics, transformers and timm changed; the pins stay
+	$(PYTHON) -m venv --clear $(UPSTREAMS)
+	$(UPSTREAMS)/bin/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) setuptools wheel \
+		$$(grep -E '^[a-z]' parity/references/requirements.txt | grep -v '^sam2==' | sed -E 's/^(ultralytics|transformers|timm)==.*/\1/')
+	SAM2_BUILD_CUDA=0 $(UPSTREAMS)/bin/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) \
+		--no-build-isolation $$(grep '^sam2==' parity/references/requirements.txt)
+	$(PY) .ci/upstreams.py $(REFERENCES) $(UPSTREAMS)
+
 lock-check: $(MADE)  ## re-verify checkpoints.lock online
 	$(PY) -m samblocks lock-check
 
 clean:  ## remove the environments and everything made by a run
-	rm -rf $(VENV) $(REFERENCES) $(PEERS) $(BROWSER) $(DOCS) $(SCRATCH) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage
+	rm -rf $(VENV) $(REFERENCES) $(PEERS) $(BROWSER) $(DOCS) $(UPSTREAMS) $(SCRATCH) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(MADE): pyproject.toml constraints.txt
