@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from samblocks.swap.apply import swap_blocks
     from samblocks.variants import VARIANTS
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "ImagePredictor": "samblocks.predict.image",
