@@ -50,6 +50,15 @@ def crossings(variant: str) -> tuple[Crossing, ...]:
     short = variant.removeprefix("sam_vit_")
     if variant == "mobile_sam":
         return (Crossing("ultralytics", "ultralytics", file="mobile_sam.pt"),)
+    if variant.startswith("slimsam"):
+        return (Crossing("transformers", "transformers", "SamModel"),)
+    if variant.startswith("sam_hq"):
+        own = Crossing("segment-anything-hq", "meta", file="model.pth")
+        return (
+            (own,)
+            if variant.endswith("tiny")
+            else (own, Crossing("transformers", "transformers", "SamHQModel"))
+        )
     if probe.family(variant) == "sam":
         return (
             Crossing("segment-anything", "meta", file="model.pth"),

@@ -15,8 +15,12 @@ SIDE = {"sam": 1024, "sam2": 256}
 """Side of the image: SAM's table of positions has one size, Hiera's is interpolated to any."""
 
 
+_EARLY = {"b": 768, "l": 1024, "h": 1280, "tiny": 160}
+"""Channels of the map from inside the encoder that HQ-SAM's decoder takes."""
+
+
 def family(variant: str) -> str:
-    """`sam` or `sam2`."""
+    """`sam` (HQ-SAM too) or `sam2`."""
     return "sam2" if variant.startswith("sam2") else "sam"
 
 
@@ -28,6 +32,8 @@ def inputs(variant: str) -> dict[str, Tensor]:
     made["coords"] = torch.tensor([[[300.0, 620.5], [811.25, 97.0]]])
     made["labels"] = torch.tensor([[1, 0]], dtype=torch.int32)
     made["prompt_mask"] = _uniform("prompt_mask", 1, 1, 256, 256)
+    if variant.startswith("sam_hq"):
+        made["early"] = _uniform("early", 1, 64, 64, _EARLY[variant.rpartition("_")[2]])
     if kind == "sam2":
         made["high_0"] = _uniform("high_0", 1, 32, 256, 256)
         made["high_1"] = _uniform("high_1", 1, 64, 128, 128)
@@ -55,6 +61,8 @@ def outputs(model: Any, variant: str, given: Mapping[str, Tensor]) -> dict[str, 
     Returns:
         An output for each stage; for SAM 2 the free tensors too, by Meta's names.
     """
+    if variant.startswith("sam_hq"):
+        return sam_hq(model, given)
     return sam2(model, given) if family(variant) == "sam2" else sam(model, given)
 
 
@@ -69,6 +77,25 @@ def sam(model: Any, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
         multimask_output=True,
     )
     return {"image": model.image_encoder(given["image"]), "dense": dense, "masks": masks, "quality": quality}
+
+
+def sam_hq(model: Any, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """HQ-SAM: the same, with the map from inside; the decoder is given one of its own, in both its ways."""
+    encode = getattr(model.image_encoder, "forward_intermediates", model.image_encoder)
+    image, maps = encode(given["image"])
+    sparse, dense = prompts(model.prompt_encoder, given)
+    made = {"image": image, "early": maps[0], "dense": dense}
+    for name, alone in (("summed", False), ("alone", True)):
+        made[name], made["quality"] = model.mask_decoder(
+            image_embeddings=given["embedding"],
+            image_pe=model.prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=True,
+            hq_token_only=alone,
+            interm_embeddings=[given["early"]],
+        )
+    return made
 
 
 def prompts(encoder: nn.Module, given: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,7 @@ Made = tuple[nn.Module, Callable[[nn.Module, Mapping[str, Tensor]], dict[str, Te
 
 LIBRARIES: dict[str, Callable[[Request], Made]] = {
     "segment-anything": meta_names.segment_anything,
+    "segment-anything-hq": meta_names.segment_anything_hq,
     "sam2": meta_names.sam2,
     "ultralytics": meta_names.ultralytics,
     "transformers": released.make,

@@ -25,6 +25,17 @@ def segment_anything(request: Request) -> Made:
     return model, _ask(request), []
 
 
+def segment_anything_hq(request: Request) -> Made:
+    """Its `sam_model_registry`; one of its loaders is not strict, so that the model's own is asked."""
+    import torch
+    from segment_anything_hq import sam_model_registry
+
+    model = sam_model_registry[request["variant"].removeprefix("sam_hq_")](checkpoint=None)
+    if not request["save"]:
+        model.load_state_dict(torch.load(request["file"], weights_only=True), strict=True)
+    return model, _ask(request), []
+
+
 def sam2(request: Request) -> Made:
     """`build_sam2`, which loads strictly."""
     from sam2.build_sam import build_sam2

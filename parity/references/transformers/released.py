@@ -31,8 +31,9 @@ def make(request: Request) -> Made:
 
     transformers.logging.set_verbosity_error()
     name = request["model_class"]
-    run = {"SamModel": _sam, "Sam2Model": _sam2, "Sam2VideoModel": _sam2_video}[name]
-    config = sam_config(request["variant"]) if name == "SamModel" else sam2_config(request["variant"], name)
+    run = {"SamModel": _sam, "SamHQModel": _sam_hq, "Sam2Model": _sam2, "Sam2VideoModel": _sam2_video}[name]
+    sam1 = {"SamModel": sam_config, "SamHQModel": sam_hq_config}
+    config = sam1[name](request["variant"]) if name in sam1 else sam2_config(request["variant"], name)
     kind = getattr(transformers, name)
     if request["save"]:
         return kind(config), run, []
@@ -78,6 +79,25 @@ def sam_config(variant: str) -> Any:
     return SamConfig(vision_config=vision)
 
 
+def sam_hq_config(variant: str, image_size: int = 1024) -> Any:
+    """The configuration of a released HQ-SAM, for images of this side."""
+    from transformers import SamHQConfig
+
+    width, depth, wide = _VIT[variant.replace("_hq", "")]
+    vision = {
+        "hidden_size": width,
+        "num_hidden_layers": depth,
+        "num_attention_heads": 12 if depth == 12 else 16,
+        "mlp_dim": 4 * width,
+        "global_attn_indexes": list(wide),
+        "image_size": image_size,
+    }
+    prompts = {"image_size": image_size, "image_embedding_size": image_size // 16}
+    return SamHQConfig(
+        vision_config=vision, prompt_encoder_config=prompts, mask_decoder_config={"vit_dim": width}
+    )
+
+
 def sam2_config(variant: str, name: str) -> Any:
     """The configuration of a released SAM 2, as a `Sam2Model` or a `Sam2VideoModel`."""
     import transformers
@@ -121,6 +141,23 @@ def _sam(model: Any, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
     )
     image = model.vision_encoder(given["image"]).last_hidden_state
     return {"image": image, "masks": seen.pred_masks[:, 0], "quality": seen.iou_scores[:, 0]}
+
+
+def _sam_hq(model: Any, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    seen = model.vision_encoder(given["image"])
+    made = {"image": seen.last_hidden_state, "early": seen.intermediate_embeddings[0]}
+    for name, alone in (("summed", False), ("alone", True)):
+        answer = model(
+            image_embeddings=given["embedding"],
+            intermediate_embeddings=[given["early"]],
+            input_points=given["coords"][:, None],
+            input_labels=given["labels"][:, None].long(),
+            input_masks=given["prompt_mask"],
+            multimask_output=True,
+            hq_token_only=alone,
+        )
+        made[name], made["quality"] = answer.pred_masks[:, 0], answer.iou_scores[:, 0]
+    return made
 
 
 def _sam2(model: Any, given: Mapping[str, Tensor]) -> dict[str, Tensor]:

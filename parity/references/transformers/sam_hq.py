@@ -8,16 +8,9 @@ from torch import Tensor, nn
 from parity.execution.case import NoCounterpart
 from parity.references.common.adapter import Adapter, Arguments
 from parity.references.common.prefixes import Part, part
-from parity.references.transformers import names, sam1, whole_sam1
+from parity.references.transformers import names, released, sam1, whole_sam1
 
 Kwargs = Mapping[str, Any]
-
-_VITS = {
-    "b": (768, 12, 12, (2, 5, 8, 11)),
-    "l": (1024, 24, 16, (5, 11, 17, 23)),
-    "h": (1280, 32, 16, (7, 15, 23, 31)),
-}
-"""Width, blocks, heads and global blocks."""
 
 
 def _enlarging(theirs: str, ours: str) -> tuple[Part, ...]:
@@ -80,26 +73,13 @@ def encode_image(inner: Any, x: Tensor) -> Any:
 
 def released_hq(variant: str, image_size: int, options: Mapping[str, Any]) -> nn.Module:
     """A released HQ-SAM for images of another size."""
-    from transformers import SamHQConfig, SamHQModel
+    from transformers import SamHQModel
 
-    size = variant.removeprefix("sam_hq_vit_")
-    if size not in _VITS:
+    if variant.endswith("tiny"):
         raise NoCounterpart(f"transformers has no {variant}")
     if options:
         raise NoCounterpart(f"its SamHQModel has no options, this case sets {', '.join(options)}")
-    width, depth, heads, wide = _VITS[size]
-    vision = {
-        "hidden_size": width,
-        "num_hidden_layers": depth,
-        "num_attention_heads": heads,
-        "mlp_dim": 4 * width,
-        "global_attn_indexes": list(wide),
-        "image_size": image_size,
-    }
-    prompts = {"image_size": image_size, "image_embedding_size": image_size // 16}
-    config = SamHQConfig(
-        vision_config=vision, prompt_encoder_config=prompts, mask_decoder_config={"vit_dim": width}
-    )
+    config = released.sam_hq_config(variant, image_size)
     inner = SamHQModel(config)
     decoder = decoder_parts(config.mask_decoder_config.iou_head_depth)
     views = {
