@@ -31,6 +31,12 @@ def _early(height: int = 6, width: int = 4, channels: int = _EARLY) -> dict[str,
     return {"early": uniform(1, height, width, channels)}
 
 
+def _likeliest_first(tensors: dict[str, torch.Tensor]) -> None:
+    """The mask for one answer has the highest predicted IoU, by far."""
+    name = "iou_prediction_head.layers.2.bias"
+    tensors[name] = tensors[name] + 4.0 * torch.eye(len(tensors[name]), dtype=tensors[name].dtype)[0]
+
+
 _DECODER = family(
     block="MaskDecoderHQ",
     kwargs={"transformer_dim": _DIM, "transformer": transformer("TwoWayTransformer"), "vit_dim": _EARLY},
@@ -54,6 +60,11 @@ _DECODER = family(
         },
         inputs() | _early(channels=40),
         known={},
+    ),
+    one_answer_is_likeliest=row(
+        "the mask for one answer is no candidate among several, however likely",
+        inputs=inputs(prompts=1, tokens=0) | _early(),
+        adjust=_likeliest_first,
     ),
     one_prompt=row("one prompt, without tokens of its own", inputs=inputs(prompts=1, tokens=0) | _early()),
 )

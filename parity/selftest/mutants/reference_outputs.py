@@ -27,7 +27,9 @@ _NOTE = "sources"
 def collect(
     wanted: Sequence[Case], environment: Path | None = None, *, timeout: float = TIMEOUT
 ) -> tuple[dict[str, Goldens], str]:
-    """Upstream's outputs of each case, from each followed reference that has it and is not known to differ.
+    """Upstream's outputs of each case, from each reference that is followed or has a golden of it.
+
+    One that is known to differ in the case is no judge.
 
     Args:
         wanted: the cases.
@@ -40,7 +42,7 @@ def collect(
     found: dict[str, dict[str, Golden]] = {case.id: {} for case in wanted}
     lacking: list[tuple[Case, str]] = []
     for case in wanted:
-        for name in FOLLOWED:
+        for name in _judges(case):
             if name in case.known:
                 continue
             golden = _golden(case, name) or _recorded(case, name)
@@ -60,6 +62,12 @@ def collect(
                     if golden.upstream:
                         found[case.id][name] = golden
     return dict(found), missing
+
+
+def _judges(case: Case) -> list[str]:
+    """Those that are followed, and what else has a golden: models that only a package of their own has."""
+    others = [name for name in REFERENCES if goldens.path_of(case, name).exists()]
+    return list(dict.fromkeys((*FOLLOWED, *others)))
 
 
 def _golden(case: Case, reference: str) -> Golden | None:
