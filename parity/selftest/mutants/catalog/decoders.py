@@ -75,14 +75,14 @@ SAM2MaskDecoder in samblocks/models/sam2/mask_decoder.py
     SAM2MaskDecoder.__init__: dynamic_multimask_stability_thresh=0.98
       => dynamic_multimask_stability_thresh=0.95
   chosen_in_training | training and evaluation | the choice is for evaluation alone
-    SAM2MaskDecoder.forward: self.dynamic_multimask_via_stability and not self.training
+    SAM2MaskDecoder._choose: self.dynamic_multimask_via_stability and not self.training
       => self.dynamic_multimask_via_stability
   score_token_not_counted | mask tokens | SAM 2 puts one more token before SAM 1's
     SAM2MaskDecoder._decode: 1 if self.pred_obj_scores else 0 => 0
   iou_without_sigmoid | sigmoid | SAM 1's has none
     SAM2MaskDecoder.__init__: sigmoid=iou_prediction_use_sigmoid => sigmoid=False
   tokens_of_first_masks | pointer tokens | off by one: masks and tokens no longer belong to each other
-    SAM2MaskDecoder.forward: mask_tokens[:, 1:] => mask_tokens[:, :-1]
+    SAM2MaskDecoder._choose: tokens[:, 1:] => tokens[:, :-1]
 
 MemoryAttention in samblocks/models/sam2/memory.py
   whole_code_at_input | constants | a tenth, a number out of nowhere

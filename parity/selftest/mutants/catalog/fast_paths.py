@@ -6,8 +6,8 @@ MUTANTS = table("""
 RoPEAttention in samblocks/blocks/rope.py
   bias_of_narrow_values_missing | narrow values | the weights sum to one, so that the bias of the values comes
       through whole
-    RoPEAttention._gather_narrow: linear(self.v_proj, attend_narrow(q, k, v))
-      => attend_narrow(q, k, v) @ self.v_proj.weight.mT
+    RoPEAttention._gather_narrow: linear(self.v_proj, gathered)
+      => gathered @ self.v_proj.weight.mT
   pointers_turned_in_place | narrow values | pointers come last, and have no place
     RoPEAttention._gather_narrow: k[:, :rotated] => k[:, -rotated:]
 
