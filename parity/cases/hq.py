@@ -1,14 +1,17 @@
 """Cases of HQ-SAM, small: its mask decoder on maps that are not square, and the whole model."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from parity.cases import images
 from parity.cases.family import family, row
 from parity.cases.mask_decoder import inputs, transformer
 from parity.cases.two_way import EPS_DIFFERS
 from parity.execution.case import Side, Torch, literal, make, uniform
+from parity.execution.training import gradients, loss_of
 
 _DIM, _EARLY = 32, 24
 
@@ -31,10 +34,32 @@ def _early(height: int = 6, width: int = 4, channels: int = _EARLY) -> dict[str,
     return {"early": uniform(1, height, width, channels)}
 
 
-def _likeliest_first(tensors: dict[str, torch.Tensor]) -> None:
+def _likeliest_first(tensors: dict[str, Tensor]) -> None:
     """The mask for one answer has the highest predicted IoU, by far."""
     name = "iou_prediction_head.layers.2.bias"
     tensors[name] = tensors[name] + 4.0 * torch.eye(len(tensors[name]), dtype=tensors[name].dtype)[0]
+
+
+def _decoded(side: Side, inputs: Mapping[str, Tensor]) -> Any:
+    given = dict(inputs)
+    early = [given.pop("early")]
+    return side.net(**given, multimask_output=True, hq_token_only=False, interm_embeddings=early)
+
+
+def _whole(side: Side, inputs: Mapping[str, Tensor]) -> Any:
+    net = side.net
+    own = side.library.name == "samblocks"
+    features, maps = (net.image_encoder.forward_intermediates if own else net.image_encoder)(inputs["image"])
+    sparse, dense = net.prompt_encoder(points=None, boxes=inputs["boxes"], masks=None)
+    return net.mask_decoder(
+        image_embeddings=features,
+        image_pe=net.prompt_encoder.get_dense_pe(),
+        sparse_prompt_embeddings=sparse,
+        dense_prompt_embeddings=dense,
+        multimask_output=True,
+        hq_token_only=False,
+        interm_embeddings=maps,
+    )
 
 
 _DECODER = family(
@@ -67,6 +92,11 @@ _DECODER = family(
         adjust=_likeliest_first,
     ),
     one_prompt=row("one prompt, without tokens of its own", inputs=inputs(prompts=1, tokens=0) | _early()),
+    gradients=row(
+        "the backward pass from masks of both kinds and scores into image, early features and prompts",
+        inputs=inputs() | _early(),
+        call=gradients(_decoded, loss=loss_of, vanishing=("k_proj.bias",)),
+    ),
 )
 
 
@@ -137,6 +167,14 @@ _WHOLE = family(
             "boxes": literal([[4.0, 8.0, 50.0, 40.0], [20.0, 5.0, 60.0, 30.0]]),
         },
         call=_segmented,
+    ),
+    gradients=row(
+        "the backward pass through a whole small HQ-SAM, from masks to pixels",
+        inputs={
+            "image": uniform(1, 3, 64, 64),
+            "boxes": literal([[[4.0, 8.0, 50.0, 40.0]], [[20.0, 5.0, 60.0, 30.0]]]),
+        },
+        call=gradients(_whole, loss=loss_of, vanishing=("k_proj.bias",), fixed=("boxes",)),
     ),
 )
 

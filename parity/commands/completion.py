@@ -1,4 +1,4 @@
-"""`samblocks-parity completion bash|zsh|fish`: what makes a shell complete command lines.
+"""`parity completion bash|zsh|fish`: what makes a shell complete command lines.
 
 source <(samblocks-parity completion bash)            # in ~/.bashrc
 source <(samblocks-parity completion zsh)             # in ~/.zshrc, behind compinit

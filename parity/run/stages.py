@@ -19,6 +19,7 @@ from parity.execution import pictures
 from parity.run.job import Job
 from samblocks.checkpoints import LoadReport, load
 from samblocks.checkpoints.reading.read import read
+from samblocks.errors import CheckpointError
 
 
 @contextmanager
@@ -37,7 +38,11 @@ def checkpoint_jobs(
         samblocks.errors.CheckpointError: the checkpoint cannot be loaded.
     """
     picture = pictures.read(image) if image is not None else None
-    model, report = load(checkpoint, strict="explain", envelope=envelope)
+    try:
+        model, report = load(checkpoint, strict="explain", envelope=envelope)
+    except CheckpointError:
+        load(checkpoint, envelope=envelope)  # says of a part of several models that it is one
+        raise
     if not report.complete:
         load(checkpoint, envelope=envelope)  # raises, with all that is missing or misshapen
     if report.component is not None:

@@ -114,6 +114,12 @@ TABLE: dict[str, tuple[Callable[[], nn.Module], dict[str, Any]]] = {
         lambda: models.MaskDecoder(transformer_dim=16, transformer=blocks.TwoWayTransformer(1, 16, 2, 16)),
         decoder_inputs(),
     ),
+    "MaskDecoderHQ": (
+        lambda: models.MaskDecoderHQ(
+            transformer_dim=16, transformer=blocks.TwoWayTransformer(1, 16, 2, 16), vit_dim=8
+        ),
+        decoder_inputs() | {"hq_token_only": False, "interm_embeddings": [maps(1, 4, 4, 8)]},
+    ),
     "SAM2MaskDecoder": (
         lambda: models.SAM2MaskDecoder(
             transformer_dim=16, transformer=blocks.SAM2TwoWayTransformer(1, 16, 2, 16)
@@ -131,7 +137,7 @@ TABLE: dict[str, tuple[Callable[[], nn.Module], dict[str, Any]]] = {
 }
 """A block or model, and inputs that it takes."""
 
-ELSEWHERE = {"FpnNeck", "SAM2Model", "SAMModel"}
+ELSEWHERE = {"FpnNeck", "SAM2Model", "SAMModel", "SAMModelHQ"}
 """What takes more than tensors: their own tests hold what they refuse, and those below."""
 
 

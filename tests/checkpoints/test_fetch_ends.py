@@ -136,7 +136,7 @@ def test_a_list_that_is_a_pipe_is_not_waited_for(tmp_path):
 
 def test_waiting_for_another_process_is_said_without_a_terminal(server, tmp_path, monkeypatch, capsys):
     taken = iter([False, True])
-    monkeypatch.setattr("samblocks.files._acquired", lambda handle: next(taken))
+    monkeypatch.setattr("samblocks.locks.lock_at_once", lambda handle: next(taken))
     lock = write_lock(tmp_path / "lock.toml", {"data": DATA, "url": server.address + PATH})
     server.routes[PATH] = right(DATA)
     fetch("model.pt", cache_dir=tmp_path / "cache", lock=lock)

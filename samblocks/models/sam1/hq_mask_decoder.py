@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from samblocks.blocks import MLP, LayerNorm2d
+from samblocks.blocks.arguments import checks_arguments
 from samblocks.models.decoder_parts import (
     Plan,
     as_map,
@@ -21,6 +22,7 @@ from samblocks.models.decoder_parts import (
 from samblocks.models.sam1.mask_decoder import MaskDecoder
 
 
+@checks_arguments(C="transformer_dim")
 class MaskDecoderHQ(MaskDecoder):
     """The mask decoder of HQ-SAM.
 
