@@ -6,6 +6,7 @@ Masks are logits at the video's size; ids are numbers. What is said is data, so 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from parity.cases.calls import Call
+from parity.cases import blind
+from parity.cases.calls import Call, Check
 from parity.execution.case import Side
 
 
@@ -122,32 +124,72 @@ def filmed(
     return call
 
 
-def objects_come_and_go(outputs: Mapping[str, Tensor]) -> None:
-    """Masks are mixed where an object is seen, it is seen in some frames and not in others, and frames differ."""
-    masks = torch.cat([value for name, value in outputs.items() if name.endswith("masks")])
-    seen = masks.flatten(1).amax(1) > -1000
-    count = int(seen.sum())
-    assert 0.2 * len(seen) < count < len(seen), f"objects are seen {count} of {len(seen)} times"
-    shares = [round(float((one > 0).double().mean()), 3) for one in masks[seen]]
-    mixed = sum(0.05 < share < 0.95 for share in shares)
-    assert mixed >= 0.75 * len(shares), f"only {mixed} of {len(shares)} masks are mixed: {shares}"
+def objects_come_and_go(script: Sequence[Say], *, mixed: float = 0.5) -> Check:
+    """Check that prompts show objects, which are lost and found again, and that their masks are mixed.
+
+    Args:
+        script: what was said.
+        mixed: the part of all masks of objects that are seen that has 5 to 95 % foreground, at least.
+
+    Returns:
+        A check of the outputs of `filmed`.
+    """
+
+    def check(outputs: Mapping[str, Tensor]) -> None:
+        objects_are_seen(script, mixed=mixed)(outputs)
+        found = lost = 0
+        for number, say in enumerate(script):
+            if say.method == "propagate_in_video":
+                for masks in _by_object(outputs, f"{number:02d}_{say.method}").values():
+                    seen = [_is_seen(mask) for mask in masks]
+                    found += sum(now and not before for before, now in pairwise(seen))
+                    lost += sum(before and not now for before, now in pairwise(seen))
+        assert found, f"no object appears while it is tracked, {lost} vanish"
+        assert lost, f"no object vanishes while it is tracked, {found} appear"
+
+    return check
 
 
-def objects_stay(outputs: Mapping[str, Tensor]) -> None:
-    """Objects are seen where they are shown and mostly elsewhere, and their masks are mixed: so prompts matter."""
-    masks = torch.cat([value for name, value in outputs.items() if name.endswith("masks")])
-    seen = masks.flatten(1).amax(1) > -1000
-    shares = [round(float((one > 0).double().mean()), 3) for one in masks[seen]]
-    mixed = sum(0.05 < share < 0.95 for share in shares)
-    assert len(shares) > 0.6 * len(masks), f"objects are seen {len(shares)} of {len(masks)} times"
-    assert mixed >= 0.75 * len(shares), f"only {mixed} of {len(shares)} masks are mixed: {shares}"
+def objects_are_seen(script: Sequence[Say], *, mixed: float = 0.5) -> Check:
+    """Check that most prompts show their object, that it is seen while it is tracked, and that masks are mixed.
+
+    For scripts too short for objects to be lost and found; see `objects_come_and_go`.
+    """
+
+    def check(outputs: Mapping[str, Tensor]) -> None:
+        answers, tracked = [], []
+        for number, say in enumerate(script):
+            step = f"{number:02d}_{say.method}"
+            if say.method.startswith("add_new"):
+                answers += _by_object(outputs, step)[say.args[1]]
+            elif say.method == "propagate_in_video":
+                tracked += [mask for masks in _by_object(outputs, step).values() for mask in masks]
+        seen = [mask for mask in tracked if _is_seen(mask)]
+        assert seen, "no object is seen while it is tracked"
+        for what, masks in {"answers to prompts": answers, "tracked masks": seen}.items():
+            shares = [_share(mask) for mask in masks]
+            count = sum(0.05 < share < 0.95 for share in shares)
+            assert count >= mixed * len(shares), f"only {count} of {len(shares)} {what} are mixed: {shares}"
+
+    return check
 
 
-def objects_are_seen(outputs: Mapping[str, Tensor]) -> None:
-    """Some masks are mixed: for scripts of few frames."""
-    masks = torch.cat([value for name, value in outputs.items() if name.endswith("masks")])
-    shares = [round(float((one > 0).double().mean()), 3) for one in masks]
-    assert any(0.05 < share < 0.95 for share in shares), f"no mask is mixed: {shares}"
+def _by_object(outputs: Mapping[str, Tensor], step: str) -> dict[int, list[Tensor]]:
+    """The masks [H, W] that a step of a script gave, by object, in the order of frames."""
+    found: dict[int, list[Tensor]] = {}
+    masks = iter(outputs.get(f"{step}/masks", ()))  # a step may give no frame at all
+    for count, *ids in outputs[f"{step}/ids"].tolist():
+        for obj in ids[:count]:
+            found.setdefault(obj, []).append(next(masks)[0])
+    return found
+
+
+def _is_seen(mask: Tensor) -> bool:
+    return float(mask.max()) > 0.99 * blind.NO_OBJECT
+
+
+def _share(mask: Tensor) -> float:
+    return round(float((mask > 0).double().mean()), 3)
 
 
 Shown = tuple[int, list[int], Tensor]
