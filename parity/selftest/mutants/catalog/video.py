@@ -99,7 +99,7 @@ SAM2Model in samblocks/predict/video/state.py
       self.outputs[OTHER].get(frame) => self.outputs[COND].get(frame) or self.outputs[OTHER].get(frame)
 
 SAM2Model in samblocks/predict/video/views.py
-  unknown_is_undecided | absent objects | where nothing is known there is no object | cases: film_apart
+  unknown_is_undecided | unknown objects | where nothing is known there is no object | cases: film_apart
     answer: NO_OBJECT_LOGIT => 0.0
   overlaps_given | post-processing | a policy that is accepted and not looked at | cases: film_no_overlap
     _apart: state.settings.non_overlap_masks => False
@@ -110,7 +110,7 @@ SAM2Model in samblocks/predict/video/settings.py
     Settings.reach: int(model.num_maskmem) - 1 => int(model.num_maskmem) - 2
   window_of_fourteen | reach of pointers | off by one in the number of pointers | cases: film_long_stream
     Settings.reach: int(model.max_obj_ptrs_in_encoder) - 1 => int(model.max_obj_ptrs_in_encoder) - 2
-  memories_soft_from_the_start | sigmoid scale | the builder of video predictors switches it on | cases:
+  memories_soft_from_the_start | settings of the builder | the builder of video predictors switches it on | cases:
       film_forward
     Settings.__init__: self.model.binarize_mask_from_pts_for_mem_enc = True =>
 
