@@ -22,7 +22,7 @@ from parity.workers import options as worker_options
 from parity.workers.client import Client
 from parity.workers.registry import FOLLOWED, REFERENCES
 from parity.workers.start import start_clients
-from samblocks.numerics.draws import MANY
+from samblocks.numerics.rule import MANY
 from samblocks.numerics.verdict import error
 
 HELP = "record goldens from upstream"

@@ -35,7 +35,8 @@ from parity.testing.values import Inputs, digest
 from parity.testing.wide import candidate_run
 from parity.verdict.compare import Comparison, Verdict
 from samblocks.files import write_atomically
-from samblocks.numerics.draws import MANY, settle
+from samblocks.numerics.draws import settle
+from samblocks.numerics.rule import MANY
 from samblocks.numerics.verdict import Error, above, error, ratio_of
 
 _UPSTREAM, _TRUTH = "upstream/", "truth/"

@@ -1,30 +1,16 @@
-"""Where one R is luck: the verdict over several draws of weights and inputs.
+"""The verdict over several draws of weights and inputs, where one R is luck: see `samblocks.numerics.rule`.
 
-R of one draw is luck where few numbers decide: an honest implementation is above 2 in two of a thousand, and above 4
-now and then. Its geometric mean over draws is not: over 8 it stays below 1.6, over 16 below 1.3, while a bug stays
-where it was. So an R above the bound is a first alarm, upon which more is drawn:
-
-    R ≤ 2 in the first draw                 holds
-    R > 50                                  fails: no honest run comes near it
-    else the first draw, which was selected by its R, is not counted, and over 8 others the geometric mean
-        ≤ 1.7                               holds
-        > 2.0                               fails
-        between                             holds if it is ≤ 1.7 over 16
-
-An R below 0.5 counts as 0.5, so that a few lucky draws cannot hide a bad one. A draw that is not finite on our side
-alone fails at once. A bound other than 2 scales 1.7 and 2.0 with it.
+A draw that is not finite on our side alone fails at once.
 """
 
-import math
-from collections.abc import Callable, Container, Hashable, Iterable, Mapping
+from collections.abc import Callable, Container, Hashable, Mapping
 from dataclasses import replace
 from typing import TypeVar
-from zlib import crc32
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from samblocks.numerics.rule import MANY, alarming, decide, factors, geometric_mean, limit
 from samblocks.numerics.verdict import (
     ANOTHER_FUNCTION,
     BOUND,
@@ -34,21 +20,13 @@ from samblocks.numerics.verdict import (
     Verdict,
 )
 
-FEW, MANY = 8, 16
-"""How many further draws decide, and how many where these leave it open."""
-
-REDRAWN = 50.0
-"""The largest R of a first draw after which more is drawn."""
-
-_HOLDS, _FAILS, _LEAST = 1.7, 2.0, 0.5
-
 Found = TypeVar("Found", bound=Comparison)
 Key = TypeVar("Key", bound=Hashable)
 
 
 def undecided(first: Comparison, bound: float = BOUND) -> bool:
     """Whether a comparison in a working precision is a first alarm, which further draws decide."""
-    return first.verdict is Verdict.DIVERGED and first.excess is not None and bound < first.excess <= REDRAWN
+    return first.verdict is Verdict.DIVERGED and first.excess is not None and alarming(first.excess, bound)
 
 
 def first_alarms(
@@ -114,33 +92,16 @@ def settle(
                 settled[key] = replace(first[key], draws=number, cause=f"in draw {number}: {one.cause}")
                 continue
             seen[key].append(one.excess or 0.0)
-            decided = _decide(seen[key], bound)
+            decided = decide(seen[key], bound)
             if decided is not None:
                 settled[key] = _settled(first[key], seen[key], bound, decided)
     return settled | {key: _by_float64(first[key]) for key in fixed if key in same}
 
 
-def geometric_mean(ratios: Iterable[float]) -> float:
-    """The geometric mean of R over draws, each counted as at least 0.5."""
-    logs = [math.log(max(ratio, _LEAST)) for ratio in ratios]
-    return math.exp(math.fsum(logs) / len(logs))
-
-
-def _decide(ratios: list[float], bound: float) -> bool | None:
-    """Whether so many draws hold; None where more must be drawn."""
-    scale = bound / BOUND
-    if len(ratios) not in (FEW, MANY):
-        return None
-    mean = geometric_mean(ratios)
-    if mean <= _HOLDS * scale:
-        return True
-    return False if len(ratios) == MANY or mean > _FAILS * scale else None
-
-
 def _settled(first: Found, ratios: list[float], bound: float, holds: bool) -> Found:
-    mean, limit = geometric_mean(ratios), (_HOLDS if holds or len(ratios) == MANY else _FAILS) * bound / BOUND
+    mean, most = geometric_mean(ratios), limit(len(ratios), bound, holds=holds)
     figures = f"R {first.excess:.3g} in the first draw, {mean:.3g} over {len(ratios)} others"
-    cause = figures if holds else f"{LESS_PRECISE}: {figures}, above {limit:g}"
+    cause = figures if holds else f"{LESS_PRECISE}: {figures}, above {most:g}"
     verdict = Verdict.WITHIN if holds else Verdict.DIVERGED
     return replace(first, verdict=verdict, ratio=mean, draws=len(ratios), cause=cause)
 
@@ -150,9 +111,7 @@ def _by_float64(first: Found) -> Found:
 
 
 def vary(value: Tensor, name: str) -> Tensor:
-    """X · (1 + u / 8), u uniform in [−1, 1) from the stream called `name`, rounded to the dtype of x, laid out as x.
-
-    The stream is one that NumPy has frozen, so that every platform draws the same.
+    """X · (1 + u / 8), see `samblocks.numerics.rule.factors`, rounded to the dtype of x and laid out as x.
 
     Args:
         value: floating-point or complex, of any shape; integers and booleans come back as they are.
@@ -160,8 +119,7 @@ def vary(value: Tensor, name: str) -> Tensor:
     """
     if not (value.is_floating_point() or value.is_complex()):
         return value
-    uniform = -1.0 + 2.0 * np.random.RandomState(crc32(name.encode())).random_sample(tuple(value.shape))
-    factor = torch.from_numpy(np.asarray(1.0 + uniform / 8.0))
+    factor = torch.from_numpy(factors(tuple(value.shape), name))
     wide = value.detach().cpu().to(torch.complex128 if value.is_complex() else torch.float64)
     changed = torch.empty_like(value)
     changed.copy_((wide * factor).to(value.dtype))

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 import pytest
 import torch
 
-from samblocks.numerics.draws import FEW, MANY, geometric_mean, settle, undecided
+from samblocks.numerics.draws import settle, undecided
+from samblocks.numerics.rule import FEW, MANY, geometric_mean
 from samblocks.numerics.verdict import Comparison, Verdict, compare
 
 

@@ -16,7 +16,8 @@ from parity.run.goldens import Golden
 from parity.run.samblocks_library import library
 from parity.selftest.calibration.variations import Variation
 from parity.workers.client import Client
-from samblocks.numerics.draws import FEW, MANY, geometric_mean, settle, undecided
+from samblocks.numerics.draws import settle, undecided
+from samblocks.numerics.rule import FEW, MANY, geometric_mean
 from samblocks.numerics.verdict import Comparison, Verdict, compare
 
 
