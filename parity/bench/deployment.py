@@ -5,8 +5,9 @@ A program of its own, so that memory is measured in a fresh process: it takes a 
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -18,9 +19,18 @@ from torch import Tensor, nn
 from parity.bench.memory import measured
 from parity.execution.fill import fill_
 from samblocks import ImagePredictor, SamblocksError, accelerate, load
-from samblocks.engines.verify import EngineVerdict, OutputFigures, figures, in_float64, outputs_of
+from samblocks.engines.verify import (
+    EngineVerdict,
+    OutputFigures,
+    Outputs,
+    Run,
+    in_eager,
+    judged,
+    outputs_of,
+    varied,
+)
 from samblocks.models.build import assemble
-from samblocks.swap.short_drive import as_images, short_drive
+from samblocks.swap.short_drive import Drive, as_images, short_drive
 
 ENGINES = (
     ("openvino", "f32"),
@@ -98,8 +108,7 @@ def rows(job: Job) -> Iterator[Row]:
     yield eager
     images = [as_images(path, model) for path in job.pictures]
     with torch.no_grad():
-        plain = [outputs_of(drive(model, image)) for image in images]
-        truths = [in_float64(drive, model, image) for image in images]
+        plain = [in_eager(drive, model, image) for image in images]
     for backend, precision in job.engines:
         yield _row(
             job,
@@ -107,9 +116,9 @@ def rows(job: Job) -> Iterator[Row]:
             predictor,
             backend,
             precision,
-            lambda: [drive(model, x) for x in images],
+            drive,
+            images,
             plain,
-            truths,
         )
 
 
@@ -119,9 +128,9 @@ def _row(
     predictor: ImagePredictor,
     backend: str,
     precision: str,
-    run: Callable[[], list[Any]],
-    plain: Sequence[dict[str, Tensor]],
-    truths: Sequence[Any],
+    drive: Drive,
+    images: Sequence[Tensor],
+    plain: Sequence[tuple[Outputs, Outputs, Outputs]],
 ) -> Row:
     row = Row(job.model, f"{backend} {precision}")
     calibration = job.pictures if precision == "int8" else None
@@ -143,11 +152,19 @@ def _row(
         row.encode, row.decode = _medians(here)
         row.speed = median(sum(b) / sum(a) for a, b in zip(here, there, strict=True))
         with torch.no_grad():
-            found = [outputs_of(one) for one in run()]
-    judged: list[OutputFigures] = []
-    for one, eager, truth in zip(found, plain, truths, strict=True):
-        judged.extend(figures(one, eager, truth))
-    verdict = EngineVerdict(tuple(judged), precision, 0.95).to_dict()
+            found = [outputs_of(drive(model, x)) for x in images]
+
+            def again(images: Tensor, draw: int) -> Run:
+                x = varied(images, draw)
+                report.apply()
+                engine = outputs_of(drive(model, x))
+                report.undo()
+                return engine, *in_eager(drive, model, x)
+
+            outputs: list[OutputFigures] = []
+            for x, engine, eager in zip(images, found, plain, strict=True):
+                outputs += judged((engine, *eager), partial(again, x), precision)
+    verdict = EngineVerdict(tuple(outputs), precision, 0.95).to_dict()
     del verdict["outputs"], verdict["not_run"]
     row.figures = verdict
     return row

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from samblocks.engines.parts import parts_of
-from samblocks.engines.verify import EngineVerdict, figures, in_float64, outputs_of
+from samblocks.engines.verify import EngineVerdict, figures, in_eager, outputs_of
 from samblocks.swap.short_drive import as_images, made_up, short_drive
 
 _LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
@@ -60,15 +60,16 @@ def effects(
     assert drive is not None
     images = [as_images(picture, model) for picture in pictures] or [made_up(model)]
     with torch.no_grad():
-        eager = [outputs_of(drive(model, x)) for x in images]
-        truth = [in_float64(drive, model, x) for x in images]
+        eager = [in_eager(drive, model, x) for x in images]
         for path, module in chosen(model, by):
             if not path.startswith(only):
                 continue
             layers = [part for part in module.modules() if isinstance(part, _LAYERS)]
             with rounded(layers, precision, lambda: [drive(model, x) for x in images]):
                 found = [outputs_of(drive(model, x)) for x in images]
-            rows = [row for one in zip(found, eager, truth, strict=True) for row in figures(*one)]
+            rows = [
+                row for engine, plain in zip(found, eager, strict=True) for row in figures(engine, *plain)
+            ]
             all_of = EngineVerdict(tuple(rows), precision, 0.95)
             yield Effect(
                 path,

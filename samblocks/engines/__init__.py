@@ -13,6 +13,7 @@ The files in the order in which an acceleration goes through them:
 | `attached` | a module whose calls go into an engine where that gives what eager would |
 | `recipes` | which modules stay in float32 |
 | `report` | what was done, and the way back |
+| `sibling` | eager computed another way, for the yardstick |
 | `verify` | the verdict on masks and scores |
 | `export` | the parts as files, with a card; `pointer_parts` are the small ones |
 | `card_page`, `verify_script` | the card as a page; the script beside it, which repeats what it says |

@@ -24,7 +24,8 @@ def _lines(card: Mapping[str, Any]) -> Iterator[str]:
     yield f'<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style></head>'
     yield f"<body><h1>{escape(title)}</h1>"
     yield "<p>R is the error of a graph over that of the original in float32, both against the original in float64: "
-    yield "1 means as precise, 2 is the bound in float32.</p>"
+    yield "1 means as precise, 2 is the bound in float32. Where R was above it, the geometric mean over "
+    yield "further draws of the inputs is judged.</p>"
     facts = {
         "model": card["model"],
         "weights": card["weights"],
@@ -41,10 +42,11 @@ def _lines(card: Mapping[str, Any]) -> Iterator[str]:
         flipped, beyond = (
             (f"{row['flipped']} of {row['pixels']}", row["beyond"]) if "pixels" in row else ("", "")
         )
+        over = f" over {row['draws']} draws ({row['first']:.3g} in the first)" if "first" in row else ""
         yield (
             f"<tr><td>{escape(row['graph'])}</td><td>{escape(row['output'])}</td><td class=n>{row['sample']}</td>"
-            f"<td class=n>{row['ratio']:.3g}</td><td class=n>{row['largest']:.1e}</td><td class=n>{flipped}</td>"
-            f"<td class=n>{beyond}</td></tr>"
+            f"<td class=n>{row['ratio']:.3g}{over}</td><td class=n>{row['largest']:.1e}</td>"
+            f"<td class=n>{flipped}</td><td class=n>{beyond}</td></tr>"
         )
     yield "</table>"
     video = card.get("video")

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 import samblocks
 from samblocks import EngineError, ImagePredictor, VideoPredictor, accelerate, engine_report
 from samblocks.engines import accelerate as accelerating
 from samblocks.engines import blobs, recipes
 from samblocks.engines.parts import parts_of
-from samblocks.engines.verify import figures
+from samblocks.engines.sibling import ManyRows
+from samblocks.engines.verify import figures, judged
 from samblocks.models.build import assemble
 
 
@@ -193,8 +195,50 @@ def test_what_did_not_run_in_it_is_said(engine, sam, photo) -> None:
 def test_a_pixel_within_rounding_is_not_beyond_it() -> None:
     truth = torch.tensor([[1e-9, 1.0]]).double()
     eager = torch.tensor([[1e-8, 1.0]])
-    (row,) = figures({"masks": torch.tensor([[-1e-8, 1.0]])}, {"masks": eager}, {"masks": truth})
+    engine = torch.tensor([[-1e-8, 1.0]])
+    (row,) = figures({"masks": engine}, {"masks": eager}, {"masks": eager}, {"masks": truth})
     assert (row.flipped, row.beyond, row.iou) == (1, 0, 0.5)
+
+
+def test_luck_in_one_draw_is_settled_by_others() -> None:
+    truth = torch.ones(1, 4).double()
+
+    def run(ratio: float) -> tuple[dict[str, Tensor], ...]:
+        eager = {"iou": (truth + 2.0**-20).float()}
+        return {"iou": (truth + ratio * 2.0**-20).float()}, eager, eager, {"iou": truth}
+
+    for first, others, draws, precise in (
+        (3, 1.5, 8, True),
+        (3, 3, 8, False),
+        (60, 1, 1, False),
+        (1, 9, 1, True),
+    ):
+        (row,) = judged(run(first), lambda draw, ratio=others: run(ratio), "f32")
+        assert (row.draws, row.precise) == (draws, precise)
+        assert row.ratio == pytest.approx(others if draws == 8 else first, rel=0.1)
+    nothing = ({"iou": torch.full((1, 4), torch.nan)}, *run(1)[1:])
+    (row,) = judged(nothing, lambda draw: run(1), "f32")
+    assert row.ratio == float("inf")
+    assert not row.precise
+    (row,) = judged(run(3), lambda draw: nothing if draw == 2 else run(1), "f32")
+    assert (row.draws, row.precise) == (2, False)
+
+
+def test_rows_that_come_alone_are_computed_as_many() -> None:
+    shapes = []
+
+    class Seen(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            shapes.extend([tuple(args[0].shape)] if func is torch.nn.functional.linear else [])
+            return func(*args, **(kwargs or {}))
+
+    linear, x = torch.nn.Linear(256, 8), torch.randn(2, 3, 256)
+    with torch.no_grad():
+        with Seen(), ManyRows():
+            found = linear(x)
+            linear(torch.randn(40, 256))
+        torch.testing.assert_close(found, linear(x), rtol=1e-5, atol=1e-6)
+    assert shapes == [(16, 256), (40, 256)]
 
 
 def test_a_failed_conversion_leaves_the_model(sam, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,10 +59,11 @@ def test_another_model_has_another_blob(sam, cache: Path) -> None:
     assert openvino.device()
 
 
-def test_the_readme_lines_run(sam, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    lines = readme.partition("### Run it in OpenVINO or ONNX Runtime\n")[2].partition("```python\n")[2]
-    lines = lines.partition("```")[0].replace('precision="f32"', 'precision="f32", cache=False')
+def test_the_lines_of_the_page_run(sam, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "runtimes.md").read_text(encoding="utf-8")
+    lines = page.partition("```python\n")[2].partition("```")[0]
+    assert "samblocks.export" in lines
+    lines = lines.replace('precision="f32"', 'precision="f32", cache=False')
     monkeypatch.chdir(tmp_path)
     import samblocks
     from parity.execution.pictures import PHOTOGRAPH
