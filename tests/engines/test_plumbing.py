@@ -3,6 +3,7 @@
 import copy
 import io
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from samblocks.engines import accelerate as accelerating
 from samblocks.engines import blobs, recipes
 from samblocks.engines.parts import parts_of
 from samblocks.engines.sibling import ManyRows
-from samblocks.engines.verify import figures, judged
+from samblocks.engines.verify import Run, figures, judged
 from samblocks.models.build import assemble
 
 
@@ -203,7 +204,7 @@ def test_a_pixel_within_rounding_is_not_beyond_it() -> None:
 def test_luck_in_one_draw_is_settled_by_others() -> None:
     truth = torch.ones(1, 4).double()
 
-    def run(ratio: float) -> tuple[dict[str, Tensor], ...]:
+    def run(ratio: float, draw: int = 0) -> Run:
         eager = {"iou": (truth + 2.0**-20).float()}
         return {"iou": (truth + ratio * 2.0**-20).float()}, eager, eager, {"iou": truth}
 
@@ -213,10 +214,10 @@ def test_luck_in_one_draw_is_settled_by_others() -> None:
         (60, 1, 1, False),
         (1, 9, 1, True),
     ):
-        (row,) = judged(run(first), lambda draw, ratio=others: run(ratio), "f32")
+        (row,) = judged(run(first), partial(run, others), "f32")
         assert (row.draws, row.precise) == (draws, precise)
         assert row.ratio == pytest.approx(others if draws == 8 else first, rel=0.1)
-    nothing = ({"iou": torch.full((1, 4), torch.nan)}, *run(1)[1:])
+    nothing: Run = ({"iou": torch.full((1, 4), torch.nan)}, *run(1)[1:])
     (row,) = judged(nothing, lambda draw: run(1), "f32")
     assert row.ratio == float("inf")
     assert not row.precise
