@@ -182,7 +182,7 @@ def _written(
             )
     (folder / "verify.py").write_text(_script(), encoding="utf-8")
     card: dict[str, Any] = {
-        "format": "samblocks card 1",
+        "format": verify_script.FORMAT,
         "kind": format,
         "precision": precision,
         "model": f"{type(model).__module__}.{type(model).__qualname__}",

@@ -20,6 +20,9 @@ import numpy as np
 
 from samblocks.numerics.rule import MANY, alarming, decide, factors, geometric_mean
 
+FORMAT = "samblocks card 2"
+"""What is read here."""
+
 BOUND = 2.0
 """The largest R of a graph in float32 that holds."""
 
@@ -47,8 +50,12 @@ def read_card(folder: str | Path) -> dict[str, Any]:
         raise Damaged(f"{path} cannot be read: {error.strerror}") from None
     except ValueError:
         raise Damaged(f"{path} is no JSON: it is damaged") from None
-    if not isinstance(card, dict) or card.get("format") != "samblocks card 1":
+    if not isinstance(card, dict) or not str(card.get("format")).startswith("samblocks card "):
         raise Damaged(f"{path} is no card of samblocks")
+    if card["format"] != FORMAT:
+        raise Damaged(
+            f"{path} is a {card['format']!r}, not a {FORMAT!r}: run the verify.py that lies beside it"
+        )
     if card.get("digest") != digest_of(card):
         raise Damaged(f"{path} is damaged: it is not what was written")
     for name, digest in card["files"].items():
