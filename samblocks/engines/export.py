@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from samblocks.engines import onnx_files, openvino, verify_script
 from samblocks.engines.accelerate import within
 from samblocks.engines.card_page import page
-from samblocks.engines.drift import drift
+from samblocks.engines.drift import drift, film
 from samblocks.engines.fingerprint import weights_digest
 from samblocks.engines.parts import Graph, Part, parts_of
 from samblocks.engines.pointer_parts import pointer_parts
@@ -44,6 +44,8 @@ _SUFFIX = {"onnx": ".onnx", "openvino": ".xml", "exported": ".pt2"}
 _RUNTIMES = {"onnx": ("onnxruntime", "onnx"), "openvino": ("openvino",), "exported": ("torch",)}
 _SAMPLES = 2
 """How many samples of each graph are kept."""
+_FRAMES = 3
+"""How long the made-up clip is: on its last frame there are two object pointers, whose order counts."""
 _KEPT = 1 << 18
 """How many numbers of an output are kept, evenly spread; of masks all are."""
 _KEPT_DRAWN = 1 << 12
@@ -95,6 +97,8 @@ def export(
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise EngineError(f"{target} is there already: give a folder that is empty or not there")
     found = _chosen(model, parts)
+    if not len(pictures) and isinstance(model, SAM2Model):
+        pictures = [film(model.config.image_size, _FRAMES)]
     with evaluating(model):
         samples = {name: kept[:_SAMPLES] for name, kept in record(model, found, pictures).items()}
     target.absolute().parent.mkdir(parents=True, exist_ok=True)
