@@ -19,16 +19,8 @@ from torch import Tensor, nn
 from parity.bench.memory import measured
 from parity.execution.fill import fill_
 from samblocks import ImagePredictor, SamblocksError, accelerate, load
-from samblocks.engines.verify import (
-    EngineVerdict,
-    OutputFigures,
-    Outputs,
-    Run,
-    in_eager,
-    judged,
-    outputs_of,
-    varied,
-)
+from samblocks.engines.report import EngineReport
+from samblocks.engines.verify import EngineVerdict, Outputs, Run, in_eager, judged, outputs_of, varied
 from samblocks.models.build import assemble
 from samblocks.swap.short_drive import Drive, as_images, short_drive
 
@@ -97,7 +89,7 @@ def rows(job: Job) -> Iterator[Row]:
     """Measure; the first row is eager."""
     torch.set_num_threads(job.threads)
     model = _model(job)
-    drive = short_drive(model)
+    drive = short_drive(model, scores=True)
     if drive is None:
         raise SamblocksError(f"{job.model} has no way of its own from a picture to masks")
     predictor = ImagePredictor(model)
@@ -107,30 +99,46 @@ def rows(job: Job) -> Iterator[Row]:
     eager.encode, eager.decode = _medians([_timed(predictor, picture) for _ in range(job.rounds)])
     yield eager
     images = [as_images(path, model) for path in job.pictures]
-    with torch.no_grad():
-        plain = [in_eager(drive, model, image) for image in images]
+    plain = _Plain(drive, model, images)
     for backend, precision in job.engines:
-        yield _row(
-            job,
-            model,
-            predictor,
-            backend,
-            precision,
-            drive,
-            images,
-            plain,
-        )
+        yield _row(job, model, predictor, backend, precision, plain)
+
+
+class _Plain:
+    """What eager gives for pictures and their further draws, computed once for all engines.
+
+    Args:
+        drive: the model's way from pictures to masks.
+        model: the model.
+        images: the pictures, each [1, 3, S, S].
+    """
+
+    def __init__(self, drive: Drive, model: nn.Module, images: Sequence[Tensor]) -> None:
+        self._drive, self._model, self._images = drive, model, images
+        self._kept: dict[tuple[int, int], tuple[Outputs, Outputs, Outputs]] = {}
+
+    def judged(self, report: EngineReport, precision: str) -> EngineVerdict:
+        """The verdict on the engine of a report, over all pictures."""
+        with torch.no_grad():
+            outputs = [
+                row
+                for place in range(len(self._images))
+                for row in judged(self._run(report, place, 0), partial(self._run, report, place), precision)
+            ]
+        return EngineVerdict(tuple(outputs), precision, 0.95)
+
+    def _run(self, report: EngineReport, place: int, draw: int) -> Run:
+        x = varied(self._images[place], draw) if draw else self._images[place]
+        report.apply()
+        engine = outputs_of(self._drive(self._model, x))
+        report.undo()
+        if (place, draw) not in self._kept:
+            self._kept[place, draw] = in_eager(self._drive, self._model, x)
+        return engine, *self._kept[place, draw]
 
 
 def _row(
-    job: Job,
-    model: nn.Module,
-    predictor: ImagePredictor,
-    backend: str,
-    precision: str,
-    drive: Drive,
-    images: Sequence[Tensor],
-    plain: Sequence[tuple[Outputs, Outputs, Outputs]],
+    job: Job, model: nn.Module, predictor: ImagePredictor, backend: str, precision: str, plain: _Plain
 ) -> Row:
     row = Row(job.model, f"{backend} {precision}")
     calibration = job.pictures if precision == "int8" else None
@@ -151,20 +159,7 @@ def _row(
             report.apply()
         row.encode, row.decode = _medians(here)
         row.speed = median(sum(b) / sum(a) for a, b in zip(here, there, strict=True))
-        with torch.no_grad():
-            found = [outputs_of(drive(model, x)) for x in images]
-
-            def again(images: Tensor, draw: int) -> Run:
-                x = varied(images, draw)
-                report.apply()
-                engine = outputs_of(drive(model, x))
-                report.undo()
-                return engine, *in_eager(drive, model, x)
-
-            outputs: list[OutputFigures] = []
-            for x, engine, eager in zip(images, found, plain, strict=True):
-                outputs += judged((engine, *eager), partial(again, x), precision)
-    verdict = EngineVerdict(tuple(outputs), precision, 0.95).to_dict()
+        verdict = plain.judged(report, precision).to_dict()
     del verdict["outputs"], verdict["not_run"]
     row.figures = verdict
     return row

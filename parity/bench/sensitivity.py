@@ -56,7 +56,7 @@ def effects(
         pictures: paths or arrays; a made-up one if there are none.
         only: those whose paths begin with this.
     """
-    drive = short_drive(model)
+    drive = short_drive(model, scores=True)
     assert drive is not None
     images = [as_images(picture, model) for picture in pictures] or [made_up(model)]
     with torch.no_grad():

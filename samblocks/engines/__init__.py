@@ -8,6 +8,7 @@ The files in the order in which an acceleration goes through them:
 | `settings` | which backends and precisions there are, and what each needs |
 | `parts` | the parts of a model that run in an engine, as graphs from tensors to tensors |
 | `samples` | what the parts are called with: for tracing, and for calibration |
+| `tables` | tables of positions as constants of a graph |
 | `openvino`, `onnx_files`, `onnxruntime`, `inductor` | from a graph to something that runs |
 | `fingerprint`, `blobs` | what a compiled graph depends on, and files that hold them |
 | `attached` | a module whose calls go into an engine where that gives what eager would |

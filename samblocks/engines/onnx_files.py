@@ -12,6 +12,7 @@ from torch import Tensor
 
 from samblocks.engines.parts import Graph
 from samblocks.engines.settings import require
+from samblocks.engines.tables import constant_tables
 from samblocks.swap.verify import evaluating
 
 OPSET = 18
@@ -25,17 +26,17 @@ def convert(graph: Graph, example: tuple[Tensor, ...]) -> bytes:
     # The exporter leaves what it was given, with all that is in it, in one mode: ours is put right afterwards.
     with evaluating(graph.module), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that sizes which are the same in every call become constants
-        graph.module(*example)  # tables are made before a trace could take them for something to compute
-        torch.onnx.export(
-            graph.module,
-            example,
-            stream,  # type: ignore[arg-type]
-            dynamo=False,
-            opset_version=OPSET,
-            input_names=list(graph.inputs),
-            output_names=list(graph.outputs),
-            dynamic_axes={name: dict(axes) for name, axes in graph.inputs.items() if axes},
-        )
+        with constant_tables(graph, example):
+            torch.onnx.export(
+                graph.module,
+                example,
+                stream,  # type: ignore[arg-type]
+                dynamo=False,
+                opset_version=OPSET,
+                input_names=list(graph.inputs),
+                output_names=list(graph.outputs),
+                dynamic_axes={name: dict(axes) for name, axes in graph.inputs.items() if axes},
+            )
     return stream.getvalue()
 
 

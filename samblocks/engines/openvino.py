@@ -13,6 +13,7 @@ from torch import Tensor
 
 from samblocks.engines.parts import Graph
 from samblocks.engines.settings import Settings, require
+from samblocks.engines.tables import constant_tables
 
 _DTYPES = {"f32": "f32", "bf16": "bf16", "int8": "f32"}
 """What computes where nothing is quantized. Left alone, OpenVINO takes bfloat16 wherever the processor has it."""
@@ -43,8 +44,8 @@ def convert(graph: Graph, example: tuple[Tensor, ...]) -> Any:
     ]
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that sizes which are the same in every call become constants
-        graph.module(*example)  # tables are made before a trace could take them for something to compute
-        traced = torch.jit.trace(graph.module, example, check_trace=False)  # type: ignore[no-untyped-call]
+        with constant_tables(graph, example):
+            traced = torch.jit.trace(graph.module, example, check_trace=False)  # type: ignore[no-untyped-call]
         model = openvino.convert_model(
             traced, example_input=example, input=[(shape, openvino.Type.f32) for shape in shapes]
         )

@@ -170,7 +170,7 @@ def verify(
         iou: see there.
         was: whether the engine is in.
     """
-    drive = short_drive(model)
+    drive = short_drive(model, scores=True)
     if drive is None:
         raise EngineError(f"a {type(model).__name__} has no way of its own from a picture to masks")
     images = made_up(model) if picture is None else as_images(picture, model)

@@ -5,8 +5,9 @@
 
 Every graph is run on the inputs that were recorded, and held against what the original gave for them, in float32 and in
 float64. R is rms(graph − float64) / rms(original float32 − float64); where it is above 2 in float32, further draws of
-the inputs decide, if the card has what the original gave for them. Exit status 0: it still holds; 1: it does not; 2: a
-file or the card is damaged or missing, or the runtime is not installed.
+the inputs decide, if the card has what the original gave for them. Exit status 0: it still holds; 1: it does not, or a
+file is not the one that the card is of, and nothing is run; 2: the card is damaged, a file is missing, or the runtime is
+not installed.
 """
 
 import hashlib
@@ -31,7 +32,11 @@ SLACK = 1.25
 
 
 class Damaged(Exception):
-    """A file or the card is not what was written, or something is missing."""
+    """The card is not what was written, or something is missing."""
+
+
+class Changed(Exception):
+    """A file is not the one that the card is of."""
 
 
 def digest_of(card: dict[str, Any]) -> str:
@@ -41,7 +46,12 @@ def digest_of(card: dict[str, Any]) -> str:
 
 
 def read_card(folder: str | Path) -> dict[str, Any]:
-    """The card in a folder, which must be whole, as must all files that it names."""
+    """The card in a folder, which must be whole, as must all files that it names.
+
+    Raises:
+        Damaged: the card is not what was written, or a file is missing.
+        Changed: a file is not what was written.
+    """
     card: Any
     path = Path(folder) / "card.json"
     try:
@@ -58,6 +68,7 @@ def read_card(folder: str | Path) -> dict[str, Any]:
         )
     if card.get("digest") != digest_of(card):
         raise Damaged(f"{path} is damaged: it is not what was written")
+    changed = []
     for name, digest in card["files"].items():
         file = path.parent / name
         if Path(name).name != name or not file.is_file():
@@ -65,7 +76,9 @@ def read_card(folder: str | Path) -> dict[str, Any]:
         with file.open("rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
         if found != digest:
-            raise Damaged(f"{file} is damaged: it is not what was written")
+            changed.append(f"{file} is damaged: it is not what was written, and is not run")
+    if changed:
+        raise Changed("\n".join(changed))
     return card
 
 
@@ -255,7 +268,7 @@ def failures(card: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]:
 
 
 def verify(folder: str | Path) -> tuple[dict[str, Any], list[dict[str, Any]], list[str]]:
-    """The card, the figures that were found, and what does not hold."""
+    """The card, the figures that were found, and what does not hold; raises what `read_card` does."""
     card = read_card(folder)
     rows = measure(card, folder)
     return card, rows, failures(card, rows)
@@ -279,9 +292,9 @@ def main(arguments: Sequence[str]) -> int:
     folder = arguments[0] if arguments else Path(__file__).parent
     try:
         card, rows, wrong = verify(folder)
-    except Damaged as error:
+    except (Changed, Damaged) as error:
         print(error, file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, Changed) else 2
     print(text(card, rows, wrong))
     return 1 if wrong else 0
 

@@ -10,6 +10,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -150,11 +151,16 @@ def _side(model: Any) -> int:
     return int(found if isinstance(found, int) else max(found))
 
 
-def short_drive(model: nn.Module) -> Drive | None:
-    """The way that is a model's own; None where it is none that is known."""
+def short_drive(model: nn.Module, *, scores: bool = False) -> Drive | None:
+    """The way that is a model's own; None where it is none that is known.
+
+    Args:
+        model: the model.
+        scores: of SAM 2, also what it says about whether the object is there, of all frames together.
+    """
     parts = ("image_encoder", "prompt_encoder", "mask_decoder")
     if all(hasattr(model, name) for name in ("forward_image", "track_step", "_prepare_backbone_features")):
-        return _sam2
+        return partial(_sam2, scores=True) if scores else _sam2
     if all(hasattr(model, name) for name in parts):
         return _sam
     if home(model).startswith("transformers.") and hasattr(model, "config"):
@@ -192,7 +198,7 @@ def _sam(model: Any, images: Tensor) -> dict[str, Any]:
     return found
 
 
-def _sam2(model: Any, images: Tensor) -> dict[str, Any]:
+def _sam2(model: Any, images: Tensor, *, scores: bool = False) -> dict[str, Any]:
     outputs: dict[str, dict[int, Any]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
     found: dict[str, Any] = {}
     points, labels = _click(images)
@@ -210,6 +216,9 @@ def _sam2(model: Any, images: Tensor) -> dict[str, Any]:
         outputs["cond_frame_outputs" if first else "non_cond_frame_outputs"][frame] = result
         for name in ("pred_masks", "obj_ptr", "maskmem_features"):
             found[f"{name} of frame {frame}"] = result[name]
+    tracked = [one for kind in outputs.values() for one in kind.values()]
+    if scores and all("object_score_logits" in one for one in tracked):
+        found["object scores"] = torch.cat([one["object_score_logits"] for one in tracked])
     return found
 
 

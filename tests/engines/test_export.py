@@ -66,8 +66,11 @@ def test_a_damaged_file_or_card_is_refused(folder: Path, capsys: pytest.CaptureF
     for name in ("object_pointer.pt2", "samples.npz", "verify.py"):
         whole = (folder / name).read_bytes()
         (folder / name).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-        assert main(["verify", str(folder)]) == 2
+        assert main(["verify", str(folder)]) == 1
         assert f"{name} is damaged" in capsys.readouterr().err
+        assert main(["verify", "--json", str(folder)]) == 1
+        said = json.loads(capsys.readouterr().out)
+        assert (said["holds"], said["rows"], len(said["failures"])) == (False, [], 1)
         (folder / name).unlink()
         assert main(["verify", str(folder)]) == 2
         assert f"{name} is missing" in capsys.readouterr().err

@@ -131,7 +131,7 @@ def test_a_planted_bug_is_seen(exported: Path, bug: str, capsys: pytest.CaptureF
     whole = {file: file.read_bytes() for file in files}
     try:
         plants[card["kind"]](files[0] if card["kind"] == "onnx" else exported / f"{graph}.xml")
-        assert main(["verify", str(exported)]) == 2  # the card knows the file by its hash
+        assert main(["verify", str(exported)]) == 1  # the card knows the file by its hash
         assert "is damaged" in capsys.readouterr().err
         write_card(exported, {**card, "files": card["files"] | {file.name: sha256(file) for file in files}})
         assert main(["verify", str(exported)]) == 1

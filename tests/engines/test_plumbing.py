@@ -17,6 +17,7 @@ from samblocks.engines import accelerate as accelerating
 from samblocks.engines import blobs, recipes
 from samblocks.engines.parts import parts_of
 from samblocks.engines.sibling import ManyRows
+from samblocks.engines.tables import constant_tables
 from samblocks.engines.verify import Run, figures, judged
 from samblocks.models.build import assemble
 
@@ -337,3 +338,18 @@ def test_a_host_that_does_something_around_ours(engine, sam, photo) -> None:
         with accelerate(sam, "compile", cache=False):
             torch.testing.assert_close(sam.image_encoder(x), eager)
     assert engine.ran == ["image_encoder"]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_a_resized_table_is_a_constant_of_the_graph(sam2) -> None:
+    (part,) = (part for part in parts_of(sam2) if part.kind == "image_encoder")
+    graph, image = part.graphs["image_encoder"], torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        eager = graph.module(image)
+        with constant_tables(graph, (image,)):
+            traced = torch.jit.trace(graph.module, image, check_trace=False)
+        assert "aten::upsample_bicubic2d" in str(torch.jit.trace(graph.module, image).inlined_graph)
+        assert "aten::upsample_bicubic2d" not in str(traced.inlined_graph)
+        assert "aten::upsample_nearest2d" in str(traced.inlined_graph)
+        for found, wanted in zip(traced(image), eager, strict=True):
+            torch.testing.assert_close(found, wanted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from samblocks.errors import EngineError
@@ -18,13 +19,19 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Verify and print the figures; 1 if something does not hold."""
+    """Verify and print the figures; 1 if something does not hold, or a file is not the one that the card is of."""
     from samblocks.engines import verify_script
 
     try:
         card, rows, wrong = verify_script.verify(arguments.folder)
     except verify_script.Damaged as error:
         raise EngineError(str(error)) from None
+    except verify_script.Changed as error:
+        if arguments.json:
+            print(json.dumps({"schema": 1, "holds": False, "rows": [], "failures": str(error).splitlines()}))
+        else:
+            print(error, file=sys.stderr)
+        return 1
     if arguments.json:
         print(json.dumps({"schema": 1, "holds": not wrong, "rows": rows, "failures": wrong}, indent=2))
     else:

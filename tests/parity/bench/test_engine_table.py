@@ -65,7 +65,7 @@ def test_the_layer_that_matters_is_ranked_first(monkeypatch: pytest.MonkeyPatch)
         model[1].weight[:, :8] = model[1].weight[:, :8].round()
     x = torch.randn(64, 16)
     for name, value in (
-        ("short_drive", lambda model: lambda model, images: {"masks": model(images)}),
+        ("short_drive", lambda model, scores: lambda model, images: {"masks": model(images)}),
         ("made_up", lambda model: x),
         ("chosen", lambda model, by: list(model.named_children())),
     ):
