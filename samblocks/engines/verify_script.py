@@ -6,8 +6,8 @@
 Every graph is run on the inputs that were recorded, and held against what the original gave for them, in float32 and in
 float64. R is rms(graph − float64) / rms(original float32 − float64); where it is above 2 in float32, further draws of
 the inputs decide, if the card has what the original gave for them. Exit status 0: it still holds; 1: it does not, or a
-file is not the one that the card is of, and nothing is run; 2: the card is damaged, a file is missing, or the runtime is
-not installed.
+file is not the one that the card is of, and nothing is run; 2: the card is damaged, a file is missing, or there is no
+runtime.
 """
 
 import hashlib
