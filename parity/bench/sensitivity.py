@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from samblocks.engines.parts import parts_of
+from samblocks.engines.finding import parts_of
 from samblocks.engines.verify import EngineVerdict, figures, in_eager, outputs_of
 from samblocks.swap.short_drive import as_images, made_up, short_drive
 

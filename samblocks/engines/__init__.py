@@ -6,7 +6,8 @@ The files in the order in which an acceleration goes through them:
 |---|---|
 | `accelerate`, `load` | `samblocks.accelerate`, and `samblocks.load` with `backend=` |
 | `settings` | which backends and precisions there are, and what each needs |
-| `parts` | the parts of a model that run in an engine, as graphs from tensors to tensors |
+| `finding` | which modules of a model run in an engine |
+| `parts`, `memory_parts` | these parts, as graphs from tensors to tensors |
 | `samples` | what the parts are called with: for tracing, and for calibration |
 | `tables` | tables of positions as constants of a graph |
 | `openvino`, `onnx_files`, `onnxruntime`, `inductor` | from a graph to something that runs |

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
@@ -13,9 +14,10 @@ from torch import Tensor, nn
 
 from samblocks.engines import blobs, inductor, onnx_files, onnxruntime, openvino, recipes
 from samblocks.engines.attached import Attached, Runner
+from samblocks.engines.finding import parts_of
 from samblocks.engines.fingerprint import fingerprint
-from samblocks.engines.parts import Graph, Part, parts_of
-from samblocks.engines.report import EngineReport, EngineRow
+from samblocks.engines.parts import Graph, Part
+from samblocks.engines.report import IMPACT, EngineReport, EngineRow
 from samblocks.engines.samples import Samples, doubled, record
 from samblocks.engines.settings import Settings, checked, require
 from samblocks.errors import EngineError, cause
@@ -47,7 +49,8 @@ def accelerate(
         calibration: for "int8", pictures (paths, arrays, PIL pictures) like those to come.
         cache: a folder where compiled graphs are kept; False for none, None for the usual one.
         recipe: for "int8", which modules stay in float32: a file that `parity sensitivity` wrote, or what is in it.
-        impact: for "int8", see at once what it does to the first calibration picture; the report prints it.
+        impact: for "int8", see at once what it does to the first calibration picture; a line on standard error and
+            the report say it.
 
     Returns:
         The report, with `undo()` and `verify(picture)`; a context manager that undoes it at its end.
@@ -90,6 +93,7 @@ samblocks, or swap blocks into another library's first
         except BaseException:
             report.undo()
             raise
+        print(f"samblocks: {settings.name} {IMPACT}: {report.impact.summary()}", file=sys.stderr)
     return report
 
 

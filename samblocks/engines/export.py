@@ -22,8 +22,9 @@ from samblocks.engines import onnx_files, openvino, verify_script
 from samblocks.engines.accelerate import within
 from samblocks.engines.card_page import page
 from samblocks.engines.drift import drift, film
+from samblocks.engines.finding import parts_of
 from samblocks.engines.fingerprint import weights_digest
-from samblocks.engines.parts import Graph, Part, parts_of
+from samblocks.engines.parts import Graph, Part
 from samblocks.engines.pointer_parts import pointer_parts
 from samblocks.engines.samples import Samples, doubled, record
 from samblocks.engines.settings import require

@@ -13,17 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from samblocks.models.decoder_parts import Plan
-from samblocks.models.sam1.image_encoder import ImageEncoderViT
-from samblocks.models.sam1.mask_decoder import MaskDecoder
 from samblocks.models.sam2.hiera import Hiera
-from samblocks.models.sam2.image_encoder import ImageEncoder
 from samblocks.models.sam2.mask_decoder import SAM2MaskDecoder
-from samblocks.models.sam2.memory import MemoryAttention, MemoryEncoder
-from samblocks.models.tiny_vit.tiny_vit import TinyViT
 
 _PLAIN = Plan(None, blocks=False)
 """How a decoder goes about it in a graph."""
@@ -201,7 +195,7 @@ class _Decoder(Part):
 
     def split(self, *args: Any, **kwargs: Any) -> Call:
         given = self.bound(args, kwargs)
-        tokens, places = given["sparse_prompt_embeddings"], given["image_pe"]
+        tokens, places = given["sparse_prompt_embeddings"], _once(given["image_pe"])
         finer = given.get("high_res_features") or ()
         uses = isinstance(self.module, SAM2MaskDecoder) and self.module.use_high_res_features
         if len(finer) != (2 if uses else 0):
@@ -235,161 +229,3 @@ class _Decoder(Part):
 def _once(maps: Tensor) -> Tensor:
     """The one map [1, C, H, W] of which all are views, or the maps."""
     return maps[:1] if len(maps) > 1 and maps.stride(0) == 0 else maps
-
-
-class _Read(nn.Module):
-    """Memory attention with maps and pointers apart, so that it shows in the shapes how many there are of each."""
-
-    def __init__(self, module: Any) -> None:
-        super().__init__()
-        self.part = module
-
-    def forward(
-        self,
-        frame: Tensor,
-        places: Tensor,
-        maps: Tensor,
-        pointers: Tensor,
-        map_places: Tensor,
-        pointer_places: Tensor,
-    ) -> tuple[Tensor]:
-        memory = torch.cat((maps.flatten(0, 1), pointers))
-        memory_places = torch.cat((map_places.flatten(0, 1), pointer_places))
-        # Not by a call of the module, which may go into an engine by then.
-        found = MemoryAttention.forward(
-            self.part, frame, memory, places, memory_places, num_obj_ptr_tokens=pointers.shape[0]
-        )
-        return (found,)
-
-
-class _MemoryAttention(Part):
-    """Memory attention: any number of memories, pointers and objects."""
-
-    kind = "memory_attention"
-
-    def make_graphs(self) -> Iterator[Graph]:
-        batch = {1: "objects"}
-        inputs: dict[str, Axes] = {
-            "frame": batch,
-            "places": batch,
-            "maps": {0: "memories", 2: "objects"},
-            "pointers": {0: "pointers", 1: "objects"},
-            "map_places": {0: "memories", 2: "objects"},
-            "pointer_places": {0: "pointers", 1: "objects"},
-        }
-        yield Graph(self.kind, _Read(self.module), inputs, ("conditioned",))
-
-    def split(self, *args: Any, **kwargs: Any) -> Call:
-        given = self.bound(args, kwargs)
-        frame, places = (
-            x[0] if isinstance(x, list | tuple) else x for x in (given["curr"], given["curr_pos"])
-        )
-        memory, memory_places, count = given["memory"], given["memory_pos"], int(given["num_obj_ptr_tokens"])
-        if places is None or memory_places is None:
-            raise Unanswered("no position encodings")
-        pixels, kept = len(frame), len(memory) - count
-        if not count or kept < pixels or kept % pixels:
-            raise Unanswered("no pointers, or no whole maps")
-        if not self.module.batch_first:
-            raise Unanswered("batch_first is off")
-        objects = frame.shape[1]
-        memory_places = memory_places.expand(-1, objects, -1)
-
-        def apart(x: Tensor) -> tuple[Tensor, Tensor]:
-            return x[:kept].reshape(-1, pixels, *x.shape[1:]), x[kept:]
-
-        (maps, pointers), (map_places, pointer_places) = apart(memory), apart(memory_places)
-        tensors = (frame, places.expand(-1, objects, -1), maps, pointers, map_places, pointer_places)
-        return Call(self.kind, tensors)
-
-    def join(self, outputs: Sequence[Tensor], rest: Any) -> Any:
-        return outputs[0]
-
-
-class _Write(nn.Module):
-    """The memory encoder as a function to its map."""
-
-    def __init__(self, module: nn.Module, base: Any) -> None:
-        super().__init__()
-        self.part, self._forward = module, base.forward
-
-    def forward(self, features: Tensor, masks: Tensor) -> tuple[Tensor]:
-        return (self._forward(self.part, features, masks, skip_mask_sigmoid=True)["vision_features"],)
-
-
-class _MemoryEncoder(Part):
-    """The memory encoder: any number of objects."""
-
-    kind = "memory_encoder"
-
-    def make_graphs(self) -> Iterator[Graph]:
-        batch = {0: "objects"}
-        yield Graph(
-            self.kind, _Write(self.module, self.base), {"features": batch, "masks": batch}, ("memory",)
-        )
-
-    def split(self, *args: Any, **kwargs: Any) -> Call:
-        given = self.bound(args, kwargs)
-        features, masks = given["pix_feat"], given["masks"]
-        if len(features) not in (1, len(masks)):
-            raise Unanswered("features that do not fit the masks")
-        masks = masks if given["skip_mask_sigmoid"] else masks.sigmoid()
-        return Call(self.kind, (features.expand(len(masks), -1, -1, -1), masks))
-
-    def join(self, outputs: Sequence[Tensor], rest: Any) -> Any:
-        memory = outputs[0]
-        return {
-            "vision_features": memory,
-            "vision_pos_enc": [self.module.position_encoding(memory).to(memory.dtype)],
-        }
-
-
-_PARTS: tuple[tuple[type[nn.Module], type[Part]], ...] = (
-    (ImageEncoder, _EncoderWithNeck),
-    (ImageEncoderViT, _Encoder),
-    (TinyViT, _Encoder),
-    (Hiera, _Encoder),
-    (MaskDecoder, _Decoder),
-    (SAM2MaskDecoder, _Decoder),
-    (MemoryAttention, _MemoryAttention),
-    (MemoryEncoder, _MemoryEncoder),
-)
-
-
-_WHOLE = (ImageEncoder, MemoryAttention)
-"""Classes of which those that derive from them for transformers do not call the `forward`."""
-
-
-def _runs(own: Any, kind: type[nn.Module]) -> bool:
-    """Whether a module of a class derived from ours goes through our `forward`."""
-    around = kind not in _WHOLE and any(
-        base.__module__.startswith("samblocks.swap.hosts") for base in own.__mro__
-    )
-    return own.forward is kind.forward or around
-
-
-def parts_of(model: nn.Module) -> list[Part]:
-    """The largest modules of a model that run in an engine, in the model's order.
-
-    What stands in for transformers' modules does something around our `forward`, or something else in its place; there
-    what is inside it is looked at instead.
-
-    Args:
-        model: of ours, or a host with our modules in it.
-
-    Examples:
-        >>> from samblocks.models.skeleton import skeleton
-        >>> [part.path for part in parts_of(skeleton("sam_vit_b"))]
-        ['image_encoder', 'mask_decoder']
-    """
-    found: list[Part] = []
-    inside: set[int] = set()
-    for path, module in model.named_modules():
-        if id(module) in inside:
-            continue
-        for kind, part in _PARTS:
-            if isinstance(module, kind) and _runs(type(module), kind):
-                found.append(part(path, module, kind))
-                inside.update(map(id, module.modules()))
-                break
-    return found

@@ -16,6 +16,8 @@ from samblocks.engines.settings import Settings
 from samblocks.engines.verify import EngineVerdict, verify
 from samblocks.errors import EngineError
 
+IMPACT = "on the first calibration picture"
+
 
 @dataclass(frozen=True)
 class EngineRow:
@@ -129,7 +131,7 @@ class EngineReport:
             for row in self.rows
         ]
         if self.impact is not None:
-            lines.append(f"on the first calibration picture: {self.impact.summary()}")
+            lines.append(f"{IMPACT}: {self.impact.summary()}")
         return "\n".join(lines)
 
     def __repr__(self) -> str:

@@ -182,7 +182,8 @@ def _box(images: Tensor) -> Tensor:
 
 def _sam(model: Any, images: Tensor) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    embedding = found["embedding"] = model.image_encoder(images[:1])
+    embedding, more = _encoded(model, images[:1])
+    found["embedding"] = embedding
     prompts: dict[str, Any] = {"points": _click(images), "boxes": None, "masks": None}
     for step in ("click", "box and logits"):
         sparse, dense = model.prompt_encoder(**prompts)
@@ -192,10 +193,20 @@ def _sam(model: Any, images: Tensor) -> dict[str, Any]:
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense,
             multimask_output=step == "click",
+            **more,
         )
         found[f"masks of {step}"], found[f"scores of {step}"] = masks, iou
         prompts = {"points": None, "boxes": _box(images), "masks": masks[:, :1]}
     return found
+
+
+def _encoded(model: Any, image: Tensor) -> tuple[Tensor, dict[str, Any]]:
+    """An image's features, and what else HQ-SAM's decoder is called with."""
+    if not hasattr(model.mask_decoder, "hf_token"):
+        return model.image_encoder(image), {}
+    encoder = model.image_encoder
+    features, maps = getattr(encoder, "forward_intermediates", encoder)(image)
+    return features, {"hq_token_only": False, "interm_embeddings": maps}
 
 
 def _sam2(model: Any, images: Tensor, *, scores: bool = False) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import samblocks
 from samblocks import EngineError, ImagePredictor, VideoPredictor, accelerate, engine_report
 from samblocks.engines import accelerate as accelerating
 from samblocks.engines import blobs, recipes
-from samblocks.engines.parts import parts_of
+from samblocks.engines.finding import parts_of
 from samblocks.engines.sibling import ManyRows
 from samblocks.engines.tables import constant_tables
 from samblocks.engines.verify import Run, figures, judged
