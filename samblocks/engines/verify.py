@@ -42,6 +42,7 @@ class OutputFigures:
             largest error there.
         iou: overlap with eager's mask, 1 where both are empty.
         score: of scores, the largest difference from eager's.
+        alone: R of the first picture held against eager as it comes, without the other way.
         draws: how many pictures R is of.
         precise: whether R holds, see `samblocks.numerics.rule`.
     """
@@ -55,6 +56,7 @@ class OutputFigures:
     beyond: int = 0
     iou: float | None = None
     score: float | None = None
+    alone: float = 0.0
     draws: int = 1
     precise: bool = True
 
@@ -147,7 +149,7 @@ class EngineVerdict:
     def __str__(self) -> str:
         """The figures as a table."""
         lines = [
-            f"R {row.ratio:8.3g}  {row.relative:8.1e}  "
+            f"R {row.ratio:8.3g} ({row.alone:.3g} against eager as it comes)  {row.relative:8.1e}  "
             f"{f'{row.flipped} flipped, {row.beyond} beyond' if row.pixels else '':26}  {row.output}"
             f"{f', {row.draws} draws' if row.draws > 1 else ''}"
             for row in self.outputs
@@ -266,9 +268,12 @@ def _figures(name: str, engine: Tensor, eager: Tensor, sibling: Tensor, truth: T
     engine = engine.to(eager.dtype)
     own = error(eager, truth)
     finite = bool(engine.isfinite().all()) or not bool(eager.isfinite().all())
-    ratio = ratio_of(engine, truth, own, honest=_honest(sibling, truth))[0] if finite else float("inf")
+    ratio, alone = (
+        ratio_of(engine, truth, own, honest=honest)[0] if finite else float("inf")
+        for honest in (_honest(sibling, truth), 0.0)
+    )
     difference = float((engine.double() - eager.double()).abs().max()) if eager.numel() else 0.0
-    found = OutputFigures(name, ratio, difference, difference / (largest(eager) or 1.0))
+    found = OutputFigures(name, ratio, difference, difference / (largest(eager) or 1.0), alone=alone)
     if "mask" in name and "maskmem" not in name:
         flipped = (engine > 0) != (eager > 0)
         rounding = BOUND * max(own.worst, torch.finfo(eager.dtype).eps * largest(truth))

@@ -1,12 +1,14 @@
 """Real runtimes: numbers, caches, precisions. They need an environment of their own (`make engines`)."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from parity.bench.sensitivity import effects, ranked
 from samblocks import accelerate
-from samblocks.engines import openvino
+from samblocks.engines import onnxruntime, openvino, recipes
 
 pytestmark = pytest.mark.engines
 
@@ -48,6 +50,34 @@ def test_int8_says_what_it_does(sam, photo, backend: str) -> None:
         assert report.impact is not None
         assert report.impact.ratio > 10  # it is not float32
         assert "on the first calibration picture" in str(report)
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_what_is_sensitive_stays_wide(
+    sam, photo, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = {"openvino": openvino, "onnxruntime": onnxruntime}[backend]
+    models: list[Any] = []
+    compiled = kind.compiled
+    monkeypatch.setattr(kind, "compiled", lambda model, *more: models.append(model) or compiled(model, *more))
+
+    def quantizers() -> int:
+        """How many places of the image encoder's graph are quantized."""
+        if backend == "openvino":
+            return sum(op.get_type_name() == "FakeQuantize" for op in models[0].get_ordered_ops())
+        import onnx
+
+        return sum(node.op_type == "QuantizeLinear" for node in onnx.load_from_string(models[0]).graph.node)
+
+    worst = ranked(list(effects(sam, "int8", "block", [photo], "image_encoder.blocks")))[0].path
+    recipes.write(tmp_path / "recipe.json", "int8", [worst])
+    found = []
+    for recipe in (None, tmp_path / "recipe.json"):
+        models.clear()
+        with accelerate(sam, backend, "int8", [photo], cache=False, recipe=recipe) as report:
+            assert report.verify(photo, iou=0.8).not_run == ()
+        found.append(quantizers())
+    assert 0 < found[1] <= found[0] - 4, (worst, found)
 
 
 def test_another_model_has_another_blob(sam, cache: Path) -> None:
