@@ -353,3 +353,17 @@ def test_a_resized_table_is_a_constant_of_the_graph(sam2) -> None:
         assert "aten::upsample_nearest2d" in str(traced.inlined_graph)
         for found, wanted in zip(traced(image), eager, strict=True):
             torch.testing.assert_close(found, wanted)
+
+
+def test_hq_sam_stays_in_eager(engine) -> None:
+    from samblocks.blocks import TwoWayTransformer
+    from samblocks.models import ImageEncoderViT, PromptEncoder
+    from samblocks.models.sam1.hq_mask_decoder import MaskDecoderHQ
+    from samblocks.models.sam1.hq_model import SAMModelHQ
+
+    encoder = ImageEncoderViT(64, embed_dim=32, depth=1, num_heads=2, out_chans=16, global_attn_indexes=(0,))
+    decoder = MaskDecoderHQ(16, TwoWayTransformer(1, 16, num_heads=2, mlp_dim=32), vit_dim=32)
+    model = SAMModelHQ(encoder, PromptEncoder(16, (4, 4), (64, 64), 16), decoder).eval()
+    with pytest.raises(EngineError, match="image_encoder: nothing called it on the model's own way"):
+        accelerate(model, "compile", cache=False)
+    assert not any("_compiled_call_impl" in vars(module) for module in model.modules())

@@ -45,11 +45,12 @@ def test_precision_is_what_was_asked_for(sam, photo) -> None:
 
 
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
-def test_int8_says_what_it_does(sam, photo, backend: str) -> None:
+def test_int8_says_what_it_does(sam, photo, backend: str, capsys: pytest.CaptureFixture[str]) -> None:
     with accelerate(sam, backend, "int8", [photo], cache=False) as report:
         assert report.impact is not None
         assert report.impact.ratio > 10  # it is not float32
-        assert "on the first calibration picture" in str(report)
+        assert f"on the first calibration picture: {report.impact.summary()}" in str(report)
+        assert report.impact.summary() in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
