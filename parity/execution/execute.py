@@ -151,7 +151,7 @@ def _way(lift: bool | str) -> AbstractContextManager[None]:
 
 
 class _Unset(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """NaN in place of initial random values, which take longer to draw for a released model than to fill it.
+    """NaN in place of initial random values, which take longer to draw than a model to be filled.
 
     What is not filled afterwards does not pass for a weight.
     """
@@ -165,11 +165,11 @@ class _Unset(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _construct(case: Case, library: Library) -> nn.Module:
-    kwargs = {key: resolve(value, library) for key, value in case.kwargs.items()}
-    if case.variant is not None:
-        with _Unset():  # type: ignore[no-untyped-call]
+    with _Unset():  # type: ignore[no-untyped-call]
+        kwargs = {key: resolve(value, library) for key, value in case.kwargs.items()}
+        if case.variant is not None:
             return library.model(case.variant, case.image_size, kwargs)
-    return library.construct(case.block, kwargs)
+        return library.construct(case.block, kwargs)
 
 
 def _load(module: nn.Module, case: Case, library: Library, weights: Mapping[str, Tensor] | None) -> State:
@@ -185,7 +185,7 @@ def _load(module: nn.Module, case: Case, library: Library, weights: Mapping[str,
         return state
     if weights is None:
         tensors = {
-            canonical[name]: fill.widened(canonical[name], entry.shape).to(entry.dtype)
+            canonical[name]: fill.widened(canonical[name], entry.shape)
             if entry.is_floating_point()
             else entry
             for name, entry in own.items()
@@ -213,10 +213,17 @@ def _adjusted(
     changed = {
         name: value.double() if value.is_floating_point() else value for name, value in tensors.items()
     }
+    before = {name: (value, value._version) for name, value in changed.items()}
     adjust(changed)
     return {
+        # What was left alone is not rounded again: whole models take their time.
         name: torch.from_numpy(np.asarray(value.numpy().astype(np.float32), np.float64))
-        if value.is_floating_point()
+        if value.is_floating_point() and _touched(before.get(name), value)
         else value
         for name, value in changed.items()
     }
+
+
+def _touched(before: tuple[Tensor, int] | None, value: Tensor) -> bool:
+    """Whether a tensor is another one than before, or was written to."""
+    return before is None or before[0] is not value or before[1] != value._version

@@ -7,7 +7,9 @@ one and attention has favourites, and the stream behind them is one that NumPy h
 """
 
 import re
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
+from threading import Lock
 from typing import TypeVar
 from zlib import crc32
 
@@ -33,6 +35,33 @@ UNIT = 3.0**0.5
 _PART = 1 << 15
 """How many numbers are drawn at a time."""
 
+_KEPT_BYTES = 200 << 20
+"""How much of what was drawn last is kept, for the next case on the same model: the smallest released ones fit."""
+
+
+class _Kept:
+    """What was drawn last."""
+
+    def __init__(self) -> None:
+        self._arrays: OrderedDict[tuple[str, tuple[int, ...]], np.ndarray] = OrderedDict()
+        self._bytes = 0
+        self._one_at_a_time = Lock()
+
+    def get(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """A tensor's values, drawn if they are not there any more."""
+        with self._one_at_a_time:
+            found = self._arrays.pop((name, shape), None)
+            if found is None:
+                found = _drawn_in_parts(name, shape)
+                self._bytes += found.nbytes
+            self._arrays[name, shape] = found
+            while self._bytes > _KEPT_BYTES:
+                self._bytes -= self._arrays.popitem(last=False)[1].nbytes
+        return found
+
+
+_kept = _Kept()
+
 
 def uniform(name: str, shape: Iterable[int], low: float = -UNIT, high: float = UNIT) -> np.ndarray:
     """Float64 array of the given shape, uniform in [low, high), drawn from the stream named `name`."""
@@ -56,8 +85,12 @@ def values(name: str, shape: Iterable[int]) -> np.ndarray:
 
 
 def rounded(name: str, shape: Iterable[int]) -> np.ndarray:
-    """`values`, rounded to float32: drawn in parts that stay in the processor's cache, since models are large."""
-    shape = tuple(shape)
+    """`values`, rounded to float32, which cannot be written to: it is kept for whoever asks for it next."""
+    return _kept.get(name, tuple(shape))
+
+
+def _drawn_in_parts(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Drawn in parts that stay in the processor's cache, since models are large."""
     low, high = _range(name, shape)
     found = np.empty(int(np.prod(shape)), np.float32)
     stream = _stream(name)
@@ -66,6 +99,7 @@ def rounded(name: str, shape: Iterable[int]) -> np.ndarray:
         part *= high - low
         part += low
         found[start : start + _PART] = part
+    found.flags.writeable = False
     return found.reshape(shape)
 
 
