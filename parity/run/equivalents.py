@@ -25,17 +25,21 @@ def errors_of_equivalents(goldens: Mapping[str, Golden], reference: str) -> dict
     """
     found: dict[str, float] = {}
     own = goldens[reference]
-    for name, other in goldens.items():
-        for path, truth in own.truth.items():
-            if name == reference or path not in other.truth or not truth.is_floating_point():
+    for path, truth in own.truth.items():
+        upstream = own.upstream.get(path)
+        size = rms(truth) if truth.is_floating_point() else 0.0
+        if not size or upstream is None or upstream.shape != truth.shape:
+            continue
+        mine = rms(upstream.double() - truth.double()) / size
+        for name, other in goldens.items():
+            output, other_truth = other.upstream.get(path), other.truth.get(path)
+            if name == reference or output is None or other_truth is None:
                 continue
-            size, outputs = rms(truth), (own.upstream.get(path), other.upstream.get(path))
-            if not size or other.truth[path].shape != truth.shape:
+            if output.shape != truth.shape or other_truth.shape != truth.shape:
                 continue
-            if any(output is None or output.shape != truth.shape for output in outputs):
-                continue
-            if rms(other.truth[path].double() - truth.double()) <= _SAME * size:
-                theirs = rms(other.upstream[path].double() - truth.double()) / size
-                if theirs > _LARGER * rms(own.upstream[path].double() - truth.double()) / size:
-                    found[path] = max(found.get(path, 0.0), theirs)
+            theirs = rms(output.double() - truth.double()) / size
+            if theirs > max(_LARGER * mine, found.get(path, 0.0)) and (
+                rms(other_truth.double() - truth.double()) <= _SAME * size
+            ):
+                found[path] = theirs
     return found

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from samblocks.numerics.verdict import all_finite, rms
+
 _COUNTED = 0.01
 """Units in the last place are counted where a value is above this share of the largest one: near zero, where
 terms cancel, they say nothing."""
@@ -47,10 +49,10 @@ def measure(ours: Tensor, reference: Tensor) -> Metrics | None:
     """
     if ours.dtype not in _AS_INTEGERS or ours.dtype != reference.dtype or ours.shape != reference.shape:
         return None
-    if not ours.numel() or not bool(torch.isfinite(ours).all() & torch.isfinite(reference).all()):
+    if not ours.numel() or not (all_finite(ours) and all_finite(reference)):
         return None
     a, b = ours.double().flatten(), reference.double().flatten()
-    noise, power, peak = _mean_square(a - b), _mean_square(b), float(b.abs().max())
+    noise, power, peak = rms(a - b) ** 2, rms(b) ** 2, float(torch.linalg.vector_norm(b, torch.inf))
     ulps = ulp_distance(ours, reference)
     rank = math.ceil(0.99 * len(ulps))
     return Metrics(
@@ -93,10 +95,6 @@ def _ordinal(x: Tensor) -> Tensor:
     kind = _AS_INTEGERS[x.dtype]
     bits = x.contiguous().view(kind).long()
     return torch.where(bits < 0, torch.iinfo(kind).min - bits, bits)
-
-
-def _mean_square(x: Tensor) -> float:
-    return float(x.square().mean())
 
 
 def _ratio(a: float, b: float) -> float:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from parity.verdict.compare import rms
+from samblocks.numerics.verdict import all_finite
 
 _FARTHER = 10.0
 # Distances below so many ulps of the output's size are rounding, whatever their proportion.
@@ -83,11 +84,13 @@ def _distance(a: Tensor, b: Tensor) -> float:
     """Root mean square of the difference, as a share of the larger of the two; infinite for other shapes."""
     if a.shape != b.shape:
         return float("inf")
-    finite = torch.isfinite(a) & torch.isfinite(b)
-    if not torch.equal(a[~finite].nan_to_num(), b[~finite].nan_to_num()):
-        return float("inf")
-    size = max(rms(a[finite]), rms(b[finite]))
-    return rms(a[finite].double() - b[finite].double()) / size if size > 0 else 0.0
+    if not (all_finite(a) and all_finite(b)):
+        finite = torch.isfinite(a) & torch.isfinite(b)
+        if not torch.equal(a[~finite].nan_to_num(), b[~finite].nan_to_num()):
+            return float("inf")
+        a, b = a[finite], b[finite]
+    size = max(rms(a), rms(b))
+    return rms(a.double() - b.double()) / size if size > 0 else 0.0
 
 
 def lines(outliers: Sequence[Outlier]) -> list[str]:
