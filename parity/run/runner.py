@@ -25,8 +25,9 @@ from parity.verdict.outlier import Outlier
 from parity.verdict.precision import DOUBLE, PRECISIONS, SINGLE, Precision
 from parity.workers.reply import Answering, Reply
 
-# How many cases the workers may be ahead of the comparison: enough to keep them busy, few enough for memory.
-_AHEAD = 3
+# How many cases the workers may be ahead of the comparison: enough to keep all cores busy, although cases take a
+# hundredth of a second or ten; few enough for memory.
+_AHEAD, _AHEAD_IF_LARGE = 12, 3
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def run(
         waiting: deque[tuple[Job, dict[Answering, Future[_Answers]]]] = deque()
         upcoming = iter(work)
         while True:
-            while len(waiting) < _AHEAD and (job := next(upcoming, None)) is not None:
+            while _more_can_wait(waiting) and (job := next(upcoming, None)) is not None:
                 teller = _teller(job, clients)
                 asked = {c: lane.submit(ask, c, job, teller in (None, c)) for c, lane in lanes.items()}
                 waiting.append((job, asked))
@@ -116,6 +117,11 @@ def run(
             if finished is not None:
                 finished(job, rows)
             yield from rows
+
+
+def _more_can_wait(waiting: Sequence[tuple[Job, object]]) -> bool:
+    """Whether workers may be given another case."""
+    return len(waiting) < (_AHEAD_IF_LARGE if any(job.case.large for job, _ in waiting) else _AHEAD)
 
 
 @contextmanager
