@@ -168,6 +168,7 @@ CASES = family(
             click(2, 5, (3.0, 3.0), (15.0, 12.0), labels=(1, 0)),
             track(),
         ),
+        quick=False,
         threshold=0.14,
     ),
     film_thirty=_film(
@@ -342,11 +343,13 @@ CASES = family(
         (*_TWO, track(), click(9, 1, (15.0, 4.0), labels=(0,)), track(behind=10), track(6, 3)),
         frames=24,
         history="window",
+        quick=False,
         threshold=0.129,
     ),
     film_saved=_film(
         "a state that was saved and resumed between prompt and prompt, and in the middle of tracking",
         (*_TWO, SAVE, track(0, 3), SAVE, click(1, 1, (15.0, 4.0)), SAVE, track(2), SAVE, track(behind=2)),
+        quick=False,
         told=8.0,
         threshold=0.336,
     ),
