@@ -146,7 +146,7 @@ def inputs_digest(case: Case) -> str:
 def weights_digest(case: Case, state: State) -> str:
     """Hash of the names, shapes and filled values of a module's tensors, in canonical order."""
     digest = hashlib.sha256()
-    tensors = {name: fill.tensor(name, shape) for name, shape in sorted(state)}
+    tensors = {name: torch.from_numpy(fill.rounded(name, shape).copy()) for name, shape in sorted(state)}
     if case.adjust is not None and tensors:  # there are none where the case has no counterpart
         case.adjust(tensors)
     for name, value in tensors.items():
