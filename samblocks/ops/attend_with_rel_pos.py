@@ -12,7 +12,7 @@ from torch import Tensor
 from samblocks.ops.attend import attend
 from samblocks.ops.chunking import chunk_sizes
 from samblocks.ops.eager_attention import Implementation, eager_attention
-from samblocks.ops.fast_path import tensors_allow
+from samblocks.ops.fast_path import graph_takes_operators, tensors_allow
 
 
 def attend_with_rel_pos(
@@ -53,6 +53,9 @@ def attend_with_rel_pos(
         return eager_attention(
             q, k, v, implementation=implementation, biases=(rows, columns), summed=summed, scale=scale
         )
+    if graph_takes_operators(q, k, v, rows, columns):
+        gathered: Tensor = torch.ops.samblocks.attend_with_rel_pos(q, k, v, rows, columns, scale)
+        return gathered
     batch, heads, height, width = rows.shape[:4]
     a_row = width * k.shape[2] * q.element_size()
     size = batch * heads * height * a_row
@@ -70,3 +73,14 @@ def attend_with_rel_pos(
             bias = bias.view(1, 1, -1, k.shape[2])
             out[*one, some] = attend(q[*one, some], k[one], v[one], bias=bias, scale=scale)
     return out
+
+
+@torch.library.custom_op("samblocks::attend_with_rel_pos", mutates_args=())
+def _operator(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor, scale: float) -> Tensor:
+    """`attend_with_rel_pos` as one node of a graph, so that a compiled model never makes the whole bias either."""
+    return attend_with_rel_pos(q, k, v, rows, columns, scale=scale).contiguous()
+
+
+@_operator.register_fake
+def _shape(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor, scale: float) -> Tensor:
+    return q.new_empty(*q.shape[:3], v.shape[3])

@@ -123,6 +123,26 @@ def tensors_allow(*tensors: Tensor, devices: tuple[str, ...] = ("cpu",)) -> bool
     return not (torch.is_grad_enabled() and any(x.requires_grad for x in tensors))
 
 
+def graph_takes_operators(*tensors: Tensor) -> bool:
+    """Say whether a graph that is being compiled may hold an operator of ours, which other runtimes do not know.
+
+    Args:
+        *tensors: what the operator would be called with, of any shapes.
+
+    Returns:
+        Whether it may: only in `torch.compile`, not in an export, for processors, and without gradients.
+
+    Examples:
+        >>> graph_takes_operators(torch.zeros(2))
+        False
+    """
+    if not torch.compiler.is_compiling() or torch.compiler.is_exporting():
+        return False
+    if any(x.device.type != "cpu" for x in tensors):
+        return False
+    return not (torch.is_grad_enabled() and any(x.requires_grad for x in tensors))
+
+
 def _is_ordinary(x: Tensor, devices: tuple[str, ...]) -> bool:
     """Whether a tensor has memory there and is not wrapped by a tracer or a function transform."""
     if type(x) not in (Tensor, nn.Parameter) or x.device.type not in devices:
