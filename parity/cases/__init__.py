@@ -18,6 +18,7 @@ from parity.cases import (
     mask_decoder,
     memory,
     memory_blocks,
+    other_drivers,
     position,
     predictor_inputs,
     predictors,
@@ -67,6 +68,7 @@ _FILES = (
     predictors,
     generators,
     video,
+    other_drivers,
     predictor_inputs,
 )
 

@@ -82,13 +82,19 @@ SAVE = Say("save")
 
 
 def filmed(
-    script: Sequence[Say], *, stream: bool = False, upstream: Mapping[str, Any] | None = None, **settings: Any
+    script: Sequence[Say],
+    *,
+    stream: bool = False,
+    answers: bool = True,
+    upstream: Mapping[str, Any] | None = None,
+    **settings: Any,
 ) -> Call:
     """Lead a predictor through the input `frames`, [T, H, W, 3].
 
     Args:
         script: what is said, in order.
         stream: give the frames one by one, without their number.
+        answers: what prompts are answered is an output, too.
         upstream: other settings that a reference needs to do the same.
         **settings: of the predictor. In float64 memories are stored as they are made: the truth, in which nothing is
             narrower than that, has them so.
@@ -111,6 +117,9 @@ def filmed(
             if say.method == "save":
                 state = _resumed(side, driver, state, clip)
                 continue
+            if not answers and say.method.startswith("add_new"):
+                getattr(driver, say.method)(state, *_given(side, say), **say.kwargs)
+                continue
             shown = list(_shown(side, driver, state, say))
             found[f"{number:02d}_{say.method}"] = {
                 "frames": torch.tensor([frame for frame, _, _ in shown], dtype=torch.int64),
@@ -124,12 +133,13 @@ def filmed(
     return call
 
 
-def objects_come_and_go(script: Sequence[Say], *, mixed: float = 0.5) -> Check:
+def objects_come_and_go(script: Sequence[Say], *, mixed: float = 0.75) -> Check:
     """Check that prompts show objects, which are lost and found again, and that their masks are mixed.
 
     Args:
         script: what was said.
-        mixed: the part of all masks of objects that are seen that has 5 to 95 % foreground, at least.
+        mixed: the part of all tracked masks of objects that are seen that has 5 to 95 % foreground, at least; of
+            answers to prompts it may be a half.
 
     Returns:
         A check of the outputs of `filmed`.
@@ -150,26 +160,29 @@ def objects_come_and_go(script: Sequence[Say], *, mixed: float = 0.5) -> Check:
     return check
 
 
-def objects_are_seen(script: Sequence[Say], *, mixed: float = 0.5) -> Check:
+def objects_are_seen(script: Sequence[Say], *, mixed: float = 0.75, answers: bool = True) -> Check:
     """Check that most prompts show their object, that it is seen while it is tracked, and that masks are mixed.
 
     For scripts too short for objects to be lost and found; see `objects_come_and_go`.
     """
 
     def check(outputs: Mapping[str, Tensor]) -> None:
-        answers, tracked = [], []
+        said, tracked = [], []
         for number, say in enumerate(script):
             step = f"{number:02d}_{say.method}"
-            if say.method.startswith("add_new"):
-                answers += _by_object(outputs, step)[say.args[1]]
+            if answers and say.method.startswith("add_new"):
+                said += _by_object(outputs, step)[say.args[1]]
             elif say.method == "propagate_in_video":
                 tracked += [mask for masks in _by_object(outputs, step).values() for mask in masks]
         seen = [mask for mask in tracked if _is_seen(mask)]
         assert seen, "no object is seen while it is tracked"
-        for what, masks in {"answers to prompts": answers, "tracked masks": seen}.items():
+        for what, masks, least in (
+            ("answers to prompts", said, min(mixed, 0.5)),
+            ("tracked masks", seen, mixed),
+        ):
             shares = [_share(mask) for mask in masks]
             count = sum(0.05 < share < 0.95 for share in shares)
-            assert count >= mixed * len(shares), f"only {count} of {len(shares)} {what} are mixed: {shares}"
+            assert count >= least * len(shares), f"only {count} of {len(shares)} {what} are mixed: {shares}"
 
     return check
 
@@ -192,12 +205,16 @@ def _share(mask: Tensor) -> float:
     return round(float((mask > 0).double().mean()), 3)
 
 
+def _given(side: Side, say: Say) -> list[Any]:
+    return [side.inputs[value].numpy(force=True) if isinstance(value, str) else value for value in say.args]
+
+
 Shown = tuple[int, list[int], Tensor]
 
 
 def _shown(side: Side, driver: Any, state: Any, say: Say) -> Iterator[Shown]:
     """What a step gives, as (frame, objects, logits)."""
-    args = [side.inputs[value].numpy(force=True) if isinstance(value, str) else value for value in say.args]
+    args = _given(side, say)
     if say.method == "propagate_in_video":
         start, most, reverse = args
         behind = say.kwargs["behind"]

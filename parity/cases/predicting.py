@@ -14,7 +14,7 @@ from torch import Tensor
 
 from parity.cases.calls import Call
 from parity.cases.drive import recorded
-from parity.execution.case import Side
+from parity.execution.case import NoCounterpart, Side
 
 Prompt = Mapping[str, Any]
 """Arguments of `predict`."""
@@ -86,6 +86,8 @@ def told(predictor: str, encoder: str, prompts: Mapping[str, Prompt]) -> Call:
         for name, prompt in _filled_in(prompts, side).items():
             with recorded(side.net, (encoder,)) as calls:
                 made.predict(**prompt)
+            if encoder not in calls.arguments:
+                raise NoCounterpart("does not call its prompt encoder by itself")
             given = calls.arguments[encoder]
             points = given["points"]
             found[name] = {

@@ -14,9 +14,10 @@ from parity.cases.predicting import asked, decided, masks_are_mixed, pictured, t
 from parity.cases.processing import picture
 from parity.cases.sam import SMALL_PARTS
 from parity.cases.sam2_settings import RELEASED, small_parts
+from parity.cases.two_way import EPS_DIFFERS
 from parity.execution.case import Side, Spec, make, uniform
 
-_SAM_PARTS: dict[str, Any] = {
+SAM_PARTS: dict[str, Any] = {
     **SMALL_PARTS,
     # Exact in float32: the released means are not, and a float64 model has them as float32 rounds them.
     "pixel_mean": [100.0, 110.0, 120.0],
@@ -30,7 +31,15 @@ _SAM_PARTS: dict[str, Any] = {
         embed_corner_labels=False,
     ),
 }
-_SAM2_PARTS: dict[str, Any] = {**small_parts(), **RELEASED}
+SAM2_PARTS: dict[str, Any] = {**small_parts(), **RELEASED}
+
+_RESIZED = {
+    "transformers": "its processor resizes in torch and rounds to bytes: for SAM 1 by another rule than Pillow's, for "
+    "SAM 2 where Meta's keeps floats",
+    "ultralytics": "it fits pictures into a square without smoothing, by OpenCV, pads them with grey, and scales "
+    "coordinates by one factor",
+}
+"""What others do to pictures of other sizes than the model's; `other_drivers` has those of its size."""
 
 _ONE = np.array([1])
 _TWO = np.array([1, 0])
@@ -119,7 +128,9 @@ _TOLD: dict[str, Any] = {
     },
 }
 
-_SAM_CASES = family(block="SAMModel", kwargs=_SAM_PARTS, bound64=1e-10, check=masks_are_mixed).of(
+_SAM_CASES = family(
+    block="SAMModel", kwargs=SAM_PARTS, bound64=1e-10, check=masks_are_mixed, known=_RESIZED
+).of(
     predictor_click=_sam(
         "one click on an upright picture: bytes resized by Pillow's rule, coordinates scaled by rounded sides",
         (37, 29),
@@ -170,6 +181,7 @@ _SAM_CASES = family(block="SAMModel", kwargs=_SAM_PARTS, bound64=1e-10, check=ma
         (1, 1),
         {"click": {"point_coords": _at((0, 0)), "point_labels": _ONE}},
         check=None,
+        known=EPS_DIFFERS,
     ),
     predictor_blue_first=_sam(
         "channels are reversed where the picture has blue first",
@@ -252,7 +264,9 @@ def _much_was_cleaned(outputs: Mapping[str, torch.Tensor]) -> None:
         assert float(mask.min()) < -5.0, "no speck was removed"
 
 
-_SAM2_CASES = family(block="SAM2Model", kwargs=_SAM2_PARTS, bound64=1e-10, check=masks_are_mixed).of(
+_SAM2_CASES = family(
+    block="SAM2Model", kwargs=SAM2_PARTS, bound64=1e-10, check=masks_are_mixed, known=_RESIZED
+).of(
     predictor_click=_sam2(
         "one click on an upright picture: a smoothed square, coordinates divided and multiplied one by one",
         (37, 29),
@@ -319,6 +333,7 @@ _SAM2_CASES = family(block="SAM2Model", kwargs=_SAM2_PARTS, bound64=1e-10, check
         (1, 1),
         {"click": {"point_coords": _at((0, 0)), "point_labels": _ONE}},
         check=None,
+        known={},
     ),
     predictor_square=_sam2(
         "a picture of the model's size is not resized; coordinates are fractions",

@@ -105,6 +105,8 @@ class MaskGenerator:
             )
         if points_per_batch < 1:
             raise ValueError(f"points_per_batch must be at least 1, not {points_per_batch}")
+        if crop_n_layers < 0:
+            raise ValueError(f"crop_n_layers={crop_n_layers} must be 0, for the picture alone, or more")
         self.point_grids = _grids(points_per_side, crop_n_layers, crop_n_points_downscale_factor, point_grids)
         self.predictor = ImagePredictor(model_of(model, **kwargs))
         # What is done by family: the picture's own shape is SAM's, a square SAM 2's.

@@ -248,6 +248,7 @@ REFUSED: list[tuple[str, tuple[Any, ...], dict[str, Any], str]] = [
     ("add_new_mask", (0, "new", np.zeros((1, 4, 4))), {}, "one object"),
     ("add_new_mask", (0, "new", torch.full((4, 4), 255.0)), {}, "from 0 to 1"),
     ("clear_all_prompts_in_frame", (0, "new"), {}, "unknown"),
+    ("propagate_in_video", (0, 1.5), {}, "max_frame_num_to_track=1.5"),
 ]
 
 

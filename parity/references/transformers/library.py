@@ -7,7 +7,17 @@ from torch import nn
 
 from parity.execution.case import NoCounterpart
 from parity.references.common import torchvision_operators
-from parity.references.transformers import decoder, inside, memory, sam1, sam2, sam_hq, whole_sam1, whole_sam2
+from parity.references.transformers import (
+    decoder,
+    inside,
+    memory,
+    predictors,
+    sam1,
+    sam2,
+    sam_hq,
+    whole_sam1,
+    whole_sam2,
+)
 
 _BUILDERS = (
     inside.BUILDERS
@@ -37,6 +47,8 @@ class Transformers:
         """See `parity.execution.case.Library`."""
         if name in inside.FUNCTIONS:
             raise inside.refusal(name, inside.FUNCTIONS[name])
+        if name in predictors.FUNCTIONS:
+            return predictors.FUNCTIONS[name]
         if name not in _FUNCTIONS:
             raise NoCounterpart(f"transformers has no function {name}")
         return _FUNCTIONS[name]()

@@ -11,6 +11,7 @@ from parity.references.common.prefixes import Part, part
 from parity.references.transformers import names, released, sam1
 
 Kwargs = Mapping[str, Any]
+_MEAN, _STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 _MATRIX = "positional_encoding_gaussian_matrix"
 
 
@@ -105,6 +106,7 @@ def sam_model(kwargs: Kwargs) -> nn.Module:
     prompts.take("embed_corner_labels")
     prompt_config = sam1.prompt_config(prompts)
     decoder = sam1.decoder_config(given.take("mask_decoder").kwargs)
+    pixels = given.take("pixel_mean", _MEAN), given.take("pixel_std", _STD)
     given.end()
     vision.num_pos_feats, vision.scale = prompt_config.hidden_size // 2, 1
     config = SamConfig(
@@ -112,7 +114,9 @@ def sam_model(kwargs: Kwargs) -> nn.Module:
         prompt_encoder_config=prompt_config.to_dict(),
         mask_decoder_config=decoder.to_dict(),
     )
-    return _sam(config)
+    whole: Any = _sam(config)
+    whole.pixels = pixels  # its processor's, which knows no model
+    return whole  # type: ignore[no-any-return]
 
 
 def released_sam(variant: str, image_size: int, options: Mapping[str, Any]) -> nn.Module:

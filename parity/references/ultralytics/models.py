@@ -66,5 +66,13 @@ ENTRIES = {
     "MemoryAttentionLayer": Entry(f"{_MODULES}.memory_attention:MemoryAttentionLayer"),
     "SAMModel": Entry(f"{_MODULES}.sam:SAMModel"),
     "SAM2Model": Entry(f"{_MODULES}.sam:SAM2Model"),
+    **{
+        name: Entry(f"parity.references.ultralytics.predictors:{here}")
+        for name, here in {
+            "SamPredictor": "sam",
+            "SAM2ImagePredictor": "sam2",
+            "SAM2VideoPredictor": "Filmed",
+        }.items()
+    },
 }
-"""The reference page's model classes."""
+"""The reference page's model classes, and its predictors."""

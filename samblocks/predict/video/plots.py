@@ -34,6 +34,7 @@ class Curves:
 
     Args:
         device: where the model runs, whose memory is drawn.
+        memory: draw memory: not where frames are taken after they were tracked.
 
     Examples:
         >>> curves = Curves()
@@ -42,8 +43,8 @@ class Curves:
         {0: 100.0}
     """
 
-    def __init__(self, device: torch.device | None = None) -> None:
-        self._device = device
+    def __init__(self, device: torch.device | None = None, *, memory: bool = True) -> None:
+        self._device, self._remembers = device, memory
         self.areas: dict[Hashable, dict[int, float]] = {}
         """Of each object, by frame: percent of the frame's pixels."""
         self.scores: dict[Hashable, dict[int, float]] = {}
@@ -72,7 +73,7 @@ class Curves:
             scores: of those objects of which it is known, the logit of their being there.
             beside: [N, 1, H, W], logits of another run, from which drift is measured.
         """
-        taken = resident_memory(self._device)
+        taken = resident_memory(self._device) if self._remembers else None
         if taken is not None:
             self.memory[len(self.memory)] = taken
         for obj_id, mask in zip(ids, logits > 0, strict=True):
@@ -101,38 +102,45 @@ class Curves:
         check_file(path)
         from matplotlib.figure import Figure
 
-        drifted = bool(self.errors)
-        figure = Figure(figsize=(9, 8.2 if drifted else 6.4), layout="constrained")
-        axes = figure.subplots(4 if drifted else 3, 1)
+        panels = ["areas"]
+        panels += ["scores"] if self.scores or self._remembers else []
+        panels += ["memory"] if self._remembers else []
+        panels += ["drift"] if self.errors else []
+        figure = Figure(figsize=(9, 1.0 + 1.8 * len(panels)), layout="constrained")
+        axes = dict(zip(panels, figure.subplots(len(panels), 1, squeeze=False)[:, 0], strict=True))
         if title:
             figure.suptitle(title, fontsize=11)
         for number, obj_id in enumerate(self.areas):
             shade = tuple(level / 255 * 0.8 for level in colour(number))
-            _line(axes[0], self.areas[obj_id], color=shade, label=str(obj_id))
-            _line(axes[1], self.scores.get(obj_id, {}), color=shade)
-        axes[0].set_ylabel("area, % of frame")
+            _line(axes["areas"], self.areas[obj_id], color=shade, label=str(obj_id))
+            if "scores" in axes:
+                _line(axes["scores"], self.scores.get(obj_id, {}), color=shade)
+        axes["areas"].set_ylabel("area, % of frame")
         if len(self.areas) > 1:
-            axes[0].legend(
+            axes["areas"].legend(
                 title="object", fontsize=8, title_fontsize=8, loc="upper left", bbox_to_anchor=(1, 1)
             )
-        axes[1].axhline(0, color=_GREY, linewidth=0.8, linestyle=":")
-        axes[1].set(ylabel="score (0: gone)")
-        _line(axes[2], self.memory, color=_GREY)
-        axes[2].set_ylabel("memory, MB")
-        if not self.memory:
-            axes[2].text(0.5, 0.5, "not told by this system", ha="center", transform=axes[2].transAxes)
-        if drifted:
-            _drift(axes[3], self.errors, self.flips, beside)
-        for one in axes:
+        if "scores" in axes:
+            axes["scores"].axhline(0, color=_GREY, linewidth=0.8, linestyle=":")
+            axes["scores"].set(ylabel="score (0: gone)")
+        if "memory" in axes:
+            _line(axes["memory"], self.memory, color=_GREY)
+            axes["memory"].set_ylabel("memory, MB")
+            if not self.memory:
+                axes["memory"].text(
+                    0.5, 0.5, "not told by this system", ha="center", transform=axes["memory"].transAxes
+                )
+        if "drift" in axes:
+            _drift(axes["drift"], self.errors, self.flips, beside)
+        for name, one in axes.items():
             one.grid(alpha=0.25)
             one.spines[["top", "right"]].set_visible(False)
             one.yaxis.label.set_fontsize(9)
             one.locator_params(axis="x", integer=True)
-        axes[2].set_xlabel("frames tracked before", fontsize=9)
-        for one in (axes[1], *axes[3:]):
-            one.set_xlabel("frame", fontsize=9)
-        for one in (axes[0], axes[2]):
-            one.set_ylim(0, one.get_ylim()[1] * 1.05)
+            if name in ("areas", "memory"):
+                one.set_ylim(0, one.get_ylim()[1] * 1.05)
+            if name != "areas":
+                one.set_xlabel("frames tracked before" if name == "memory" else "frame", fontsize=9)
         figure.align_ylabels()
         with write_atomically(path, make_folder=True) as stream:
             figure.savefig(stream, format=Path(path).suffix.lower()[1:], dpi=120)

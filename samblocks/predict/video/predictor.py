@@ -6,6 +6,7 @@ import os
 from collections.abc import Hashable, Iterator
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -214,6 +215,10 @@ class VideoPredictor(Settings):
             ValueError: there is no such frame; what is needed is neither kept nor can be tracked again.
         """
         propagation.check_prompts(inference_state)
+        if max_frame_num_to_track is not None and not isinstance(max_frame_num_to_track, int | np.integer):
+            raise ValueError(
+                f"max_frame_num_to_track={max_frame_num_to_track!r} must be a number of frames, or None"
+            )
         if start_frame_idx is not None:
             inference_state.clip.check(start_frame_idx, argument="start_frame_idx")
         return propagation.propagate(

@@ -34,6 +34,10 @@ class Settings:
         _one_of("corrections", corrections, get_args(Corrections))
         if history is not None:
             _one_of("history", history, get_args(History))
+        if not isinstance(fill_hole_area, int | float) or fill_hole_area < 0:
+            raise ValueError(
+                f"fill_hole_area={fill_hole_area!r} must be a number of pixels, 0 to fill no holes"
+            )
         if memory_dtype is not None and not memory_dtype.is_floating_point:
             raise ValueError(f"memory_dtype={memory_dtype} must be a floating-point dtype, or None")
         model = model_of(model)
