@@ -143,7 +143,8 @@ def _detection(tensors: Mapping[str, TensorInfo], best: Match, equals: list[Matc
         evidence.append(f"shapes are those of images of {sizes.in_chans} channels")
     if rivals:
         evidence.append(f"the model stands under {prefix} and again under {', '.join(rivals)}")
-    if beside and not (best.missing or best.broken):
+    common = bool(prefix) and all(key.startswith(prefix) for key in best.names)
+    if beside and common and not (best.missing or best.broken):
         what = f"all {len(best.names)} tensors of {best.component or ' or '.join(row.name for row in rows)}"
         evidence.append(f"{what} lie under {prefix}, {len(beside)} others")
     if len(rows) > 1:

@@ -249,7 +249,7 @@ def prefix_text(names: Mapping[str, str], prefix: KeyPrefix) -> str:
     """
     seen: Counter[str] = Counter()
     for key, name in names.items():
-        bare = name[len(prefix.added) :]
-        if name.startswith(prefix.added) and key.endswith(bare):
+        bare = name.removeprefix(prefix.added)
+        if key.endswith(bare):
             seen[key[: len(key) - len(bare)]] += 1
     return seen.most_common(1)[0][0] if seen else prefix.removed

@@ -130,6 +130,19 @@ def test_parts_that_have_prefixes_of_their_own(tmp_path):
         load(path, component="memory_attention")
 
 
+def test_no_prefix_is_said_that_only_some_of_the_parts_have(tmp_path):
+    tensors = {
+        name.removeprefix("sam_"): info
+        for name, info in tiny().items()
+        if name.startswith(("image_encoder.", "sam_mask_decoder."))
+    }
+    report = inspect(sparse(tmp_path / "a.safetensors", tensors | {"heads.0.weight": VECTOR}))
+    assert report.prefix == ""
+    assert "lie under" not in str(report)
+    (beside,) = (row for row in report.rows if row.name == "heads.0.weight")
+    assert (beside.status, beside.why) == ("dropped", "not part of image_encoder+mask_decoder")
+
+
 def test_two_copies_are_named_and_none_is_chosen(tmp_path):
     tensors = {f"{who}.{name}": info for name, info in tiny().items() for who in ("student", "teacher")}
     path = sparse(tmp_path / "a.safetensors", tensors)

@@ -126,6 +126,19 @@ def test_the_tables_say_what_the_code_holds(monkeypatch: pytest.MonkeyPatch) -> 
     assert rows == ["| `mobile_sam` | yes | yes |  |  |  |"]
 
 
+def test_the_numbers_of_crossings_are_those_of_the_code() -> None:
+    from parity.commands.layouts import QUICK
+    from parity.layouts.crossings import crossings
+    from samblocks.layouts import LAYOUTS, classes_of, variants_of
+
+    rows = samblocks.VARIANTS.values()
+    made = 2 * sum(len(classes_of(name, row)) for name in LAYOUTS for row in rows if row in variants_of(name))
+    live = 2 * sum(len(crossings(variant)) for variant in QUICK)
+    for page in (ROOT / "README.md", DOCS / "layouts.md"):
+        said = [int(number) for number in re.findall(r"(\d+) crossings", page.read_text(encoding="utf-8"))]
+        assert said == [made, live], page
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
 def test_links_lead_somewhere(page: Path) -> None:
     text = page.read_text(encoding="utf-8")

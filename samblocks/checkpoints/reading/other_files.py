@@ -73,6 +73,13 @@ def zip_words(path: Path, names: Collection[str]) -> str | None:
     return None
 
 
+def globals_words(names: Collection[str]) -> str | None:
+    """What a pickle is by the globals that it asks for, or None."""
+    if any(name.startswith("torch.distributed.checkpoint.") for name in names):
+        return f"is the table of a folder of torch.distributed.checkpoint: {_DISTRIBUTED}"
+    return None
+
+
 def folder_words(path: Path) -> str:
     """What to say of a folder: what it is, and the checkpoint in it, if there is one."""
     try:

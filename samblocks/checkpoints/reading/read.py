@@ -152,6 +152,12 @@ def _from_shards(path: Path, mmap: bool, envelope: str | None) -> Checkpoint:
     """All shards that an index names, as one checkpoint."""
     weights = read_index(path)
     names = list(dict.fromkeys(weights.values()))
+    absent = [name for name in names if not os.path.lexists(path.parent / name)]
+    if absent:
+        raise CheckpointError(
+            f"{path} names {len(names)} shards, of which {len(absent)} are missing, such as {printable(absent[0])}: "
+            "get them too, and put them beside the index."
+        )
     parts = [_read(MappedFile(path.parent / name, mmap=mmap), mmap, None) for name in names]
     held = [frozenset(part.tensors) for part in parts]
     numbers = {name: number for number, name in enumerate(names)}

@@ -12,7 +12,7 @@ from math import prod
 from typing import Final
 
 from samblocks.checkpoints.reading.mapped import MappedFile, StoredTensor, overflows
-from samblocks.checkpoints.reading.other_files import zip_words
+from samblocks.checkpoints.reading.other_files import globals_words, zip_words
 from samblocks.checkpoints.reading.pickle_values import (
     SCALAR_DTYPES,
     STORAGE_DTYPES,
@@ -168,7 +168,7 @@ def _refuse_globals(file: MappedFile, pickled: Unpickled) -> None:
     refused = pickled.refused
     if not refused:
         return
-    if (words := _whole_module(file, pickled)) is not None:
+    if (words := globals_words(refused) or _whole_module(file, pickled)) is not None:
         raise CheckpointError(f"{file.path} {words}.")
     shown = ", ".join(printable(name) for name in refused[:_LONGEST_LIST])
     more = f" and {len(refused) - _LONGEST_LIST} more" if len(refused) > _LONGEST_LIST else ""
