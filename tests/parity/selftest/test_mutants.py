@@ -4,7 +4,6 @@ import ast
 import json
 import multiprocessing
 import re
-import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -15,6 +14,7 @@ from typing import TypeVar
 import pytest
 import torch
 
+from parity.__main__ import main
 from parity.cases import all_cases, find
 from parity.commands.mutants import judged_by
 from parity.execution.execute import execute
@@ -351,16 +351,8 @@ def test_an_equivalent_mutant_is_no_failure() -> None:
     assert not failed(result)
 
 
-def test_the_list_is_printed_without_running_anything() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "parity", "mutants", "--list", "--only", "MLP"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "MLP/residual_left_out" in done.stdout
-    nothing = subprocess.run(
-        [sys.executable, "-m", "parity", "mutants", "--only", "nobody"], capture_output=True, text=True
-    )
-    assert nothing.returncode == 2
-    assert "no mutant is called" in nothing.stderr
+def test_the_list_is_printed_without_running_anything(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["mutants", "--list", "--only", "MLP"]) == 0
+    assert "MLP/residual_left_out" in capsys.readouterr().out
+    assert main(["mutants", "--only", "nobody"]) == 2
+    assert "no mutant is called" in capsys.readouterr().err
