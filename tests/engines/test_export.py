@@ -1,6 +1,7 @@
 """Exported files and their card, by the one format that torch itself runs."""
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -120,3 +121,23 @@ def test_what_cannot_be_exported_leaves_nothing(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "files" / "mine").touch()
     with pytest.raises(EngineError, match="is there already"):
         export(model, tmp_path / "files", "exported", PARTS)
+
+
+def test_the_card_has_the_command_that_repeats_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from engine_models import small_sam2
+
+    monkeypatch.setattr("samblocks.load", lambda path, image_size: small_sam2())
+    target = str(tmp_path / "some files")
+    options = [
+        "--format",
+        "exported",
+        "--precision",
+        "f32",
+        "--part",
+        "object_pointer",
+        "--part",
+        "absent_object",
+    ]
+    assert main(["export", "a model.pt", "-o", target, *options]) == 0
+    command = json.loads((tmp_path / "some files" / "card.json").read_text())["command"]
+    assert shlex.split(command) == ["samblocks", "export", "a model.pt", "-o", target, *options]

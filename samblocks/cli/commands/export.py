@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 HELP = (
@@ -43,9 +44,6 @@ def run(arguments: argparse.Namespace) -> int:
     from samblocks.engines.export import export
 
     model = samblocks.load(arguments.model, image_size=arguments.image_size)
-    command = [f"samblocks export {arguments.model} -o {arguments.output} --format {arguments.format}"]
-    command += [f"--precision {arguments.precision}", *(f"--picture {path}" for path in arguments.picture)]
-    command += [f"--image-size {arguments.image_size}"] if arguments.image_size else []
     card = export(
         model,
         arguments.output,
@@ -54,8 +52,19 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.precision,
         pictures=arguments.picture,
         frames=arguments.frames,
-        command=" ".join(command),
+        command=shlex.join(_command(arguments)),
     )
     wrong = verify_script.failures(card, card["rows"])
     print(verify_script.text(card, card["rows"], wrong))
     return 1 if wrong else 0
+
+
+def _command(arguments: argparse.Namespace) -> list[str]:
+    """What makes the same files again."""
+    found = ["samblocks", "export", str(arguments.model), "-o", str(arguments.output)]
+    found += ["--format", arguments.format, "--precision", arguments.precision]
+    for option, values in (("--part", arguments.part or ()), ("--picture", arguments.picture)):
+        found += [word for value in values for word in (option, str(value))]
+    for option, value in (("--image-size", arguments.image_size), ("--frames", arguments.frames)):
+        found += [option, str(value)] if value else []
+    return found
