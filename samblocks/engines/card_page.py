@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -53,7 +54,8 @@ def _lines(card: Mapping[str, Any]) -> Iterator[str]:
     if video:
         first = video["first_frame_that_differs"]
         yield f"<h2>Video</h2><p>{video['frames']} frames, {video['objects']} objects. First frame on which a pixel "
-        yield f"differs: {'none' if first is None else first}.</p><table><tr><th>frame</th><th>largest difference</th>"
+        yield f"differs: {'none' if first is None else first}.</p>{_curve(video['curve'])}"
+        yield "<table><tr><th>frame</th><th>largest difference</th>"
         yield "<th>pixels flipped</th><th>mean IoU</th></tr>"
         for row in video["curve"]:
             yield (
@@ -65,3 +67,21 @@ def _lines(card: Mapping[str, Any]) -> Iterator[str]:
     for name, digest in card["files"].items():
         yield f"<tr><td>{escape(name)}</td><td><code>{escape(digest)}</code></td></tr>"
     yield "</table></body></html>"
+
+
+def _curve(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The largest difference of each frame as a line, from 1e-8 at the bottom to 100 at the top."""
+    width, height, tens = 800, 200, 10
+    found = [row["largest"] if math.isfinite(row["largest"]) else 10.0**tens for row in rows]
+    places = [math.log10(max(largest, 1e-8)) + 8 for largest in found]
+    step = width / max(len(rows) - 1, 1)
+    line = " ".join(f"{step * n:.1f},{height * (1 - min(y, tens) / tens):.1f}" for n, y in enumerate(places))
+    marks = "".join(
+        f'<text x=2 y={height * (1 - n / tens):.0f}>1e{n - 8}</text><path stroke="#ddd" d="M0 '
+        f'{height * (1 - n / tens):.0f}h{width}"/>'
+        for n in range(2, tens, 2)
+    )
+    return (
+        f'<svg viewBox="0 0 {width} {height}" font-size=10 role=img aria-label="largest difference by frame">{marks}'
+        f'<polyline fill=none stroke="#05c" points="{line}"/></svg>'
+    )

@@ -95,6 +95,10 @@ def export(
     if frames and not isinstance(model, SAM2Model):
         raise ValueError(f"frames={frames}: a {type(model).__name__} tracks nothing")
     target = Path(folder)
+    if not command:
+        more = {"parts": parts and list(parts), "precision": precision, "frames": frames}
+        command = f"samblocks.export(model, {target.name!r}, {format!r}, "
+        command += ", ".join(f"{name}={value!r}" for name, value in more.items() if value) + ")"
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise EngineError(f"{target} is there already: give a folder that is empty or not there")
     found = _chosen(model, parts)
@@ -193,8 +197,7 @@ def _written(
         "model": f"{type(model).__module__}.{type(model).__qualname__}",
         "weights": weights_digest(model),
         "versions": _versions(format),
-        "command": command
-        or f"samblocks.export(model, {folder.name!r}, {format!r}, precision={precision!r})",
+        "command": command,
         "repeat": "python verify.py, or: samblocks verify FOLDER",
         "samples": "samples.npz",
         "graphs": graphs,

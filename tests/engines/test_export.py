@@ -45,6 +45,7 @@ def test_the_card_says_what_holds(folder: Path, capsys: pytest.CaptureFixture[st
     assert [graph["name"] for graph in card["graphs"]] == PARTS
     assert {"samples.npz", "verify.py", "object_pointer.pt2"} <= set(card["files"])
     assert all(row["ratio"] <= 2 and row["largest"] >= 0 for row in card["rows"])
+    assert card["command"] == f"samblocks.export(model, 'files', 'exported', parts={PARTS}, precision='f32')"
     page = (folder / "card.html").read_text()
     assert card["weights"] in page
     assert card["digest"] == verify_script.digest_of(card)

@@ -120,6 +120,7 @@ def test_what_was_exported_holds_without_torch(exported: Path) -> None:
     assert done.stdout.rstrip().endswith("it holds")
     video = json.loads((exported / "card.json").read_text())["video"]
     assert len(video["curve"]) == 6
+    assert "<polyline" in (exported / "card.html").read_text()
     assert all(set(calls) == {"engine"} for calls in video["calls"].values())
 
 
