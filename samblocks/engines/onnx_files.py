@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -52,9 +53,7 @@ def quantize(
         wide: paths, within the graph's module, of modules that stay in float32.
     """
     onnx, nncf = require("onnx", "onnx"), require("nncf", "openvino")
-    scope = nncf.IgnoredScope(
-        patterns=[f".*/{path.replace('.', '[./]')}/.*" for path in wide], validate=False
-    )
+    scope = nncf.IgnoredScope(patterns=[nodes_of(path) for path in wide], validate=False)
     parsed: Any = onnx.load_from_string(model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -67,3 +66,24 @@ def quantize(
         )
     made: bytes = found.SerializeToString()
     return made
+
+
+def nodes_of(path: str) -> str:
+    """A pattern for the names of the nodes of a module; `path` is within the graph's module, which holds it as `part`.
+
+    A list's member is called by list and number; a sequence's too, but below the sequence.
+
+    Examples:
+        >>> re.sub(nodes_of("part.layers.0.proj"), "", "/layers.0/proj/MatMul /layers.0/layers.0.1/MatMul")
+        ' /layers.0/layers.0.1/MatMul'
+        >>> bool(re.match(nodes_of("part.neck.0"), "/neck/neck.0/Conv"))
+        True
+    """
+    steps: list[list[str]] = []
+    for name in path.split(".")[1:]:
+        if name.isdigit() and steps:
+            steps[-1].append(f"{steps[-1][-1]}.{name}")
+        else:
+            steps.append([name])
+    words = ["".join(f"({re.escape(x)}/)?" for x in names[:-1]) + re.escape(names[-1]) for names in steps]
+    return "".join(f"/{word}" for word in words) + r"/\S*"

@@ -65,7 +65,7 @@ def quantize(model: Any, samples: Sequence[tuple[Tensor, ...]], wide: Sequence[s
         wide: paths, within the graph's module, of modules that stay in float32.
     """
     nncf = require("nncf", "openvino")
-    scope = nncf.IgnoredScope(patterns=[rf".*{_escaped(path)}\..*" for path in wide], validate=False)
+    scope = nncf.IgnoredScope(patterns=[rf".*\.{_escaped(path)}[./].*" for path in wide], validate=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return nncf.quantize(

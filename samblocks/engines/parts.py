@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from samblocks.models.decoder_parts import Plan
@@ -146,11 +147,30 @@ class _Encoder(Part):
 
 
 class _EncoderWithNeck(_Encoder):
-    """SAM 2's image encoder; position encodings, which depend on sizes alone, are made outside the graph."""
+    """SAM 2's image encoder; position encodings, which depend on sizes alone, are made outside the graph.
+
+    They are larger than the maps, and are kept from call to call, unless somebody has written into them.
+    """
+
+    def __init__(self, path: str, module: Any, base: type[nn.Module]) -> None:
+        super().__init__(path, module, base)
+        self._kept: dict[int, tuple[Tensor, int]] = {}
 
     def join(self, outputs: Sequence[Tensor], rest: Any) -> Any:
-        encodings = [self.module.neck.position_encoding(x).to(x.dtype) for x in outputs]
+        encodings = [self._encoding(level, x) for level, x in enumerate(outputs)]
         return {"vision_features": outputs[-1], "vision_pos_enc": encodings, "backbone_fpn": list(outputs)}
+
+    def _encoding(self, level: int, x: Tensor) -> Tensor:
+        found, version = self._kept.get(level, (None, 0))
+        if (
+            found is None
+            or found._version != version
+            or found.shape[:1] + found.shape[2:] != x.shape[:1] + x.shape[2:]
+        ):
+            with torch.inference_mode(False):
+                found = self.module.neck.position_encoding(x).to(x.dtype)
+            self._kept[level] = found, found._version
+        return found
 
     def _levels(self) -> int:
         return len(self.module.neck.convs) - int(self.module.scalp)

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import operator
 import threading
 from functools import partial
 
@@ -353,6 +354,21 @@ def test_a_resized_table_is_a_constant_of_the_graph(sam2) -> None:
         assert "aten::upsample_nearest2d" in str(traced.inlined_graph)
         for found, wanted in zip(traced(image), eager, strict=True):
             torch.testing.assert_close(found, wanted)
+
+
+def test_encodings_of_places_are_kept_until_they_are_written_into(engine, sam2) -> None:
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        wanted = sam2.image_encoder(image)["vision_pos_enc"]
+        with accelerate(sam2, "compile", cache=False):
+            first = sam2.image_encoder(image)["vision_pos_enc"]
+            assert all(map(operator.is_, sam2.image_encoder(image)["vision_pos_enc"], first))
+            first[0].zero_()
+            with torch.inference_mode():
+                for found in (sam2.image_encoder(image), sam2.image_encoder(image)):
+                    assert all(map(torch.equal, found["vision_pos_enc"], wanted))
+            two = sam2.image_encoder(image.repeat(2, 1, 1, 1))["vision_pos_enc"]
+            assert all(map(torch.equal, two, (x.repeat(2, 1, 1, 1) for x in wanted)))
 
 
 def test_hq_sam_stays_in_eager(engine) -> None:
