@@ -30,6 +30,7 @@ from parity.cases import (
     sam2_edges,
     sam2_settings,
     shared,
+    short_films,
     tracking,
     training,
     trunks,
@@ -69,6 +70,7 @@ _FILES = (
     generators,
     video,
     other_drivers,
+    short_films,
     predictor_inputs,
 )
 

@@ -80,6 +80,9 @@ SAM2Model in samblocks/predict/video/propagation.py
   backwards_from_the_first | range of frames | there is nothing before the first frame, not even itself | cases:
       film_range
     propagate: reverse and frame == 0 (2 of 2) => False
+  direction_forgotten | reverse tracking | frames remember in which direction they were tracked | cases:
+      film_short_back
+    _frame: track.tracked.add(frame, reverse=reverse) => track.tracked.add(frame, reverse=False)
   memory_cleared_nearby_only | clearing | as many frames as there are memories, on both sides | cases:
       film_cleared
     _clear_around: int(model.memory_temporal_stride_for_eval) * int(model.num_maskmem) => 2
@@ -105,6 +108,8 @@ SAM2Model in samblocks/predict/video/settings.py
   window_of_five | reach of memories | off by one: one memory belongs to the frames with prompts | cases:
       film_long_stream
     Settings.reach: int(model.num_maskmem) - 1 => int(model.num_maskmem) - 2
+  window_of_fourteen | reach of pointers | off by one in the number of pointers | cases: film_short_stream
+    Settings.reach: int(model.max_obj_ptrs_in_encoder) - 1 => int(model.max_obj_ptrs_in_encoder) - 2
   memories_soft_from_the_start | settings of the builder | the builder of video predictors switches it on | cases:
       film_forward
     Settings.__init__: self.model.binarize_mask_from_pts_for_mem_enc = True =>
@@ -117,6 +122,8 @@ SAM2Model in samblocks/predict/video/history.py
 SAM2Model in samblocks/predict/video/saving.py
   corrections_not_saved | saving | what sticks has to stick in another process | cases: film_saved
     _track: sorted(track.corrected) => []
+  serials_start_anew | saving | serial numbers go on, or old results look like new ones | cases: film_short_saved
+    resume: count(about["serial"]) => count(1)
   pending_answers_not_saved | saving | what was said just now is part of the state | cases: film_saved
     _track: ("outputs", "pending") => ("outputs",)
 """)
