@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -20,6 +21,9 @@ from samblocks.swap.short_drive import as_images, made_up, short_drive
 from samblocks.swap.verify import evaluating
 
 Outputs = Mapping[str, Tensor]
+
+TOLD = "out['object scores']"
+"""An output of which changes are told and R is not judged: a number for each frame, in which R is luck."""
 
 Run = tuple[Outputs, Outputs, Outputs, Outputs]
 """What the engine gave, eager in float32, the same by kernels for many rows, and eager in float64, for one picture."""
@@ -97,7 +101,7 @@ class EngineVerdict:
     @property
     def ratio(self) -> float:
         """The largest R."""
-        return max((row.ratio for row in self.outputs), default=float("nan"))
+        return max((row.ratio for row in self.outputs if row.output != TOLD), default=float("nan"))
 
     @property
     def pixels(self) -> int:
@@ -208,15 +212,15 @@ def judged(first: Run, again: Callable[[int], Run], precision: str) -> tuple[Out
     if precision != "f32":
         return tuple(rows.values())
     found = _compared(*first)
-    settled = settle(
-        {name: one for name, one in found.items() if undecided(one)}, lambda draw: _compared(*again(draw))
-    )
+    open_ones = {name: one for name, one in found.items() if undecided(one) and name != TOLD}
+    settled = settle(open_ones, lambda draw: _compared(*again(draw)))
     return tuple(_settled(row, settled.get(name, found[name])) for name, row in rows.items())
 
 
 def _settled(row: OutputFigures, found: Comparison) -> OutputFigures:
     ratio = row.ratio if found.draws == 1 or found.ratio is None else found.ratio
-    return replace(row, ratio=ratio, draws=found.draws, precise=not found.verdict.failed)
+    precise = math.isfinite(ratio) if row.output == TOLD else not found.verdict.failed
+    return replace(row, ratio=ratio, draws=found.draws, precise=precise)
 
 
 def _compared(engine: Outputs, eager: Outputs, sibling: Outputs, truth: Outputs) -> dict[str, Comparison]:

@@ -4,6 +4,7 @@ import copy
 import io
 import operator
 import threading
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -19,7 +20,7 @@ from samblocks.engines import blobs, recipes
 from samblocks.engines.finding import parts_of
 from samblocks.engines.sibling import ManyRows
 from samblocks.engines.tables import constant_tables
-from samblocks.engines.verify import Run, figures, judged
+from samblocks.engines.verify import TOLD, Run, figures, judged
 from samblocks.models.build import assemble
 
 
@@ -225,6 +226,15 @@ def test_luck_in_one_draw_is_settled_by_others() -> None:
     assert not row.precise
     (row,) = judged(run(3), lambda draw: nothing if draw == 2 else run(1), "f32")
     assert (row.draws, row.precise) == (2, False)
+
+
+def test_object_scores_are_told_and_not_judged(engine, sam2, photo) -> None:
+    with accelerate(sam2, "compile", cache=False) as report:
+        verdict = report.verify(photo)
+    (row,) = (row for row in verdict.outputs if row.output == TOLD)
+    assert row.score == verdict.score is not None
+    unlucky = replace(verdict, outputs=(replace(row, ratio=9.0),))
+    assert unlucky.ratio != 9.0
 
 
 def test_rows_that_come_alone_are_computed_as_many() -> None:
