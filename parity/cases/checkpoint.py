@@ -14,6 +14,7 @@ from torch import Tensor
 from parity.cases import images
 from parity.cases.blind import NO_OBJECT
 from parity.cases.drive import Step, tracked
+from parity.cases.hq import MASKS_DIFFER
 from parity.cases.two_way import EPS_DIFFERS
 from parity.execution import pictures
 from parity.execution.case import Case, Side, Spec
@@ -82,7 +83,11 @@ def case(variant: str, size: int = SIZE) -> Case:
         bound=3.0,
         reason="three frames give six scores, and how exact upstream's happen to be is luck",
         double=False,
-        known={} if sam2 or variant in ("mobile_sam", "sam_hq_vit_tiny") else EPS_DIFFERS,
+        known={}
+        if sam2 or variant in ("mobile_sam", "sam_hq_vit_tiny")
+        else MASKS_DIFFER
+        if hq
+        else EPS_DIFFERS,
         check=_something_shows,
         quick=False,
     )

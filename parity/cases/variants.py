@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from parity.cases import images
+from parity.cases.hq import MASKS_DIFFER
 from parity.cases.two_way import EPS_DIFFERS
 from parity.execution.case import Case, NoCounterpart, Side
 from parity.execution.sizes import LETTERS
@@ -104,7 +105,7 @@ _HQ = tuple(
         inputs=images.inputs(size),
         call=images.sam_hq,
         bound64=1e-10,
-        known={} if variant == "sam_hq_vit_tiny" else EPS_DIFFERS,
+        known={} if variant == "sam_hq_vit_tiny" else MASKS_DIFFER,
         quick=False,
     )
     for variant, size in (("sam_hq_vit_b", 512), ("sam_hq_vit_tiny", 1024))

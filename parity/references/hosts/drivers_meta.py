@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from parity.references.hosts.driver import (
     OBJECTS,
@@ -64,15 +66,30 @@ def _mask_generator(size: int, folder: Path) -> Session:
         box_nms_thresh=1.0,
         multimask_output=False,
     )
-    generator.predictor._bb_feat_sizes = _levels(size)
+    predictor = generator.predictor
+    predictor._bb_feat_sizes = _levels(size)
 
     def run() -> Result:
-        found = generator.generate(photograph())
+        seen: list[Tensor] = []
+        predict = predictor._predict
+
+        def recording(*args: Any, **kwargs: Any) -> Any:
+            answer = predict(*args, **kwargs)
+            seen.append(answer[0].flatten(0, 1))
+            return answer
+
+        with mock.patch.object(predictor, "_predict", recording):
+            found = generator.generate(photograph())
         masks = torch.stack([torch.from_numpy(entry["segmentation"]) for entry in found])
         scores = torch.tensor([(entry["predicted_iou"], entry["stability_score"]) for entry in found])
-        return Result(masks, (scores,))
+        return Result(masks, (scores,), _deciding(torch.cat(seen) - generator.mask_threshold, masks))
 
     return Session(generator, run, probe_sam2, for_probe(size, sam2=True))
+
+
+def _deciding(logits: Tensor, masks: Tensor) -> Tensor:
+    """Of all logits [M, H, W], those that each of the masks [N, H, W], which come in another order, follows from."""
+    return torch.stack([logits[((logits > 0) != mask).sum((1, 2)).argmin()] for mask in masks])
 
 
 def _video(version: str) -> Any:

@@ -146,18 +146,17 @@ def _sam(model: Any, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _sam_hq(model: Any, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
     seen = model.vision_encoder(given["image"])
     made = {"image": seen.last_hidden_state, "early": seen.intermediate_embeddings[0]}
-    for name, alone in (("summed", False), ("alone", True)):
-        answer = model(
-            image_embeddings=given["embedding"],
-            intermediate_embeddings=[given["early"]],
-            input_points=given["coords"][:, None],
-            input_labels=given["labels"][:, None].long(),
-            input_masks=given["prompt_mask"],
-            multimask_output=True,
-            hq_token_only=alone,
-        )
-        made[name], made["quality"] = answer.pred_masks[:, 0], answer.iou_scores[:, 0]
-    return made
+    answer = model(
+        image_embeddings=given["embedding"],
+        intermediate_embeddings=[given["early"]],
+        input_points=given["coords"][:, None],
+        input_labels=given["labels"][:, None].long(),
+        input_masks=given["prompt_mask"],
+        multimask_output=True,
+    )
+    # Its masks are made from what the transformer did not change, so that they say nothing of the file; its scores,
+    # best one first, do: HQ-SAM's own package gives that one alone.
+    return {**made, "quality": answer.iou_scores[:, 0, :1]}
 
 
 def _sam2(model: Any, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
