@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+import parity
 from parity.execution import personalities
 
 pytest_plugins = ["pytester"]
@@ -18,6 +19,18 @@ _LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
 def _one_thread() -> None:
     # Tests run side by side in processes; more threads in each only get in one another's way.
     torch.set_num_threads(personalities.threads(1))
+
+
+@pytest.fixture(scope="session")
+def _everything_is_imported() -> None:
+    # A session inside this process forgets what it imported; parts of torch cannot be imported twice.
+    assert parity.check(torch.square, torch.square, torch.ones(2), gradients=True)
+
+
+@pytest.fixture
+def pytester(_everything_is_imported: None, pytester: pytest.Pytester) -> pytest.Pytester:
+    """pytest's own, set up after all that it would forget."""
+    return pytester
 
 
 @pytest.fixture(autouse=True)

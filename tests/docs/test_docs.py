@@ -48,12 +48,6 @@ def test_the_guide_to_weights_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_the_guide_to_ci_records_and_judges(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import torch
-
-    import parity
-
-    # A session inside this process forgets what it imported; parts of torch cannot be imported twice.
-    assert parity.check(torch.square, torch.square, torch.ones(2), gradients=True)
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.syspath_prepend(pytester.path)
     block = "import torch\nclass Block(torch.nn.Linear):\n    def __init__(self, d):\n        super().__init__(d, d)\n"

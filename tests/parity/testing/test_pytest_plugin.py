@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 import parity
 import parity.reports.summary
@@ -20,12 +19,6 @@ import parity.testing.session
 
 ROOT = Path(__file__).parents[3]
 PROJECT = ROOT / "tests" / "data" / "example_project"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _everything_is_imported() -> None:
-    # A session inside this process forgets what it imported; parts of torch cannot be imported twice.
-    assert parity.check(torch.square, torch.square, torch.ones(2), gradients=True)
 
 
 @pytest.fixture
