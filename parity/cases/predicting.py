@@ -70,7 +70,7 @@ def pictured(
     return call
 
 
-def told(predictor: str, encoder: str, prompts: Mapping[str, Prompt]) -> Call:
+def encoder_arguments(predictor: str, encoder: str, prompts: Mapping[str, Prompt]) -> Call:
     """What a predictor tells its prompt encoder: coordinates, labels and boxes of each of some prompts.
 
     Args:

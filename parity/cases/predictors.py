@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from parity.cases.family import Row, family, row
-from parity.cases.predicting import asked, decided, masks_are_mixed, pictured, told
+from parity.cases.predicting import asked, decided, encoder_arguments, masks_are_mixed, pictured
 from parity.cases.processing import picture
 from parity.cases.sam import SMALL_PARTS
 from parity.cases.sam2_settings import RELEASED, small_parts
@@ -118,7 +118,7 @@ def _resized_before(side: Side) -> Any:
     }
 
 
-_TOLD: dict[str, Any] = {
+_ENCODED: dict[str, Any] = {
     "clicks": {"point_coords": _at((9.3, 30.2), (28.99, 0.1)), "point_labels": _TWO},
     "box": {"box": np.array([1.1, 3.7, 27.3, 34.9])},
     "both": {
@@ -200,7 +200,7 @@ _SAM_CASES = family(
     predictor_coordinates=row(
         "coordinates are scaled as they were given, and rounded once",
         inputs={"picture": picture(37, 29)},
-        call=told("SamPredictor", "prompt_encoder", _TOLD),
+        call=encoder_arguments("SamPredictor", "prompt_encoder", _ENCODED),
         exact=True,
         check=None,
     ),
@@ -358,7 +358,7 @@ _SAM2_CASES = family(
     predictor_coordinates=row(
         "coordinates are rounded, divided and multiplied; corners come before clicks, as points labelled 2 and 3",
         inputs={"picture": picture(37, 29)},
-        call=told("SAM2ImagePredictor", "sam_prompt_encoder", _TOLD),
+        call=encoder_arguments("SAM2ImagePredictor", "sam_prompt_encoder", _ENCODED),
         exact=True,
         check=None,
     ),

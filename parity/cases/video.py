@@ -71,17 +71,17 @@ def _blots(name: str, shape: tuple[int, ...]) -> np.ndarray:
 _TWO = (click(0, 1, (7.0, 9.3)), box(0, 2, 3.0, 2.5, 18.2, 12.0))
 
 
-def seeing(threshold: float, told: float) -> Callable[[dict[str, Tensor]], None]:
+def seeing(threshold: float, no_memory: float) -> Callable[[dict[str, Tensor]], None]:
     """Let prompts show objects, and objects be seen where their score was above `threshold`.
 
-    What a frame is told that has no memory grows by the factor `told`, until scores of prompted frames are above most
-    of tracked ones: otherwise a threshold by which tracked objects are lost would let prompts find nothing.
+    The embedding of a frame without memory grows by the factor `no_memory`, until scores of prompted frames are above
+    most of tracked ones: otherwise a threshold by which tracked objects are lost would let prompts find nothing.
     """
     shift = adjusted(threshold, 2.0)
 
     def adjust(tensors: dict[str, Tensor]) -> None:
         shift(tensors)
-        tensors["no_mem_embed"] = told * tensors["no_mem_embed"]
+        tensors["no_mem_embed"] = no_memory * tensors["no_mem_embed"]
 
     return adjust
 
@@ -92,7 +92,7 @@ def _film(
     *,
     frames: int = 8,
     threshold: float,
-    told: float = 4.0,
+    no_memory: float = 4.0,
     first: bool = False,
     inputs: Any = None,
     check: Callable[[Sequence[Say]], Check] = objects_come_and_go,
@@ -105,7 +105,7 @@ def _film(
         {**small_parts(), **(_FIRST if first else RELEASED), **options},
         {"frames": clip(frames), **(inputs or {})},
         call=filmed(script, **settings),
-        adjust=seeing(threshold, told),
+        adjust=seeing(threshold, no_memory),
         check=check(script),
         **fields,
     )
@@ -143,7 +143,7 @@ CASES = family(
         frames=19,
         stream=True,
         quick=False,
-        told=6.0,
+        no_memory=6.0,
         threshold=0.28,
     ),
     film_one_frame=_film(
@@ -260,7 +260,7 @@ CASES = family(
         (*_TWO, track(), click(4, 1, (15.0, 4.0), labels=(0,)), track(5)),
         corrections="upstream",
         quick=False,
-        told=8.0,
+        no_memory=8.0,
         threshold=0.314,
         frames=10,
     ),
@@ -279,7 +279,7 @@ CASES = family(
         ),
         upstream={"add_all_frames_to_correct_as_cond": True},
         quick=False,
-        told=8.0,
+        no_memory=8.0,
         threshold=0.0,
     ),
     film_corrections_as_cond=_film(
@@ -318,7 +318,7 @@ CASES = family(
         (*_TWO, track()),
         fill_hole_area=0,
         quick=False,
-        told=8.0,
+        no_memory=8.0,
         threshold=0.194,
         known={
             "transformers": "its video processor resizes clips in torch, where Meta's uses Pillow's bicubic rule"
@@ -354,7 +354,7 @@ CASES = family(
         "a state that was saved and resumed between prompt and prompt, and in the middle of tracking",
         (*_TWO, SAVE, track(0, 3), SAVE, click(1, 1, (15.0, 4.0)), SAVE, track(2), SAVE, track(behind=2)),
         quick=False,
-        told=8.0,
+        no_memory=8.0,
         threshold=0.336,
     ),
 )
