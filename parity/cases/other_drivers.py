@@ -17,7 +17,7 @@ from parity.cases.predicting import masks_are_mixed, pictured
 from parity.cases.predictors import SAM2_PARTS, SAM_PARTS
 from parity.cases.processing import picture
 from parity.cases.two_way import EPS_DIFFERS
-from parity.cases.video import clip, rectangle, seeing
+from parity.cases.video import FILMS, clip, rectangle, seeing
 
 _PROMPTS: dict[str, Any] = {
     "click": {"point_coords": np.array([(39.0, 20.0)]), "point_labels": np.array([1])},
@@ -70,12 +70,7 @@ def _film(
     )
 
 
-_FILMS = family(
-    block="SAM2Model",
-    bound=3.0,
-    reason="memories are stored in bfloat16, and which way its roundings fall is luck",
-    bound64=1e-10,
-).of(
+_FILMS = FILMS.of(
     film_own_size=_film(
         "frames of the model's size: a click and a box in the middle, forwards and backwards",
         (click(2, 1, (40.0, 70.3)), box(2, 2, 17.0, 18.5, 101.2, 90.0), track(2), track(2, reverse=True)),

@@ -6,10 +6,10 @@ Models are for 64 pixels, clips smaller still, and objects are always seen: no a
 from collections.abc import Sequence
 from typing import Any
 
-from parity.cases.family import Row, family, row
+from parity.cases.family import Row, row
 from parity.cases.filming import SAVE, Say, click, filmed, objects_are_seen, track
 from parity.cases.sam2_settings import RELEASED, small_parts
-from parity.cases.video import clip, seeing
+from parity.cases.video import FILMS, clip, seeing
 
 _HEIGHT, _WIDTH = 11, 13
 _REACH = {"max_obj_ptrs_in_encoder": 5, "num_maskmem": 3}
@@ -29,12 +29,7 @@ def _film(why: str, script: Sequence[Say], frames: int, **settings: Any) -> Row:
     )
 
 
-CASES = family(
-    block="SAM2Model",
-    bound=3.0,
-    reason="memories are stored in bfloat16, and which way its roundings fall is luck",
-    bound64=1e-10,
-).of(
+CASES = FILMS.of(
     film_short_back=_film(
         "backwards alone: a click on a frame that was tracked so reads what it was tracked from",
         (click(4, 1, (4.0, 5.3)), track(4, reverse=True), click(2, 1, (9.0, 4.0), labels=(0,))),

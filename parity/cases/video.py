@@ -111,12 +111,14 @@ def _film(
     )
 
 
-CASES = family(
+FILMS = family(
     block="SAM2Model",
     bound=3.0,
     reason="memories are stored in bfloat16, and which way its roundings fall is luck",
     bound64=1e-10,
-).of(
+)
+
+CASES = FILMS.of(
     film_forward=_film(
         "two objects from the first frame, more frames than memories and pointers",
         (*_TWO, track()),

@@ -21,10 +21,7 @@ from parity.references.hosts.driver import (
     for_probe,
     photograph,
 )
-
-
-def _sides(size: int) -> dict[str, int]:
-    return {"height": size, "width": size}
+from parity.references.transformers.predictors import sides
 
 
 def _prompts() -> dict[str, Any]:
@@ -40,9 +37,9 @@ def _sam(size: int, folder: Path) -> Session:
     processor = SamProcessor(
         SamImageProcessor(
             size={"longest_edge": size},
-            pad_size=_sides(size),
+            pad_size=sides(size),
             mask_size={"longest_edge": size // 4},
-            mask_pad_size=_sides(size // 4),
+            mask_pad_size=sides(size // 4),
         )
     )
 
@@ -59,7 +56,7 @@ def _sam(size: int, folder: Path) -> Session:
             given["original_sizes"],
             given["reshaped_input_sizes"],
             binarize=False,
-            pad_size=_sides(size),
+            pad_size=sides(size),
         )
         return Result(masks[:, 0], (found.iou_scores, found.pred_masks))
 
@@ -80,7 +77,7 @@ def _sized(config: Any, size: int) -> Any:
 def _sam2_image_processor(size: int) -> Any:
     from transformers import Sam2ImageProcessor
 
-    return Sam2ImageProcessor(size=_sides(size), mask_size=_sides(size // 4))
+    return Sam2ImageProcessor(size=sides(size), mask_size=sides(size // 4))
 
 
 def _sam2(size: int, folder: Path) -> Session:
@@ -104,7 +101,7 @@ def _video(size: int, folder: Path) -> Session:
     model = filled(Sam2VideoModel(_sized(Sam2VideoConfig(), size)))
     processor = Sam2VideoProcessor(
         image_processor=_sam2_image_processor(size),
-        video_processor=Sam2VideoVideoProcessor(size=_sides(size)),
+        video_processor=Sam2VideoVideoProcessor(size=sides(size)),
         target_size=size,
     )
     frames = np.stack(clip())

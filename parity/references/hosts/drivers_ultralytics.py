@@ -26,23 +26,7 @@ from parity.references.hosts.driver import (
     probe_sam2,
 )
 from parity.references.ultralytics import models
-
-
-def _set_up(kind: Any, model: Any, size: int) -> Any:
-    predictor = kind(
-        overrides={
-            "task": "segment",
-            "mode": "predict",
-            "model": "sam2.1_t.pt",
-            "imgsz": size,
-            "conf": 0.0,
-            "device": "cpu",
-            "save": False,
-            "verbose": False,
-        }
-    )
-    predictor.setup_model(model=model, verbose=False)
-    return predictor
+from parity.references.ultralytics.predictors import set_up
 
 
 def _image(class_name: str, variant: str, *, sam2: bool) -> Any:
@@ -51,7 +35,7 @@ def _image(class_name: str, variant: str, *, sam2: bool) -> Any:
 
         model = filled(models.model(variant, size, {}))
         probe = probe_sam2 if sam2 else probe_sam
-        predictor = _set_up(getattr(sam, class_name), model, size)
+        predictor = set_up(getattr(sam, class_name), model, size)
 
         def run() -> Result:
             predictor.set_image(photograph()[..., ::-1].copy())  # blue first
@@ -114,7 +98,7 @@ def _video(version: str) -> Any:
         model = filled(models.model(f"{version}_hiera_tiny", size, {}))
 
         def run() -> Result:
-            predictor = _set_up(SAM2VideoPredictor, model, size)  # it keeps what it tracked
+            predictor = set_up(SAM2VideoPredictor, model, size)  # it keeps what it tracked
             results = predictor(
                 source=path, points=[list(place) for place in OBJECTS], labels=[1] * len(OBJECTS), stream=True
             )

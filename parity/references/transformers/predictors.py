@@ -12,8 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from parity.execution.case import NoCounterpart
-
-_LARGEST = 32.0
+from parity.references.common.predictors import LARGEST_LOGIT, check_video_settings, refuse
 
 
 class Pictured:
@@ -89,11 +88,11 @@ def _array(values: Tensor) -> np.ndarray:
 
 
 def _refuse(others: Mapping[str, Any]) -> None:
-    if others:
-        raise NoCounterpart(f"its processors have no {', '.join(others)}")
+    refuse(others, "its processors have")
 
 
-def _sides(size: int) -> dict[str, int]:
+def sides(size: int) -> dict[str, int]:
+    """A square, as processors are told of it."""
     return {"height": size, "width": size}
 
 
@@ -103,7 +102,7 @@ class Sam2Pictured(Pictured):
     def predict(self, **given: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See `Pictured`."""
         masks, scores, low_res = super().predict(**given)
-        if np.abs(low_res).max() > _LARGEST:
+        if np.abs(low_res).max() > LARGEST_LOGIT:
             raise NoCounterpart("gives back logits as they are, where Meta's predictor cuts them to 32")
         return masks.astype(low_res.dtype), scores, low_res
 
@@ -124,7 +123,7 @@ def sam2(whole: Any, **settings: Any) -> Pictured:
     model.load_state_dict({name: weights[name] for name in model.state_dict()})
     model.to(next(inner.parameters()).dtype).eval()
     size = inner.config.image_size
-    pixels = Sam2ImageProcessor(size=_sides(size), mask_size=_sides(size // 4))
+    pixels = Sam2ImageProcessor(size=sides(size), mask_size=sides(size // 4))
     return Sam2Pictured(model, Sam2Processor(image_processor=pixels, target_size=size), ("original_sizes",))
 
 
@@ -138,9 +137,9 @@ def sam(whole: Any, **settings: Any) -> Pictured:
     processor = SamProcessor(
         SamImageProcessor(
             size={"longest_edge": size},
-            pad_size=_sides(size),
+            pad_size=sides(size),
             mask_size={"longest_edge": size // 4},
-            mask_pad_size=_sides(size // 4),
+            mask_pad_size=sides(size // 4),
             image_mean=[value / 255 for value in mean],
             image_std=[value / 255 for value in deviation],
         )
@@ -177,16 +176,12 @@ class Filmed:
     def __init__(self, inner: Any, **settings: Any) -> None:
         from transformers import Sam2ImageProcessor, Sam2VideoProcessor, Sam2VideoVideoProcessor
 
-        if settings.pop("fill_hole_area", 8):
-            raise NoCounterpart("its sessions fill no holes")
-        ours = {"corrections", "batch_objects", "history", "memory_dtype"}
-        if others := sorted(set(settings) - ours):
-            raise NoCounterpart(f"its sessions have no {', '.join(others)}")
+        check_video_settings(settings, "its sessions fill no holes", "its sessions have")
         size = inner.config.image_size
         self._model, self._dtype = inner, next(inner.parameters()).dtype
         self._processor = Sam2VideoProcessor(
-            image_processor=Sam2ImageProcessor(size=_sides(size), mask_size=_sides(size // 4)),
-            video_processor=Sam2VideoVideoProcessor(size=_sides(size)),
+            image_processor=Sam2ImageProcessor(size=sides(size), mask_size=sides(size // 4)),
+            video_processor=Sam2VideoVideoProcessor(size=sides(size)),
             target_size=size,
         )
 

@@ -14,25 +14,31 @@ import numpy as np
 from torch import Tensor
 
 from parity.execution.case import NoCounterpart
-
-_LARGEST = 32.0
+from parity.references.common.predictors import LARGEST_LOGIT, check_video_settings, refuse
 
 
 def set_up(kind: Any, model: Any, size: int) -> Any:
-    """A predictor of a class, around a model, that keeps whatever it finds."""
+    """A predictor of a class, around a model, that keeps whatever is of some quality."""
     predictor = kind(
         overrides={
             "task": "segment",
             "mode": "predict",
             "model": "sam2.1_t.pt",
             "imgsz": size,
+            "conf": 0.0,
             "device": "cpu",
             "save": False,
             "verbose": False,
         }
     )
     predictor.setup_model(model=model, verbose=False)
-    predictor.args.conf = -np.inf  # of SAM 1, whose predicted quality may be anything
+    return predictor
+
+
+def _keeping_all(kind: Any, model: Any, size: int) -> Any:
+    """The same, whatever the quality, which SAM 1 may predict to be anything."""
+    predictor = set_up(kind, model, size)
+    predictor.args.conf = -np.inf
     return predictor
 
 
@@ -55,8 +61,7 @@ class Pictured:
 
     def set_image(self, picture: np.ndarray, **others: Any) -> None:
         """Take a picture [H, W, 3], uint8, red first."""
-        if others:
-            raise NoCounterpart(f"its predictor has no {', '.join(others)}")
+        refuse(others, "its predictor has")
         if self._side * min(picture.shape[:2]) < 2 * max(picture.shape[:2]):
             raise NoCounterpart("fits a picture into a square that is so thin that one row is left of it")
         self._picture = np.ascontiguousarray(picture[..., ::-1])
@@ -101,7 +106,7 @@ class Pictured:
             self._predictor.model.mask_threshold = self._threshold
             del self._predictor.prompt_inference
         low_res, scores = recorded[-1]
-        if self._numbers and float(low_res.abs().max()) > _LARGEST:
+        if self._numbers and float(low_res.abs().max()) > LARGEST_LOGIT:
             raise NoCounterpart("gives back logits as they are, where Meta's predictor cuts them to 32")
         logits = threshold.recorded[-1]
         masks = logits if return_logits else logits > self._threshold
@@ -134,10 +139,9 @@ def sam(model: Any, **settings: Any) -> Pictured:
     """`Predictor` of a SAM 1, with the means that the model was made with."""
     from ultralytics.models.sam import Predictor
 
-    if settings:
-        raise NoCounterpart(f"its predictor has no {', '.join(settings)}")
+    refuse(settings, "its predictor has")
     side = model.image_encoder.img_size
-    predictor = set_up(Predictor, model, side)
+    predictor = _keeping_all(Predictor, model, side)
     predictor.mean, predictor.std = model.pixel_mean.reshape(-1, 1, 1), model.pixel_std.reshape(-1, 1, 1)
     return Pictured(predictor, side, numbers=False)
 
@@ -146,9 +150,8 @@ def sam2(model: Any, **settings: Any) -> Pictured:
     """`SAM2Predictor`."""
     from ultralytics.models.sam import SAM2Predictor
 
-    if settings:
-        raise NoCounterpart(f"its predictor has no {', '.join(settings)}")
-    return Pictured(set_up(SAM2Predictor, model, model.image_size), model.image_size, numbers=True)
+    refuse(settings, "its predictor has")
+    return Pictured(_keeping_all(SAM2Predictor, model, model.image_size), model.image_size, numbers=True)
 
 
 class _State:
@@ -163,11 +166,7 @@ class Filmed:
     """`SAM2VideoPredictor`, which is given all prompts with the clip, and gives masks while it reads it."""
 
     def __init__(self, model: Any, **settings: Any) -> None:
-        if settings.pop("fill_hole_area", 8):
-            raise NoCounterpart("its predictor fills no holes")
-        ours = {"corrections", "batch_objects", "history", "memory_dtype"}
-        if others := sorted(set(settings) - ours):
-            raise NoCounterpart(f"its predictor has no {', '.join(others)}")
+        check_video_settings(settings, "its predictor fills no holes", "its predictor has")
         self._model = model
 
     def __getattr__(self, name: str) -> Any:
@@ -202,7 +201,7 @@ class Filmed:
 
         if start is not None or most is not None or reverse:
             raise NoCounterpart("tracks a clip from its first frame to its last")
-        predictor = set_up(SAM2VideoPredictor, self._model, self._model.image_size)
+        predictor = _keeping_all(SAM2VideoPredictor, self._model, self._model.image_size)
         threshold = _Recorded(self._model.mask_threshold)
         points, labels = zip(*state.points.values(), strict=True)
         with tempfile.TemporaryDirectory(prefix="parity-") as folder:
