@@ -56,9 +56,10 @@ class PromptEncoder(nn.Module):
     Upstream: facebookresearch/sam2 sam2/modeling/sam/prompt_encoder.py
     """
 
-    rounds_to_encoding = False
-    """Whether tokens are rounded to the dtype of the encoding of places, which autocast lowers: so they are where
-    upstream adds to the encoding in place (SAM 1, Ultralytics)."""
+    rounds_points = rounds_corners = False
+    """Whether tokens of points, and of boxes' corners, are rounded to the dtype of the encoding of places, which
+    autocast lowers: so they are where upstream adds to the encoding in place. SAM 1 and Ultralytics do that for both,
+    SAM 2 for corners."""
 
     def __init__(
         self,
@@ -142,7 +143,7 @@ class PromptEncoder(nn.Module):
 
         no_mask = self.no_mask_embed.weight
         if tokens:
-            sparse = torch.cat(tokens, dim=1)
+            sparse = torch.cat(tokens, dim=1).to(no_mask.dtype)
         else:
             sparse = no_mask.new_empty((1 if masks is None else len(masks), 0, self.embed_dim))
         if masks is not None:
@@ -174,7 +175,7 @@ class PromptEncoder(nn.Module):
         for label in range(embedded):
             out = torch.where(kind == label, encoding + self._point_embedding(label), out)
         out = torch.where(kind == NOT_A_POINT, self.not_a_point_embed.weight, out)
-        return self._summed(out, encoding)
+        return out.to(encoding.dtype) if self.rounds_points else out
 
     def _embed_boxes(self, boxes: Tensor) -> Tensor:
         """Encode boxes as their two corners: [B, 2, C]."""
@@ -183,13 +184,8 @@ class PromptEncoder(nn.Module):
         corners = (_widened(boxes) + 0.5).reshape(-1, 2, 2)
         kinds = torch.cat([self._point_embedding(TOP_LEFT), self._point_embedding(BOTTOM_RIGHT)])
         encoding = self._place(corners)
-        return self._summed(encoding + kinds, encoding)
-
-    def _summed(self, tokens: Tensor, encoding: Tensor) -> Tensor:
-        """Tokens in the dtype of the embeddings, rounded to that of the encoding if asked for."""
-        if self.rounds_to_encoding:
-            tokens = tokens.to(encoding.dtype)
-        return tokens.to(self.no_mask_embed.weight.dtype)
+        out = encoding + kinds
+        return out.to(encoding.dtype) if self.rounds_corners else out
 
     def _embed_masks(self, masks: Tensor) -> Tensor:
         """Encode masks [B, 1, h, w] as a map [B, C, H, W]."""

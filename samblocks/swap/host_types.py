@@ -47,8 +47,12 @@ def derive_from_host(
 
 
 def _is_another(ours: nn.Module, host: nn.Module) -> bool:
-    """Whether ours stands for a host's module of the catalogue, rather than being taken over from it."""
-    return counterpart(host) is not None and not isinstance(ours, type(host))
+    """Whether ours stands for a host's module, rather than being taken over from it.
+
+    It is one of the catalogue, or one of transformers for what is a sequence of layers here.
+    """
+    sequence = type(ours) is nn.Sequential and library_of(host) == "transformers"
+    return (counterpart(host) is not None or sequence) and not isinstance(ours, type(host))
 
 
 def _as_transformers(

@@ -13,6 +13,7 @@ from samblocks.swap.adopt import adopt, counterparts, is_leaf, same
 from samblocks.swap.catalog import catalogued_base, counterpart, is_ours, qualified
 from samblocks.swap.host_types import derive_from_host, our_name
 from samblocks.swap.hosts import names_of, read
+from samblocks.swap.hosts.reading import check_settings
 from samblocks.swap.known_code import CodeCheck, Trust
 from samblocks.swap.obstacles import changed, sealed, within, wrapped
 from samblocks.swap.report import Exchange, SwapRow
@@ -130,5 +131,6 @@ def _make(path: str, host: nn.Module) -> Exchange:
         odd = next((a, b) for a, b in zip_longest(before, after, fillvalue="nothing") if a != b)
         raise SwapError(f"its state dict has {odd[0]} where ours has {odd[1]}")
     pairs = derive_from_host(ours, host, slots, pairs)
+    check_settings((pair for pair in pairs if pair[1] is not host), copied=names is None)
     inner = [(module, found) for module, found in pairs if not is_leaf(module)]
     return Exchange((path,), host, ours, slots, inner)

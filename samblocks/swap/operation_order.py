@@ -47,7 +47,8 @@ def follow(pairs: Iterable[tuple[nn.Module, nn.Module]]) -> None:
         if isinstance(module, FpnNeck):
             module.widens_top_down = library_of(host) == "sam2"
         elif isinstance(module, PromptEncoder):
-            module.rounds_to_encoding = library_of(host) in ("segment_anything", "ultralytics")
+            module.rounds_points = library_of(host) in ("segment_anything", "ultralytics")
+            module.rounds_corners = True
         elif isinstance(module, LayerNorm2d):
             _choose(module, host, "in_steps", (False, True), _map_probe)
         elif isinstance(module, RoPEAttention) or library_of(host) == "transformers":

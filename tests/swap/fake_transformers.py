@@ -30,7 +30,8 @@ class Sam2FeedForward(nn.Module):
         x = self.activation(self.proj_in(hidden_states))
         for layer in self.layers:
             x = self.activation(layer(x))
-        return self.proj_out(x)
+        x = self.proj_out(x)
+        return x.sigmoid() if self.sigmoid_output else x
 
 
 @hosted(_SAM2)
@@ -51,6 +52,7 @@ class Sam2Attention(nn.Module):
         super().__init__()
         self.config, self.hidden_size, self.internal_dim = config, width, width // rate
         self.num_attention_heads = heads
+        self.scaling, self.is_causal = (width // rate // heads) ** -0.5, False
         self.q_proj, self.k_proj, self.v_proj = (nn.Linear(width, width // rate) for _ in range(3))
         self.o_proj = nn.Linear(width // rate, width)
 
@@ -61,10 +63,12 @@ class Sam2Attention(nn.Module):
             for layer, x in ((self.q_proj, query), (self.k_proj, key), (self.v_proj, value))
         )
         if self.config._attn_implementation == "eager":
-            weights = ((q @ k.transpose(-2, -1)) * q.shape[-1] ** -0.5).softmax(-1)
+            weights = ((q @ k.transpose(-2, -1)) * self.scaling).softmax(-1)
             out = weights @ v
         else:
-            out = nn.functional.scaled_dot_product_attention(q, k, v)
+            out = nn.functional.scaled_dot_product_attention(
+                q, k, v, scale=self.scaling, is_causal=self.is_causal
+            )
         return self.o_proj(out.transpose(1, 2).flatten(2)).unflatten(0, (batch, prompts)), None
 
 

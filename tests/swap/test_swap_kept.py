@@ -262,6 +262,47 @@ def test_unknown_attention_implementations():
     assert {row.path for row in report.swapped} >= {"norm", "iou_head"}
 
 
+@pytest.mark.parametrize(
+    ("part", "name", "value", "reason"),
+    [
+        ("transformer.layers.0.self_attn", "scaling", 1.0, "it scales scores by 1.0, ours by 0.35"),
+        ("transformer.layers.1.cross_attn_token_to_image", "is_causal", True, "it is causal, ours is not"),
+        (
+            "transformer.layers.0.mlp",
+            "sigmoid_output",
+            True,
+            "the sigmoid of a Sam2FeedForward in it is True",
+        ),
+        ("transformer.layers.1.self_attn", "num_attention_heads", 4, "it scales scores by"),
+    ],
+)
+def test_a_setting_that_somebody_changed_inside_is_no_others(part, name, value, reason):
+    from fake_transformers import decoder, maps
+
+    model = decoder()
+    setattr(model.get_submodule(part), name, value)
+    with torch.no_grad():
+        before = model(maps())
+        report = swap_blocks(model)
+        after = model(maps())
+    reasons = kept(report)
+    assert reason in reasons["transformer"], reasons
+    assert "transformer.layers.0" in {row.path for row in report.swapped} or ".layers.0" in part
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(after, before, strict=True))
+
+
+def test_a_perceptron_counts_its_layers():
+    host = fake_hosts.hosted("sam2.modeling.sam2_utils", "MLP")(
+        type("MLP", (nn.Module,), {"forward": lambda self, x: self.layers[1](self.layers[0](x).relu())})
+    )()
+    host.layers = nn.ModuleList([nn.Linear(4, 8), nn.Linear(8, 4)])
+    host.num_layers, host.sigmoid_output = 3, False
+    model = nn.Sequential(host)
+    assert "it holds 2 layers, and its num_layers is 3" in kept(swap_blocks(model, trust="names"))["0"]
+    host.num_layers = 2
+    assert [row.path for row in swap_blocks(model, trust="names").swapped] == ["0"]
+
+
 def test_norms_of_tokens_are_not_norms_of_maps():
     from fake_transformers import decoder
 

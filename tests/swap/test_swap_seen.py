@@ -139,19 +139,22 @@ def test_a_neck_that_widens_gives_float32_where_a_coarser_level_is_added():
     assert torch.equal(widened[0], coarse + doubled)
 
 
-def test_tokens_are_rounded_to_the_encoding_where_upstream_adds_in_place():
+@pytest.mark.parametrize("kind", ["points", "corners"])
+def test_tokens_are_rounded_to_the_encoding_where_upstream_adds_in_place(kind):
     torch.manual_seed(0)
     encoder = PromptEncoder(16, (4, 4), (64, 64), mask_in_chans=16)
     click = torch.tensor([[[20.0, 30.0]]]), torch.tensor([[1]])
+    box = torch.tensor([[3.0, 5.0, 40.0, 50.0]])
+    prompts = (click, None, None) if kind == "points" else (None, box, None)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        summed = encoder(click, None, None)[0]
-        encoder.rounds_to_encoding = True
-        rounded = encoder(click, None, None)[0]
+        summed = encoder(*prompts)[0]
+        setattr(encoder, f"rounds_{kind}", True)
+        rounded = encoder(*prompts)[0]
         assert fourier_features(torch.rand(3, 2), torch.rand(2, 4)).dtype == torch.bfloat16
     assert summed.dtype == rounded.dtype == torch.float32
     assert torch.equal(rounded, summed.bfloat16().float())
     assert not torch.equal(rounded, summed)
     with torch.no_grad():
-        exact = encoder(click, None, None)[0]
-        encoder.rounds_to_encoding = False
-        assert torch.equal(encoder(click, None, None)[0], exact)
+        exact = encoder(*prompts)[0]
+        setattr(encoder, f"rounds_{kind}", False)
+        assert torch.equal(encoder(*prompts)[0], exact)

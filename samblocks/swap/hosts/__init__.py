@@ -6,6 +6,7 @@
 | `blocks`, `models`, `tiny_vit` | Ultralytics, segment_anything and sam2, whose attributes have the same names |
 | `transformers_blocks`, `_vision`, `_decoders`, `_memory` | transformers, whose calls and names differ |
 | `transformers_names` | its names, from the layout tables |
+| `transformers_settings` | what its configurations ask for |
 """
 
 from samblocks.swap.hosts import (

@@ -38,6 +38,9 @@ def mlp_block(host: Any) -> nn.Module:
 def mlp(host: Any) -> nn.Module:
     """Widths, and what comes after the last layer under either library's names."""
     layers = list(host.layers)
+    counted = getattr(host, "num_layers", len(layers))
+    if counted != len(layers):
+        raise SwapError(f"it holds {len(layers)} layers, and its num_layers is {counted}")
     return made(
         blocks.MLP,
         sizes(layers[0])[0],

@@ -11,7 +11,7 @@ from samblocks import models
 from samblocks.errors import SwapError
 from samblocks.models.sam2.memory import MemoryAttention, MemoryEncoder
 from samblocks.swap.catalog import library_of
-from samblocks.swap.hosts.reading import drop_rate, made, read, reader, sizes
+from samblocks.swap.hosts.reading import drop_rate, made, multimask_outputs, read, reader, sizes
 from samblocks.variants import PromptConfig
 
 
@@ -119,7 +119,7 @@ def _decoder(host: Any) -> dict[str, Any]:
     layers = list(host.iou_prediction_head.layers)
     return {
         "transformer_dim": host.transformer_dim,
-        "num_multimask_outputs": host.num_multimask_outputs,
+        "num_multimask_outputs": multimask_outputs(host),
         "iou_head_depth": len(layers),
         "iou_head_hidden_dim": sizes(layers[0])[1],
     }

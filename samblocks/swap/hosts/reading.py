@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import torch
@@ -106,6 +106,53 @@ def drop_rate(drop_path: Any) -> float:
     return float(getattr(drop_path, "drop_prob", None) or 0.0)
 
 
+def multimask_outputs(decoder: Any) -> int:
+    """How many masks a decoder gives for an ambiguous prompt.
+
+    Raises:
+        SwapError: it counts its tokens otherwise.
+    """
+    outputs = int(decoder.num_multimask_outputs)
+    counted = getattr(decoder, "num_mask_tokens", outputs + 1)
+    if counted != outputs + 1:
+        raise SwapError(f"its num_mask_tokens is {counted}, and its num_multimask_outputs {outputs}")
+    return outputs
+
+
 def side(table: Any) -> int:
     """How many places a table of relative positions was made for."""
     return (int(table.shape[0]) + 1) // 2
+
+
+def check_settings(pairs: Iterable[tuple[nn.Module, nn.Module]], *, copied: bool) -> None:
+    """Hold ours against each part of a host's module as it is by itself: somebody may have changed one.
+
+    Args:
+        pairs: each of our modules, as it was made for what is around it, and the host's that it stands for.
+        copied: whether attributes of the same name take the host's value anyway.
+
+    Raises:
+        SwapError: a part has a setting that it would not have there.
+    """
+    for ours, host in pairs:
+        if counterpart(host) is None:
+            continue
+        alone = read(host)
+        taken = vars(host).keys() if copied else set()
+        for name in _settings(alone).keys() & _settings(ours).keys() - taken:
+            is_one, would_be = getattr(alone, name), getattr(ours, name)
+            if is_one != would_be:
+                raise SwapError(
+                    f"the {name} of a {type(host).__name__} in it is {is_one!r}, and not {would_be!r} as what is "
+                    "around it makes one expect"
+                )
+
+
+def _settings(module: nn.Module) -> dict[str, object]:
+    return {name: value for name, value in vars(module).items() if _is_setting(name, value)}
+
+
+def _is_setting(name: str, value: object) -> bool:
+    if isinstance(value, tuple):
+        return all(_is_setting(name, part) for part in value)
+    return not name.startswith("_") and name != "training" and isinstance(value, bool | int | float)

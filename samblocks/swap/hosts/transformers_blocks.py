@@ -9,51 +9,10 @@ from torch import Tensor, nn
 
 from samblocks import blocks
 from samblocks.errors import SwapError
-from samblocks.ops.eager_attention import Implementation
 from samblocks.ops.fast_path import paths_are_plain
 from samblocks.ops.sine import sine_grid
 from samblocks.swap.hosts.reading import channels, made, reader, side, sizes
-
-IMPLEMENTATIONS: dict[str, Implementation] = {"sdpa": "fused", "eager": "scale_scores"}
-"""Our order of operations for transformers' names of attention implementations."""
-
-
-def refuse(**given: object) -> None:
-    """Raise for arguments that ours has nothing for.
-
-    Raises:
-        SwapError: one of them is set.
-    """
-    for name, value in given.items():
-        if value is not None and value is not False:
-            raise SwapError(
-                f"{name} is not supported by the module that was swapped in: undo the swap for it"
-            )
-
-
-def implementation_of(host: Any) -> Implementation:
-    """The order of operations that the host's configuration names.
-
-    Raises:
-        SwapError: it is neither eager nor sdpa.
-    """
-    chosen = getattr(getattr(host, "config", None), "_attn_implementation", None)
-    if chosen not in IMPLEMENTATIONS:
-        raise SwapError(
-            f"its attention implementation is {chosen!r}, ours follows {' and '.join(IMPLEMENTATIONS)}"
-        )
-    return IMPLEMENTATIONS[chosen]
-
-
-def check_extras(host: Any) -> None:
-    """What transformers' encoders do beside encoding would be lost.
-
-    Raises:
-        SwapError: such a thing is switched on.
-    """
-    for name in ("output_hidden_states", "output_attentions"):
-        if getattr(host.config, name, False):
-            raise SwapError(f"its configuration sets {name}, and ours gives none")
+from samblocks.swap.hosts.transformers_settings import implementation_of, refuse
 
 
 class PositionalEmbedding(blocks.PositionEmbeddingRandom):
@@ -227,7 +186,7 @@ def multi_scale_attention(host: Any) -> nn.Module:
     """Widths, heads, pooling and the order of operations."""
     pool = nn.MaxPool2d(host.query_stride, host.query_stride) if host.query_stride else None
     ours = made(MultiScaleAttention, host.dim, host.dim_out, host.num_attention_heads, q_pool=pool)
-    ours.implementation = implementation_of(host)
+    ours.implementation = implementation_of(host, host.dim_out)
     return ours
 
 
@@ -252,7 +211,7 @@ def multi_scale_block(host: Any) -> nn.Module:
         act_layer=lambda: host.mlp.activation,
         window_size=host.window_size,
     )
-    block.attn.implementation = implementation_of(host.attn)
+    block.attn.implementation = implementation_of(host.attn, host.attn.dim_out)
     return block
 
 
@@ -291,7 +250,7 @@ def _attention(host: Any, kind: type[blocks.Attention] = blocks.Attention) -> nn
         host.num_attention_heads,
         downsample_rate=host.hidden_size // host.internal_dim,
     )
-    ours.implementation = implementation_of(host)
+    ours.implementation = implementation_of(host, host.internal_dim)
     return ours
 
 

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from samblocks import models
 from samblocks.ops.fast_path import paths_are_plain
-from samblocks.swap.hosts.reading import made, reader, sizes
+from samblocks.swap.hosts.reading import made, multimask_outputs, reader, sizes
 from samblocks.swap.hosts.transformers_blocks import (
     PositionalEmbedding,
     images_and_prompts,
     plain_two_way_transformer,
     positional_embedding,
-    refuse,
 )
+from samblocks.swap.hosts.transformers_settings import refuse
 
 
 class PromptEncoder(models.PromptEncoder):
@@ -73,15 +73,14 @@ class PromptEncoder(models.PromptEncoder):
         marked = [tokens[..., :2, :] + torch.cat(kinds)]
         if self.point_embed is not None:
             marked.append(self.not_a_point_embed.weight.expand_as(tokens[..., 2:, :]))
-        return torch.cat(marked, dim=2)
+        return torch.cat(marked, dim=2).to(tokens.dtype)  # added in place there: autocast rounds them
 
     def _encoded(self, places: Tensor) -> Tensor:
         """The encoding of (x, y) in pixels of the model's image, for any number of axes."""
         size: Any = self.input_image_size  # one number, as transformers has it
         height, width = (size, size) if isinstance(size, int) else size
-        matrix = self.pe_layer.positional_encoding_gaussian_matrix
         unit = torch.stack((places[..., 0] / width, places[..., 1] / height), dim=-1)
-        return self.pe_layer._pe_encoding(unit).to(matrix.dtype)
+        return self.pe_layer._pe_encoding(unit)
 
     def _point_embedding(self, label: int) -> Tensor:
         if self.point_embed is None:
@@ -206,7 +205,7 @@ def mask_decoder(host: Any) -> nn.Module:
     common: dict[str, Any] = {
         "transformer_dim": host.hidden_size,
         "transformer": plain_two_way_transformer(host.transformer),
-        "num_multimask_outputs": host.num_multimask_outputs,
+        "num_multimask_outputs": multimask_outputs(host),
         "activation": lambda: host.activation,
         "iou_head_depth": head.num_layers,
         "iou_head_hidden_dim": sizes(head.proj_in)[1],

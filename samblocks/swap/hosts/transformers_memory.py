@@ -12,7 +12,8 @@ from samblocks.models.sam2.memory import MemoryAttention as OurMemoryAttention
 from samblocks.models.sam2.memory import MemoryEncoder as OurMemoryEncoder
 from samblocks.ops.norm import layer_norm
 from samblocks.swap.hosts.reading import made, reader, sizes
-from samblocks.swap.hosts.transformers_blocks import images_and_prompts, implementation_of, plain_sine
+from samblocks.swap.hosts.transformers_blocks import images_and_prompts, plain_sine
+from samblocks.swap.hosts.transformers_settings import implementation_of
 
 CosSin = tuple[Tensor, Tensor]
 """Cosines and sines, [1, N, d] each, both channels of a pair having the same."""
@@ -52,7 +53,7 @@ def rope_attention(host: Any) -> nn.Module:
         rope_k_repeat=bool(host.rope_k_repeat),
         feat_sizes=tuple(int(side) for side in config.memory_attention_rope_feat_sizes),
     )
-    ours.implementation = implementation_of(host)
+    ours.implementation = implementation_of(host, host.internal_dim)
     return ours
 
 

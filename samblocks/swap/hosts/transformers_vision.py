@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from samblocks import models
 from samblocks.swap.catalog import home
 from samblocks.swap.hosts.reading import made, read, reader
-from samblocks.swap.hosts.transformers_blocks import check_extras, plain_sine, refuse
+from samblocks.swap.hosts.transformers_blocks import plain_sine
+from samblocks.swap.hosts.transformers_settings import check_extras, refuse
 
 
 class _Outputs:
@@ -138,13 +139,14 @@ class VisionModel(_Outputs, models.ImageEncoder):
 
     _output_class = "Sam2VisionEncoderOutput"
     config: Any
+    num_feature_levels: int
 
     def forward(self, pixel_values: Tensor, return_dict: bool | None = None, **kwargs: Any) -> Any:  # type: ignore[override]
         """Encode images [B, 3, H, W]."""
         _captures(self.config, kwargs)
         levels = self.trunk(pixel_values)
         maps, encodings = self.neck(levels.intermediate_hidden_states)
-        kept = self.config.num_feature_levels
+        kept = self.num_feature_levels
         return self._returned(
             return_dict,
             last_hidden_state=levels.last_hidden_state,
