@@ -4,7 +4,8 @@ from typing import Any
 
 from parity.cases.calls import drops_and_keeps, with_input
 from parity.cases.family import family, row
-from parity.execution.case import Side, Torch, TorchModule, uniform
+from parity.cases.imitations import arguments
+from parity.execution.case import Known, Side, Torch, TorchModule, uniform
 from parity.execution.training import gradients
 
 
@@ -142,13 +143,17 @@ _MLP = (
     ),
 )
 
+_OF_HIERA = Known(
+    cause="this PatchEmbed is Hiera's: kernel 7, stride 4, padding 3 are its defaults",
+    imitation=arguments(kernel_size=(7, 7), stride=(4, 4), padding=(3, 3)),
+    shown="ours given these",
+)
+
 _PATCH_EMBED = family(block="PatchEmbed").of(
     defaults=row(
         "16 x 16 patches side by side, three channels in, 768 out, and the channels go last",
         inputs={"x": uniform(1, 3, 32, 48)},
-        known=dict.fromkeys(
-            ("meta", "timm"), "this PatchEmbed is Hiera's: kernel 7, stride 4, padding 3 are its defaults"
-        ),
+        known=dict.fromkeys(("meta", "timm"), _OF_HIERA),
     ),
     sam=row(
         "SAM's patches: no overlap, no padding, another width than the default",

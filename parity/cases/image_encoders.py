@@ -2,8 +2,12 @@
 
 from typing import Any
 
+from torch import nn
+from torch.nn.functional import interpolate
+
 from parity.cases.family import family, row
-from parity.execution.case import NoCounterpart, Side, Torch, uniform
+from parity.cases.imitations import instead
+from parity.execution.case import Known, NoCounterpart, Side, Torch, uniform
 from parity.execution.training import gradients
 
 _VIT = {
@@ -23,6 +27,15 @@ def _at_another_size(side: Side) -> Any:
     if side.library.name == "meta":
         raise NoCounterpart("takes images of the size that it was made for only")
     return side.net(side.inputs["x"])
+
+
+def _table_resized_smoothly(side: Side) -> Any:
+    x, net = side.inputs["x"], side.net
+    table = net.pos_embed.permute(0, 3, 1, 2)
+    size = [length // 16 for length in x.shape[2:]]
+    resized = interpolate(table, size, mode="bicubic", antialias=True)
+    net.pos_embed = nn.Parameter(resized.permute(0, 2, 3, 1))
+    return net(x)
 
 
 _IMAGE_ENCODER_VIT = family(block="ImageEncoderViT", bound64=1e-10).of(
@@ -59,7 +72,13 @@ _IMAGE_ENCODER_VIT = family(block="ImageEncoderViT", bound64=1e-10).of(
         _VIT,
         {"x": uniform(1, 3, 64, 144)},
         call=_at_another_size,
-        known={"timm": "timm resizes the table of positions smoothly, not to the nearest"},
+        known={
+            "timm": Known(
+                cause="timm resizes the table of positions smoothly, not to the nearest",
+                imitation=instead(_table_resized_smoothly),
+                shown="our table resized by bicubic interpolation",
+            )
+        },
     ),
     wide=row(
         "tables for images that are wider than high; Meta's and Ultralytics' classes are given the same ones",

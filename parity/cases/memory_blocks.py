@@ -4,7 +4,8 @@ from typing import Any
 
 from parity.cases.calls import some_items_pass_through, with_input
 from parity.cases.family import family, row
-from parity.execution.case import Side, Spec, Torch, make, uniform
+from parity.cases.imitations import arguments
+from parity.execution.case import Known, Side, Spec, Torch, make, uniform
 from parity.execution.training import gradients
 
 _RELEASED = {"kernel_size": 3, "stride": 2, "padding": 1, "total_stride": 16}
@@ -164,6 +165,10 @@ def with_pointers(pointers: int) -> Any:
     return call
 
 
+def _released(**more: Any) -> Any:
+    return make("RoPEAttention", embedding_dim=256, num_heads=1, dropout=0.1, **more)
+
+
 _LAYER = family(block="MemoryAttentionLayer").of(
     defaults=row(
         "the released layer: 256 wide, memory 64 wide, positions on the keys of cross-attention alone",
@@ -186,7 +191,13 @@ _LAYER = family(block="MemoryAttentionLayer").of(
         call=with_pointers(0),
         train=True,
         known={
-            "meta": "the released layer drops attention weights too; the reference page's default does not"
+            "meta": Known(
+                cause="the released layer drops attention weights too; the reference page's default does not",
+                imitation=arguments(
+                    self_attn=_released(), cross_attn=_released(rope_k_repeat=True, kv_in_dim=64)
+                ),
+                shown="our layer given attention that drops a tenth of them",
+            )
         },
     ),
     memory_and_pointers=row(

@@ -13,11 +13,17 @@ import numpy as np
 from parity.cases.calls import Check
 from parity.cases.family import Row, family, row
 from parity.cases.filming import Say, box, click, filmed, mask, objects_are_seen, track
+from parity.cases.imitated_films import (
+    corrections_prompt_every_object,
+    masks_are_remembered_as_given,
+)
+from parity.cases.imitations import during, pointer_of_the_best, without_earlier_masks
 from parity.cases.predicting import masks_are_mixed, pictured
 from parity.cases.predictors import SAM2_PARTS, SAM_PARTS
 from parity.cases.processing import picture
 from parity.cases.two_way import EPS_DIFFERS
 from parity.cases.video import FILMS, clip, rectangle, seeing
+from parity.execution.case import Known
 
 _PROMPTS: dict[str, Any] = {
     "click": {"point_coords": np.array([(39.0, 20.0)]), "point_labels": np.array([1])},
@@ -43,6 +49,7 @@ _PICTURES = family(kwargs=SAM_PARTS, block="SAMModel", bound64=1e-10, check=mask
         call=pictured("SAM2ImagePredictor", _PROMPTS | _BOX),
     )
 )
+
 
 _SIZE, _FRAMES = 128, 6
 _TWO = (click(0, 1, (40.0, 70.3)), box(0, 2, 17.0, 18.5, 101.2, 90.0))
@@ -70,6 +77,8 @@ def _film(
     )
 
 
+_CLICKS = (click(0, 1, (40.0, 70.3)), click(0, 2, (90.0, 30.0)), track())
+
 _FILMS = FILMS.of(
     film_own_size=_film(
         "frames of the model's size: a click and a box in the middle, forwards and backwards",
@@ -78,15 +87,19 @@ _FILMS = FILMS.of(
     ),
     film_own_size_clicks=_film(
         "clicks on the first frame alone, more frames than Ultralytics keeps memories",
-        (click(0, 1, (40.0, 70.3)), click(0, 2, (90.0, 30.0)), track()),
+        _CLICKS,
         frames=12,
         answers=False,
         check=partial(objects_are_seen, answers=False),
         quick=False,
         threshold=-1.0,
         known={
-            "ultralytics": "it stores memories in float16, which all others round to bfloat16; takes an object as "
-            "surely seen when it remembers a prompt; and drops pointers with the memories of frames that have passed"
+            "ultralytics": Known(
+                cause="it gives each pixel to one object; stores memories in float16, which all others round to "
+                "bfloat16; takes an object as surely seen when it remembers a prompt; and drops pointers with the "
+                "memories of frames that have passed",
+                most={"02_propagate_in_video/masks": 2.0},
+            )
         },
     ),
     film_own_size_masks=_film(
@@ -99,8 +112,12 @@ _FILMS = FILMS.of(
         quick=False,
         threshold=-1.0,
         known={
-            "transformers": "it makes the memory of a mask from the mask as it is given, and takes the pointer from "
-            "the best of three masks"
+            "transformers": Known(
+                cause="it makes the memory of a mask from the mask as it is given, not from logits of a quarter of its "
+                "size, and takes the pointer from the best of three masks",
+                imitation=during(pointer_of_the_best, masks_are_remembered_as_given),
+                shown="ours doing both",
+            )
         },
     ),
     film_own_size_again=_film(
@@ -112,14 +129,27 @@ _FILMS = FILMS.of(
         ),
         quick=False,
         threshold=-1.0,
-        known={"transformers": "it does not give its model the mask that a second click is to refine"},
+        known={
+            "transformers": Known(
+                cause="it does not give its model the mask that a second click is to refine",
+                imitation=during(without_earlier_masks),
+                shown="our prompt encoder given none",
+            )
+        },
     ),
     film_own_size_correction=_film(
         "a click on a tracked frame, read by the frames behind it",
         (*_TWO, track(), click(3, 1, (90.0, 30.0), labels=(0,)), track(behind=4)),
         quick=False,
         threshold=-1.0,
-        known={"transformers": "it does not give its model the mask that a correction is to refine"},
+        known={
+            "transformers": Known(
+                cause="it does not give its model the mask that a correction is to refine, and remembers the frame's "
+                "other objects as if they were prompted, as zeros and ones",
+                imitation=during(without_earlier_masks, corrections_prompt_every_object),
+                shown="ours doing both",
+            )
+        },
     ),
 )
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from parity.cases.family import Row, family, row
+from parity.cases.imitated_pictures import RESIZED_FOR_SAM, RESIZED_FOR_SAM2
 from parity.cases.predicting import asked, decided, encoder_arguments, masks_are_mixed, pictured
 from parity.cases.processing import picture
 from parity.cases.sam import SMALL_PARTS
@@ -32,14 +33,6 @@ SAM_PARTS: dict[str, Any] = {
     ),
 }
 SAM2_PARTS: dict[str, Any] = {**small_parts(), **RELEASED}
-
-_RESIZED = {
-    "transformers": "its processor resizes in torch and rounds to bytes: for SAM 1 by another rule than Pillow's, for "
-    "SAM 2 where Meta's keeps floats",
-    "ultralytics": "it fits pictures into a square without smoothing, by OpenCV, pads them with grey, and scales "
-    "coordinates by one factor",
-}
-"""What others do to pictures of other sizes than the model's; `other_drivers` has those of its size."""
 
 _ONE = np.array([1])
 _TWO = np.array([1, 0])
@@ -129,7 +122,7 @@ _ENCODED: dict[str, Any] = {
 }
 
 _SAM_CASES = family(
-    block="SAMModel", kwargs=SAM_PARTS, bound64=1e-10, check=masks_are_mixed, known=_RESIZED
+    block="SAMModel", kwargs=SAM_PARTS, bound64=1e-10, check=masks_are_mixed, known=RESIZED_FOR_SAM
 ).of(
     predictor_click=_sam(
         "one click on an upright picture: bytes resized by Pillow's rule, coordinates scaled by rounded sides",
@@ -265,7 +258,7 @@ def _much_was_cleaned(outputs: Mapping[str, torch.Tensor]) -> None:
 
 
 _SAM2_CASES = family(
-    block="SAM2Model", kwargs=SAM2_PARTS, bound64=1e-10, check=masks_are_mixed, known=_RESIZED
+    block="SAM2Model", kwargs=SAM2_PARTS, bound64=1e-10, check=masks_are_mixed, known=RESIZED_FOR_SAM2
 ).of(
     predictor_click=_sam2(
         "one click on an upright picture: a smoothed square, coordinates divided and multiplied one by one",

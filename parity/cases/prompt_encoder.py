@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from parity.cases.family import family, row
-from parity.execution.case import NoCounterpart, Side, Spec, Torch, literal, uniform
+from parity.cases.imitations import arguments
+from parity.execution.case import Known, NoCounterpart, Side, Spec, Torch, literal, uniform
 
 _KWARGS = {
     "embed_dim": 16,
@@ -19,9 +20,11 @@ _BOXES: Mapping[str, Spec] = {"boxes": literal([[4.0, 8.0, 50.0, 90.0], [0.0, 0.
 _MASKS: Mapping[str, Spec] = {"masks": uniform(2, 1, 24, 16, low=-8.0, high=8.0)}
 _CLICKS: Mapping[str, Spec] = {**_POINTS, "labels": literal([[1, 0, -1], [0, 1, 1]])}
 
-CORNERS_DIFFER = (
-    "Meta's SAM 1 gives points labelled 2 and 3 the encoding of their place alone; Ultralytics adds the "
-    "embeddings of a box's corners for SAM 1 too"
+_CORNERS_EMBEDDED = Known(
+    cause="Meta's SAM 1 gives points labelled 2 and 3 the encoding of their place alone; Ultralytics adds the "
+    "embeddings of a box's corners for SAM 1 too",
+    imitation=arguments(embed_corner_labels=True),
+    shown="ours with embed_corner_labels on",
 )
 
 
@@ -52,7 +55,7 @@ CASES = family(block="PromptEncoder", kwargs=_KWARGS, call=encode).of(
         "points labelled 2 and 3 get the encoding of their place alone, as in SAM 1",
         {"embed_corner_labels": False},
         _CORNERS,
-        known={"ultralytics": CORNERS_DIFFER},
+        known={"ultralytics": _CORNERS_EMBEDDED},
     ),
     clicks_as_sam_1=row(
         "for clicks it makes no difference whether corner labels are embedded",

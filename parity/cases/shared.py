@@ -6,11 +6,14 @@ Other libraries are made from configurations that know fewer settings; these cas
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from parity.cases.calls import attention_chooses
 from parity.cases.family import family, row
+from parity.cases.imitations import instead
 from parity.cases.memory_blocks import with_pointers
 from parity.cases.prompt_encoder import encode
-from parity.execution.case import Case, Spec, literal, make, uniform
+from parity.execution.case import Case, Known, Side, Spec, literal, make, uniform
 from parity.execution.training import gradients
 
 SQUARE_PROMPTS = {
@@ -26,10 +29,22 @@ _POINTS: Mapping[str, Spec] = {
 _BOXES: Mapping[str, Spec] = {"boxes": literal([[4.0, 8.0, 50.0, 70.0], [0.0, 0.5, 63.0, 20.0]])}
 _MASKS: Mapping[str, Spec] = {"masks": uniform(2, 1, 20, 20, low=-8.0, high=8.0)}
 
-_PADDED_BOX = {
-    "transformers": "it adds a padding point to the two corners of a box, so that a box is three tokens"
-}
 
+def _as_corner_points(side: Side) -> Any:
+    """Corners as points: a padding point ends these."""
+    corners = side.inputs["boxes"].reshape(-1, 2, 2)
+    kinds = torch.tensor([[2, 3]]).expand(len(corners), -1)
+    sparse, dense = side.net(points=(corners, kinds), boxes=None, masks=None)
+    return {"sparse": sparse, "dense": dense}
+
+
+_PADDED_BOX = {
+    "transformers": Known(
+        cause="it adds a padding point to the two corners of a box, so that a box is three tokens",
+        imitation=instead(_as_corner_points),
+        shown="ours given the corners as points, which a padding point ends",
+    )
+}
 
 _AS_SAM = {"embed_corner_labels": False}
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from parity.cases import blind
 from parity.cases.drive import Step, pictures, rectangles, tracked
-from parity.execution.case import Case, Side, Spec, literal
+from parity.cases.imitations import arguments, during, pointer_of_the_best
+from parity.execution.case import Case, Known, Side, Spec, literal
 
 _LARGE, _SMALL = 256, 128
 _FRAMES = 11
@@ -72,9 +73,13 @@ def adjusted(threshold: float, single_mask: float = 1.0) -> Callable[[dict[str, 
     return adjust
 
 
-OTHER_POINTER = {
-    "transformers": "where a mask prompts it asks its decoder for three masks and takes the pointer from the best "
-    "one's token, where Meta asks for one: it shows if the object is seen"
+_OTHER_POINTER = {
+    "transformers": Known(
+        cause="where a mask prompts it asks its decoder for three masks and takes the pointer from the best one's "
+        "token, where Meta asks for one: it shows if the object is seen",
+        imitation=during(pointer_of_the_best),
+        shown="ours taking the same pointer",
+    )
 }
 
 SEEING = blind.both(
@@ -110,7 +115,7 @@ def _case(
     settings: dict[str, object] = {
         "kwargs": {},
         "check": SEEING,
-        "known": OTHER_POINTER if "mask" in prompts else {},
+        "known": _OTHER_POINTER if "mask" in prompts else {},
         **changes,
     }
     return Case(
@@ -160,8 +165,12 @@ CASES = (
         (Step(0, "click"), Step(1), Step(2)),
         "2.0 as each library builds it: ours like Meta's, without a code of time for pointers",
         known={
-            "ultralytics": "Ultralytics' builder leaves add_tpos_enc_to_obj_ptrs on for 2.0, Meta's four "
-            "configurations turn it off: from the second frame on, keys of pointers differ by a sine code"
+            "ultralytics": Known(
+                cause="Ultralytics' builder leaves add_tpos_enc_to_obj_ptrs on for 2.0, Meta's four configurations "
+                "turn it off: from the second frame on, keys of pointers differ by a sine code",
+                imitation=arguments(add_tpos_enc_to_obj_ptrs=True),
+                shown="ours with it on",
+            )
         },
         check=blind.both(blind.masks_are_mixed, blind.steps_differ),
         adjust=adjusted(threshold=-1.0),

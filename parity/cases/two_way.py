@@ -7,7 +7,8 @@ from torch import Tensor
 
 from parity.cases.calls import attention_chooses
 from parity.cases.family import family, row
-from parity.execution.case import Case, Spec, Torch, uniform
+from parity.cases.imitations import during, norms_of_blocks
+from parity.execution.case import Case, Known, Spec, Torch, uniform
 from parity.execution.training import gradients
 
 
@@ -45,7 +46,13 @@ def _quieten(weights: dict[str, Tensor]) -> None:
 
 
 _KEY_BIAS = ("k_proj.bias",)
-EPS_DIFFERS = {"transformers": "its SAM 1 has eps 1e-6 in the norms of two-way blocks, where Meta's has 1e-5"}
+EPS_DIFFERS = {
+    "transformers": Known(
+        cause="its SAM 1 has eps 1e-6 in the norms of two-way blocks, where Meta's has 1e-5",
+        imitation=during(norms_of_blocks(1e-6)),
+        shown="our norms with that eps",
+    )
+}
 
 _ATTENTION = family(block="Attention", kwargs={"num_heads": 2}).of(
     cross=row(

@@ -27,9 +27,11 @@ from parity.cases.filming import (
     remove,
     track,
 )
+from parity.cases.imitated_pictures import clips_by_torch
+from parity.cases.imitations import arguments, during
 from parity.cases.sam2_settings import RELEASED, small_parts
 from parity.cases.tracking import adjusted
-from parity.execution.case import Spec, literal, uniform
+from parity.execution.case import Known, Spec, literal, uniform
 
 _HEIGHT, _WIDTH = 17, 23
 _FIRST: dict[str, Any] = {
@@ -323,7 +325,11 @@ CASES = FILMS.of(
         no_memory=8.0,
         threshold=0.194,
         known={
-            "transformers": "its video processor resizes clips in torch, where Meta's uses Pillow's bicubic rule"
+            "transformers": Known(
+                cause="its video processor resizes clips in torch, where Meta's uses Pillow's bicubic rule",
+                imitation=during(clips_by_torch),
+                shown="ours resizing by torch's bilinear rule",
+            )
         },
     ),
     film_cleared=_film(
@@ -338,7 +344,11 @@ CASES = FILMS.of(
         (*_TWO, track()),
         non_overlap_masks_for_mem_enc=True,
         known={
-            "meta": "it gives its memory encoder one object at a time, so that there is nothing to take apart"
+            "meta": Known(
+                cause="it gives its memory encoder one object at a time, so that there is nothing to take apart",
+                imitation=arguments(non_overlap_masks_for_mem_enc=False),
+                shown="ours with non_overlap_masks_for_mem_enc off",
+            )
         },
         check=objects_are_seen,
         quick=False,

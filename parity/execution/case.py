@@ -4,8 +4,11 @@ The same case runs on both sides: in this process on our blocks, in a worker pro
 in `parity.cases` imports either; cases reach the code under test through a `Side` alone.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
 import numpy as np
@@ -136,6 +139,47 @@ def call_block(side: Side) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Known:
+    """What a reference is known to do otherwise, and how much of a difference that explains.
+
+    Attributes:
+        cause: what it does otherwise, in a sentence.
+        imitation: makes of a case the one that our side runs to do as the reference does; what is then left between
+            the two is judged by the ordinary rule. None where that cannot be done.
+        shown: what the imitation is, in a few words.
+        most: how far the reference may be from ours (from the imitation, where there is one), by the names of outputs,
+            in which `*` stands for anything. Of floating-point numbers the largest difference over the truth's
+            largest value, in float64; of others how many differ. Outputs that are not named here are not excused,
+            and nowhere is another name, shape, dtype, or a number that is not finite.
+    """
+
+    cause: str
+    imitation: Callable[[Case], Case] | None = None
+    shown: str = ""
+    most: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.imitation is None and not self.most:
+            raise ValueError(
+                f"known difference {self.cause!r}: needs an imitation, or the most that it explains"
+            )
+        if (self.imitation is None) != (not self.shown):
+            raise ValueError(f"known difference {self.cause!r}: an imitation, and only that, is `shown`")
+
+    @property
+    def sentence(self) -> str:
+        """The cause, and how it is known that nothing else is behind the difference."""
+        most = ", ".join(f"{value:g} in {name}" for name, value in self.most.items())
+        how = [f"imitated: {self.shown}"] if self.shown else []
+        how += [f"bounded: {most}"] if most else []
+        return f"{self.cause} ({'; '.join(how)})"
+
+    def most_of(self, output: str) -> float | None:
+        """What `most` says of an output; None where nothing of it is excused."""
+        return next((value for name, value in self.most.items() if fnmatchcase(output, name)), None)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Case:
     """One frozen comparison.
 
@@ -156,7 +200,7 @@ class Case:
         bound: largest allowed R in float32, and `reason`, which is required when it is above 2.
         bound64: largest relative difference in float64 (whole models: 1e-10).
         double: also judged in float64; False where the function is given no tensor that could ask for it.
-        known: for a reference that is known to differ: the cause; the difference is checked to be there.
+        known: what references do otherwise, by their names; the difference is checked to be there.
         check: looks at the truth's outputs and raises AssertionError if the case is blind.
         quick: part of `--quick`.
     """
@@ -177,7 +221,7 @@ class Case:
     reason: str = ""
     bound64: float = 1e-12
     double: bool = True
-    known: Mapping[str, str] = field(default_factory=dict)
+    known: Mapping[str, Known] = field(default_factory=dict)
     check: Callable[[Mapping[str, Tensor]], None] | None = None
     quick: bool = True
 

@@ -14,7 +14,7 @@ from parity.extras import need_plots
 from parity.reports import summary
 from parity.reports.charts import histograms, panels, slug
 from parity.reports.kill_matrix import Matrix, matrix
-from parity.reports.line import MEANINGS, NOTHING, block_of, ratio, small
+from parity.reports.line import MEANINGS, NOTHING, Line, block_of, largest, ratio, small
 from parity.run.judging import Row
 from parity.verdict.compare import Comparison, Verdict
 from parity.verdict.error_map import ErrorMap, png
@@ -97,7 +97,7 @@ def page(
         histograms=histograms(rows),
         panels=panels(rows),
         maps=_maps(rows),
-        known=_known(rows),
+        known=_known(lines),
         matrix=matrix(mutants) if mutants is not None else Matrix(),
         notes=list(notes),
         doubles=any(line.double is not None for line in lines),
@@ -168,13 +168,16 @@ def _map(row: Row, heat: ErrorMap) -> Map:
     )
 
 
-def _known(rows: Sequence[Row]) -> list[tuple[str, str, list[str]]]:
-    """Recorded differences: reference, cause, and the cases that show it."""
-    found: dict[tuple[str, str], dict[str, None]] = {}
-    for row in rows:
-        if row.comparison.verdict is Verdict.KNOWN:
-            found.setdefault((row.reference, row.comparison.cause), {})[row.id] = None
-    return [(reference, cause, list(cases)) for (reference, cause), cases in found.items()]
+def _known(lines: Sequence[Line]) -> list[tuple[str, str, str, list[str]]]:
+    """Recorded differences: reference, cause, the largest figures, and the cases that show it."""
+    found: dict[tuple[str, str], list[Line]] = {}
+    for line in lines:
+        if line.verdict is Verdict.KNOWN:
+            found.setdefault((line.reference, line.cause), []).append(line)
+    return [
+        (reference, cause, largest(those), [line.id for line in those])
+        for (reference, cause), those in found.items()
+    ]
 
 
 def version() -> str:

@@ -3,7 +3,7 @@
 Every format says the same of a line, in its own syntax.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,8 @@ MEANINGS = {
     Verdict.DIVERGED: "Not equal: the error is larger than honest rounding explains.",
     Verdict.INCOMPARABLE: "Another shape, type or set of outputs, or one side raised an error.",
     Verdict.NOT_RUN: "The reference is not installed, or did not answer; nothing was compared.",
-    Verdict.KNOWN: "The references differ from each other here, for a recorded cause; checked to be still so.",
+    Verdict.KNOWN: "The references differ from each other here, for a recorded cause, and by no more than it explains; "
+    "checked to be still so.",
     Verdict.WITHIN: "Equal up to rounding: the error is within the bound.",
     Verdict.NOISE: "Equal up to rounding, where the reference's own error is below one rounding step.",
     Verdict.EXACT: "Equal bit for bit.",
@@ -70,8 +71,7 @@ class Line:
     @property
     def figures_shown(self) -> str:
         """The same for people."""
-        every = (("R", ratio(self.ratio)), ("float64", small(self.double)), ("max |Δ|", small(self.max_abs)))
-        return ", ".join(f"{name} {figure}" for name, figure in every if figure)
+        return largest([self])
 
     @property
     def remark(self) -> str:
@@ -97,6 +97,20 @@ class Line:
 def block_of(identifier: str) -> str:
     """What a case is about: the block of `Block/case`, the file of a test's id."""
     return identifier.partition("::" if "::" in identifier else "/")[0]
+
+
+def largest(lines: Sequence[Line]) -> str:
+    """The largest figures of some lines, for people."""
+    every = (
+        ("R", ratio(_largest(line.ratio for line in lines))),
+        ("float64", small(_largest(line.double for line in lines))),
+        ("max |Δ|", small(_largest(line.max_abs for line in lines))),
+    )
+    return ", ".join(f"{name} {figure}" for name, figure in every if figure)
+
+
+def _largest(values: Iterable[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
 
 
 def output_sentence(row: Row) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from parity.reports import summary
-from parity.reports.line import NOTHING, Line, block_of, one_line, ratio, small
+from parity.reports.line import NOTHING, Line, block_of, largest, one_line, ratio, small
 from parity.run.judging import Row
 from parity.verdict import outlier
 from parity.verdict.compare import Verdict
@@ -109,11 +109,12 @@ def _known(known: Sequence[Line]) -> Iterator[Text]:
     for line in known:
         causes.setdefault(_cause(line), []).append(line)
     if known:
-        yield Text("", "known to differ, and seen to differ still:")
+        yield Text("", "known to differ, and seen to differ still, by no more than the cause explains:")
     for (reference, cause), those in causes.items():
         where = "1 case" if len(those) == 1 else f"{len(those)} cases"
         blocks = ", ".join(dict.fromkeys(line.block for line in those))
-        yield Text(f"{Verdict.KNOWN}", f" {reference}, {where} of {blocks}: {one_line(cause)}", Verdict.KNOWN)
+        what = f"{reference}, {where} of {blocks}: {one_line(cause)}; {largest(those)}".removesuffix("; ")
+        yield Text(f"{Verdict.KNOWN}", f" {what}", Verdict.KNOWN)
     if known:
         yield Text()
 

@@ -7,13 +7,14 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from parity.execution.case import Case
+from parity.execution.case import Case, Known
 from parity.execution.execute import Outcome
 from parity.verdict.compare import Comparison, Verdict, compare, compare_double
 from parity.verdict.error_map import grid
 from parity.verdict.mask_impact import Impact, impact
 from parity.verdict.precision import SINGLE, Precision
 from parity.workers.reply import Reply
+from samblocks.numerics.verdict import error, largest
 
 OF_INPUTS = "input/"
 """How the names of gradients of inputs begin."""
@@ -46,10 +47,11 @@ def judge(
     truth_reply: Reply | None,
     *,
     equivalents: Mapping[str, float] = MappingProxyType({}),
-    filled: bool = True,
     heat: bool = False,
 ) -> list[Row]:
-    """Compare our outcomes of one case with one reference's.
+    """Compare our outcomes of one case with one reference's, and excuse as much as a known difference explains.
+
+    One that our side can imitate is excused nowhere here: see `parity.run.known`.
 
     Args:
         case: what was run.
@@ -59,7 +61,6 @@ def judge(
             in the same.
         truth_reply: the lifted run; None where nothing needed it.
         equivalents: by output, the relative error in float32 of another reference that computes the same.
-        filled: whether the weights are those that follow from names: others may hide what is known to differ.
         heat: keep with each comparison where the difference sits.
     """
     full = [reply for each, reply in replies.items() if not each.low]
@@ -97,9 +98,7 @@ def judge(
             double=upstream is None,
         )
         rows += (_heated(row, mine, theirs) for row in found) if heat else found
-    # In a low precision a known difference may drown.
-    shows = filled and any(not each.low for each in ours)
-    return [*_blindness(case, reference, truth), *_with_known(case, reference, rows, shows)]
+    return [*_blindness(case, reference, truth), *rows]
 
 
 def _not_in(low: Precision, reference: str, reply: Reply) -> Comparison:
@@ -129,6 +128,8 @@ def _outputs(
     *,
     double: bool,
 ) -> Iterator[Row]:
+    known = case.known.get(reference)
+    known = known if known is not None and known.imitation is None else None
     for path in [*theirs, *(path for path in ours if path not in theirs)]:
         if path not in ours or path not in theirs:
             whose = "ours" if path not in ours else reference
@@ -150,6 +151,10 @@ def _outputs(
                 bound=bound_of(case, used, path),
                 exact=case.exact,
                 honest=max(_half_a_unit(used), equivalents.get(path, 0.0)),
+            )
+        if known is not None and result.verdict.failed and path in ours and path in theirs:
+            result = _excused(
+                known, path, result, ours[path], theirs[path], None if double else truth.get(path)
             )
         effect = None
         if case.variant is not None and not double and path in ours and path in theirs:
@@ -207,20 +212,31 @@ def _blindness(case: Case, reference: str, truth: Mapping[str, Tensor]) -> list[
     return []
 
 
-def _with_known(case: Case, reference: str, rows: list[Row], shows: bool) -> list[Row]:
-    """Excuse what is known to differ, and complain when it no longer does, if it would show."""
-    cause = case.known.get(reference)
-    if cause is None:
-        return rows
-    differing = [row for row in rows if row.comparison.verdict.failed and row.output != "-"]
-    if not differing and not shows:
-        return rows
-    if not differing:
-        gone = Comparison(Verdict.DIVERGED, cause=f"known to differ, but does not any more: {cause}")
-        return [*rows, Row(case.id, reference, "-", "-", gone)]
-    return [
-        replace(row, comparison=replace(row.comparison, verdict=Verdict.KNOWN, cause=cause))
-        if row in differing
-        else row
-        for row in rows
-    ]
+def _excused(
+    known: Known, path: str, found: Comparison, ours: Tensor, theirs: Tensor, truth: Tensor | None
+) -> Comparison:
+    """A difference that a cause explains as it is known, a larger one as diverged.
+
+    Args:
+        known: the cause.
+        path: the output's name.
+        found: the comparison, which failed.
+        ours: our output.
+        theirs: the reference's, in the same precision.
+        truth: the reference's in float64, where that is another one.
+    """
+    most = known.most_of(path)
+    if most is None or found.max_abs is None:  # of other shapes or dtypes nothing was measured
+        return found
+    if ours.is_floating_point():
+        size = largest(theirs if truth is None else truth)
+        seen = found.max_abs / size if size > 0 else float("inf")
+        # The reference's own rounding, and twice as much for ours.
+        slack = 0.0 if truth is None or not size else 3 * error(theirs, truth).worst / size
+    else:
+        seen, slack = float((ours != theirs).sum()), 0.0
+    if seen <= most + slack:
+        return replace(found, verdict=Verdict.KNOWN, cause=known.sentence)
+    return replace(
+        found, cause=f"larger than its cause explains: {seen:.2g}, {known.sentence}; {found.cause}"
+    )

@@ -13,6 +13,7 @@ from torch import Tensor
 from parity.errors import WorkerError
 from parity.execution.execute import Outcome, execute, execute_on
 from parity.execution.large_cases import room_for
+from parity.run import known
 from parity.run.alarms import decided
 from parity.run.equivalents import errors_of_equivalents
 from parity.run.goldens import Golden, GoldenClient
@@ -92,6 +93,30 @@ def run(
     def ours_alone(job: Job) -> dict[str, Outcome | str]:
         return {used.name: outcome for used, outcome in _ours(job, (SINGLE, DOUBLE), device).items()}
 
+    def settled(job: Job, rows: Sequence[Row]) -> list[Row]:
+        return decided(job, rows, again, ours_alone, by_files, own_library())
+
+    def accounted_for(job: Job, rows: Sequence[Row], answers: Mapping[Answering, _Answers]) -> list[Row]:
+        """The rows decided, and what is known to differ excused as far as its cause explains it."""
+        by_name: dict[str, list[Row]] = {client.reference.name: [] for client in answers}
+        by_name |= _by_reference(rows)
+        imitations = {name: known.imitation(job, name) for name in by_name}
+        plain = settled(job, [row for row in rows if imitations[row.reference] is None])
+        by_name |= _by_reference(plain)
+        for name, imitation in imitations.items():
+            if imitation is not None and known.differ(by_name[name]):
+                with turn(job), room_for(job.case):
+                    ours = _ours(imitation, wanted, device)
+                left = known.left(by_name[name], _rows(imitation, ours, answers, heat, only=name))
+                by_name[name] = known.shown(job.case, name, by_name[name], settled(imitation, left))
+        # Other weights may hide what is known to differ, and a low precision may drown it.
+        shows = job.filled and any(not each.low for each in wanted)
+        return [
+            row
+            for name, found in by_name.items()
+            for row in [*found, *(known.missing(job.case, name, found) if shows else ())]
+        ]
+
     by_files = {client.reference.name: client for client in clients if isinstance(client, GoldenClient)}
     with ExitStack() as stack:
         lanes = {client: stack.enter_context(_lane()) for client in clients}
@@ -100,7 +125,7 @@ def run(
         while True:
             while _more_can_wait(waiting) and (job := next(upcoming, None)) is not None:
                 teller = _teller(job, clients)
-                asked = {c: lane.submit(ask, c, job, teller in (None, c)) for c, lane in lanes.items()}
+                asked = {c: lane.submit(ask, c, job, _tells(c, job, teller)) for c, lane in lanes.items()}
                 waiting.append((job, asked))
             if not waiting:
                 return
@@ -110,8 +135,7 @@ def run(
             answers = _shared(
                 _teller(job, clients), {client: future.result() for client, future in asked.items()}
             )
-            rows = _rows(job, ours, answers, heat)
-            rows = decided(job, rows, again, ours_alone, by_files, own_library())
+            rows = accounted_for(job, _rows(job, ours, answers, heat), answers)
             if outlier_found is not None and (found := _outlier(job, ours, answers)) is not None:
                 outlier_found(found)
             if finished is not None:
@@ -137,13 +161,19 @@ def _lane() -> Iterator[ThreadPoolExecutor]:
 
 
 def _rows(
-    job: Job, ours: Mapping[Precision, Outcome | str], answers: Mapping[Answering, _Answers], heat: bool
+    job: Job,
+    ours: Mapping[Precision, Outcome | str],
+    answers: Mapping[Answering, _Answers],
+    heat: bool,
+    *,
+    only: str | None = None,
 ) -> list[Row]:
-    """The rows of one draw of a job against every reference."""
+    """The rows of one draw of a job against every reference, or against one."""
     honest = _equivalents(answers)
     return [
         row
         for client, answer in answers.items()
+        if only in (None, client.reference.name)
         for row in judge(
             job.case,
             client.reference.name,
@@ -151,7 +181,6 @@ def _rows(
             answer.replies,
             answer.truth,
             equivalents=honest.get(client.reference.name, {}),
-            filled=job.filled,
             heat=heat,
         )
     ]
@@ -193,11 +222,24 @@ def _teller(job: Job, clients: Sequence[Answering]) -> Answering | None:
     return next((client for client in clients if client.reference.name == job.truth_of), None)
 
 
+def _tells(client: Answering, job: Job, teller: Answering | None) -> bool:
+    """Whether a reference computes the truth: one that is known to differ is judged by its own."""
+    return teller in (None, client) or client.reference.name in job.case.known
+
+
 def _shared(teller: Answering | None, answers: dict[Answering, _Answers]) -> dict[Answering, _Answers]:
-    """The answers, with the truth that one gave for all."""
+    """The answers, with the truth that one gave for all who have none of their own."""
     if teller is None:
         return answers
-    return {client: replace(answer, truth=answers[teller].truth) for client, answer in answers.items()}
+    shared = answers[teller].truth
+    return {client: replace(answer, truth=answer.truth or shared) for client, answer in answers.items()}
+
+
+def _by_reference(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row.reference, []).append(row)
+    return found
 
 
 def _equivalents(answers: Mapping[Answering, _Answers]) -> dict[str, dict[str, float]]:

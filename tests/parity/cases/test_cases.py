@@ -68,7 +68,7 @@ def test_each_sentence_stands_once() -> None:
 def test_known_differences_name_a_reference_and_a_cause() -> None:
     for case in all_cases().values():
         assert set(case.known) <= set(REFERENCES), case.id
-        assert all(len(cause.split()) >= 5 for cause in case.known.values()), case.id
+        assert all(len(known.cause.split()) >= 5 for known in case.known.values()), case.id
 
 
 def test_both_references_have_an_entry_for_every_block() -> None:

@@ -44,8 +44,8 @@ def text(
 
 def test_a_run_that_holds() -> None:
     assert text(HELD).splitlines() == [
-        "known to differ, and seen to differ still:",
-        "KNOWN timm, 1 case of Attention: another epsilon",
+        "known to differ, and seen to differ still, by no more than the cause explains:",
+        "KNOWN timm, 1 case of Attention: another epsilon; R 4.0e+03, max |Δ| 5.0e-01",
         "",
         "verdict        block     cases  worst R  float64  references (=: every bit)",
         "EXACT          MLP           1        =        =  meta",
