@@ -6,10 +6,10 @@ import os
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from samblocks.predict.arguments import path as path_of
 from samblocks.predict.drivers import Features, driver_of
 from samblocks.predict.embeddings import (
     Embedding,
@@ -122,7 +122,7 @@ class EncodedPictures:
         """
         if self._driver.squares:
             self.reset_predictor()
-        if isinstance(image_list, str | os.PathLike | np.ndarray | Tensor) or not len(image_list):
+        if isinstance(image_list, str) or not isinstance(image_list, Sequence) or not len(image_list):
             raise ValueError("image_list must be a list of pictures, at least one")
         pictures = [as_rgb(one, argument=f"image_list[{i}]") for i, one in enumerate(image_list)]
         self._encode(pictures, batch=True)
@@ -210,7 +210,11 @@ class EncodedPictures:
         Raises:
             ValueError: they come from other weights or from another picture, or the file holds none.
         """
-        found = embedding if isinstance(embedding, Embedding) else Embedding.read(embedding)
+        found = (
+            embedding
+            if isinstance(embedding, Embedding)
+            else Embedding.read(path_of(embedding, "embedding", "an Embedding or "))
+        )
         if found.weights != self._hash():
             raise ValueError(
                 "embedding comes from other weights, or from another image size, than this model's"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self, get_args
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from samblocks.predict.arguments import flag, number, shown, whole
 from samblocks.predict.candidates import Candidates, Thresholds, judge
 from samblocks.predict.crops import CropBox, Grid, build_all_layer_point_grids, generate_crop_boxes
 from samblocks.predict.image import ImagePredictor
@@ -23,6 +24,10 @@ OutputMode = Literal["binary_mask", "uncompressed_rle", "coco_rle"]
 Progress = Callable[[int, int], None]
 """Told after each batch how many points are done, and how many there are."""
 Record = dict[str, Any]
+
+_MOST_POINTS: Final = 1 << 30
+_MOST_LAYERS: Final = 10
+"""A layer has four times the crops of the one before: these have more than a million."""
 
 
 class MaskGenerator:
@@ -99,25 +104,35 @@ class MaskGenerator:
         multimask_output: bool = True,
         **kwargs: Any,
     ) -> None:
-        if output_mode not in ("binary_mask", "uncompressed_rle", "coco_rle"):
+        if not isinstance(output_mode, str) or output_mode not in get_args(OutputMode):
             raise ValueError(
-                f"output_mode must be 'binary_mask', 'uncompressed_rle' or 'coco_rle', not {output_mode!r}"
+                "output_mode must be 'binary_mask', 'uncompressed_rle' or 'coco_rle', not "
+                + shown(output_mode)
             )
-        if points_per_batch < 1:
-            raise ValueError(f"points_per_batch must be at least 1, not {points_per_batch}")
-        if crop_n_layers < 0:
-            raise ValueError(f"crop_n_layers={crop_n_layers} must be 0, for the picture alone, or more")
+        self.points_per_batch = whole(points_per_batch, "points_per_batch", least=1, most=_MOST_POINTS)
+        self.crop_n_layers = whole(crop_n_layers, "crop_n_layers", least=0, most=_MOST_LAYERS)
+        self.crop_n_points_downscale_factor = number(
+            crop_n_points_downscale_factor, "crop_n_points_downscale_factor", least=1, what="at least 1"
+        )
+        self.stability_score_thresh = number(stability_score_thresh, "stability_score_thresh")
+        self.stability_score_offset = number(stability_score_offset, "stability_score_offset")
+        self.box_nms_thresh = number(box_nms_thresh, "box_nms_thresh")
+        self.crop_nms_thresh = number(crop_nms_thresh, "crop_nms_thresh")
+        self.crop_overlap_ratio = number(crop_overlap_ratio, "crop_overlap_ratio")
+        self.min_mask_region_area = number(
+            min_mask_region_area, "min_mask_region_area", what="a number of pixels"
+        )
+        self.use_m2m = flag(use_m2m, "use_m2m")
+        self.multimask_output = flag(multimask_output, "multimask_output")
+        for name, value in (("pred_iou_thresh", pred_iou_thresh), ("mask_threshold", mask_threshold)):
+            if value is not None:
+                number(value, name, what="a number, or None for the model's own")
         self.point_grids = _grids(points_per_side, crop_n_layers, crop_n_points_downscale_factor, point_grids)
         self.predictor = ImagePredictor(model_of(model, **kwargs))
         # What is done by family: the picture's own shape is SAM's, a square SAM 2's.
         self._is_sam1 = isinstance(self.predictor.transform, ResizeLongestSide)
         if not self._is_sam1:
             self.predictor.max_hole_area = self.predictor.max_sprinkle_area = min_mask_region_area
-        self.points_per_batch, self.multimask_output, self.use_m2m = (
-            points_per_batch,
-            multimask_output,
-            use_m2m,
-        )
         if pred_iou_thresh is None:
             pred_iou_thresh = 0.88 if self._is_sam1 else 0.8
         if mask_threshold is None:
@@ -125,14 +140,7 @@ class MaskGenerator:
                 float(getattr(self.predictor.model, "mask_threshold", 0.0)) if self._is_sam1 else 0.0
             )
         self.pred_iou_thresh, self.mask_threshold = pred_iou_thresh, mask_threshold
-        self.stability_score_thresh, self.stability_score_offset = (
-            stability_score_thresh,
-            stability_score_offset,
-        )
-        self.box_nms_thresh, self.crop_nms_thresh = box_nms_thresh, crop_nms_thresh
-        self.crop_n_layers, self.crop_overlap_ratio = crop_n_layers, crop_overlap_ratio
-        self.crop_n_points_downscale_factor = crop_n_points_downscale_factor
-        self.min_mask_region_area, self.output_mode = min_mask_region_area, output_mode
+        self.output_mode = output_mode
 
     @classmethod
     def from_pretrained(cls, model_id: str, **kwargs: Any) -> Self:
@@ -170,6 +178,8 @@ class MaskGenerator:
         Raises:
             ValueError: `image` is no picture.
         """
+        if progress is not None and not callable(progress):
+            raise ValueError(f"progress={shown(progress)} must be a function of two numbers, or None")
         pixels = as_rgb(image)
         size = (pixels.shape[0], pixels.shape[1])
         crops, layers = generate_crop_boxes(size, self.crop_n_layers, self.crop_overlap_ratio)
@@ -342,9 +352,12 @@ def _grids(per_side: int | None, n_layers: int, factor: int, given: Sequence[Arr
             "exactly one of points_per_side and point_grids must be given: with point_grids, points_per_side=None"
         )
     if given is None:
-        assert per_side is not None
-        return build_all_layer_point_grids(per_side, n_layers, factor)
-    grids = [np.asarray(grid, dtype=np.float64) for grid in given]
+        side = whole(per_side, "points_per_side", least=1, most=_MOST_POINTS)
+        return build_all_layer_point_grids(side, n_layers, factor)
+    try:
+        grids = [np.asarray(grid, dtype=np.float64) for grid in given]
+    except (TypeError, ValueError):
+        raise ValueError(f"point_grids={shown(given)} must be a list of arrays [N, 2]") from None
     if len(grids) <= n_layers:
         raise ValueError(
             f"point_grids holds {len(grids)} grids for the picture and crop_n_layers={n_layers} layers of crops"

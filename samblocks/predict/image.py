@@ -12,16 +12,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from samblocks.ops.precision import at_least_float32
+from samblocks.predict.arguments import flag, number, whole
 from samblocks.predict.components import clean_logits
 from samblocks.predict.encoded import EncodedPictures
 from samblocks.predict.loading import model_of, pretrained
-from samblocks.predict.prompts import Numbers, Prompts, read_prompts
+from samblocks.predict.prompts import Numbers, Prompts, as_tensors, read_prompts
 
 Answer = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 """Masks, predicted qualities and low-resolution logits."""
 
 _CLAMP = 32.0
 """The returned low-resolution logits of SAM 2 are cut to this size; those that masks are made of are not."""
+
+
+_AREA = "a number of pixels"
 
 
 class ImagePredictor(EncodedPictures):
@@ -65,9 +69,10 @@ class ImagePredictor(EncodedPictures):
         max_sprinkle_area: float = 0.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(model_of(sam_model, **kwargs))
-        self.mask_threshold = mask_threshold
-        self.max_hole_area, self.max_sprinkle_area = max_hole_area, max_sprinkle_area
+        self.mask_threshold = number(mask_threshold, "mask_threshold")
+        self.max_hole_area = number(max_hole_area, "max_hole_area", what=_AREA)
+        self.max_sprinkle_area = number(max_sprinkle_area, "max_sprinkle_area", what=_AREA)
+        super().__init__(model_of(sam_model, "sam_model", **kwargs))
 
     @classmethod
     def from_pretrained(cls, model_id: str, **kwargs: Any) -> Self:
@@ -103,7 +108,8 @@ class ImagePredictor(EncodedPictures):
 
         Args:
             point_coords: clicks [N, 2] as (x, y) in the picture's pixels; [B, N, 2] for B prompts at once.
-            point_labels: [N] or [B, N]: 1 on the object, 0 on the background.
+            point_labels: [N] or [B, N]: 1 on the object, 0 on the background; SAM 2 also knows 2 and 3, the corners
+                of a box, and both know -1, no point. Any other number is a place of no kind, as in Meta's.
             box: [4] as x0, y0, x1, y1, or [B, 4].
             mask_input: [1, h, w], or [B, 1, h, w]: logits of an earlier answer.
             multimask_output: three masks for each prompt, or one; three suit ambiguous prompts, as one click is.
@@ -142,6 +148,8 @@ class ImagePredictor(EncodedPictures):
             ValueError: the mask has another size.
         """
         self._need_picture()
+        if not isinstance(mask, np.ndarray | Tensor):
+            raise ValueError(f"mask is a {type(mask).__name__}; it must be an array or a tensor [H, W]")
         on = torch.as_tensor(mask) != 0
         if tuple(on.shape) != self._orig_hw[-1]:
             raise ValueError(f"mask has shape {tuple(on.shape)}; the picture has {self._orig_hw[-1]}")
@@ -177,18 +185,17 @@ class ImagePredictor(EncodedPictures):
             "mask_input_batch": mask_input_batch,
         }
         for name, values in given.items():
-            if values is not None and len(values) != count:
-                raise ValueError(f"{name} has {len(values)} entries for {count} pictures")
-        answers = [
-            self._answer(
-                index,
-                tuple(None if values is None else values[index] for values in given.values()),
-                multimask_output,
-                return_logits,
-                normalize_coords,
-            )
-            for index in range(count)
-        ]
+            if values is not None and (entries := _length(values)) != count:
+                raise ValueError(f"{name} has {entries} entries for {count} pictures")
+        answers = []
+        for index in range(count):
+            prompts = tuple(None if values is None else values[index] for values in given.values())
+            try:
+                answers.append(
+                    self._answer(index, prompts, multimask_output, return_logits, normalize_coords)
+                )
+            except ValueError as error:
+                raise ValueError(f"in entry {index} of the batch, {error}") from error
         masks, qualities, logits = (list(one) for one in zip(*answers, strict=True))
         return masks, qualities, logits
 
@@ -220,12 +227,11 @@ class ImagePredictor(EncodedPictures):
             RuntimeError: there is no picture.
         """
         self._need_picture()
-        points = None if point_coords is None or point_labels is None else (point_coords, point_labels)
-        boxes = None if boxes is None else boxes.reshape(-1, 4)
-        logits, qualities, low_res = self._logits(
-            img_idx, Prompts(points, boxes, mask_input), multimask_output
-        )
-        return (logits if return_logits else logits > self._threshold), qualities, low_res
+        multimask, plain = flag(multimask_output, "multimask_output"), flag(return_logits, "return_logits")
+        index = whole(img_idx, "img_idx", least=-len(self._orig_hw), most=len(self._orig_hw) - 1)
+        prompts = as_tensors(point_coords, point_labels, boxes, mask_input)
+        logits, qualities, low_res = self._logits(index, prompts, multimask)
+        return (logits if plain else logits > self._threshold), qualities, low_res
 
     def _predict(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor, Tensor]:
         """What SAM 2's predictor calls `predict_torch`."""
@@ -272,11 +278,17 @@ class ImagePredictor(EncodedPictures):
     def _answer(
         self, index: int, given: tuple[Any, ...], multimask: bool, return_logits: bool, pixels: bool
     ) -> Answer:
-        logits, qualities, low_res = self._logits(index, self._scaled(index, given, pixels), multimask)
-        masks = logits if return_logits else logits > self._threshold
+        several, plain = flag(multimask, "multimask_output"), flag(return_logits, "return_logits")
+        prompts = self._scaled(index, given, flag(pixels, "normalize_coords"))
+        logits, qualities, low_res = self._logits(index, prompts, several)
+        masks = logits if plain else logits > self._threshold
         if self._driver.squares:
             masks = masks.to(logits.dtype)
-        several = len(masks) > 1
+        batch = len(masks) > 1
         found = [masks, *(one.to(at_least_float32(one.dtype)) for one in (qualities, low_res))]
-        masks_, qualities_, low_res_ = ((one if several else one[0]).cpu().numpy() for one in found)
+        masks_, qualities_, low_res_ = ((one if batch else one[0]).cpu().numpy() for one in found)
         return masks_, qualities_, low_res_
+
+
+def _length(values: Any) -> str | int:
+    return len(values) if isinstance(values, Sequence | np.ndarray | Tensor) else "no list of"

@@ -9,23 +9,25 @@ from typing import Any, Final
 from torch import nn
 
 from samblocks.checkpoints.load import load
+from samblocks.predict.arguments import path
 
 _HUB: Final = "-hf"
 """What ends the names of transformers' repositories."""
 
 
-def model_of(model: nn.Module | str | os.PathLike[str], **options: Any) -> Any:
+def model_of(model: nn.Module | str | os.PathLike[str], /, argument: str = "model", **options: Any) -> Any:
     """The model itself, or the one that a path or a name means.
 
     Args:
         model: a module, a path or a name.
+        argument: what messages call it.
         **options: `device` and `dtype`, for `samblocks.load`.
 
     Returns:
         The module.
 
     Raises:
-        ValueError: an option is none of these, or is given with a module.
+        ValueError: an option is none of these, or is given with a module; `model` is none of these.
         CheckpointError: as for `samblocks.load`.
     """
     for name in options:
@@ -35,7 +37,7 @@ def model_of(model: nn.Module | str | os.PathLike[str], **options: Any) -> Any:
             raise ValueError(f"{name} is for a model that is loaded; call the model's own .to(...)")
     if isinstance(model, nn.Module):
         return model
-    name = os.fspath(model)
+    name = path(model, argument, "a model, a name or ")
     if name.endswith(_HUB) and not os.path.lexists(name):
         return load(name.removesuffix(_HUB), source="transformers", **options)
     return load(name, **options)

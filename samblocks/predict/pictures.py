@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from samblocks.predict.arguments import shown
+
 Picture = Any
 """A NumPy array, a tensor, a PIL picture, or the path of a file."""
 
@@ -43,8 +45,8 @@ def as_rgb(image: Picture, *, argument: str = "image", image_format: Literal["RG
     >>> as_rgb(np.full((2, 2), 7, np.uint8))[0, 1]
     array([7, 7, 7], dtype=uint8)
     """
-    if image_format not in ("RGB", "BGR"):
-        raise ValueError(f"image_format must be 'RGB' or 'BGR', not {image_format!r}")
+    if not isinstance(image_format, str) or image_format not in ("RGB", "BGR"):
+        raise ValueError(f"image_format must be 'RGB' or 'BGR', not {shown(image_format)}")
     if isinstance(image, str | os.PathLike):
         return _from_file(Path(image), argument)
     if isinstance(image, Tensor):

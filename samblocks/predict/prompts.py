@@ -78,6 +78,32 @@ def read_prompts(
     return Prompts(points, boxes, masks)
 
 
+def as_tensors(
+    points: Tensor | None, labels: Tensor | None, boxes: Tensor | None, masks: Tensor | None
+) -> Prompts:
+    """Prompts that are in the model's pixels already; points without labels are none.
+
+    Raises:
+        ValueError: one is no tensor, or no boxes; the message names the argument.
+    """
+    given = {"point_coords": points, "point_labels": labels, "boxes": boxes, "mask_input": masks}
+    for argument, value in given.items():
+        if value is not None and not isinstance(value, Tensor):
+            raise ValueError(
+                f"{argument} must be a tensor, not a {type(value).__name__}; predict takes arrays"
+            )
+    if points is not None and (points.ndim != 3 or points.shape[-1] != 2):
+        raise ValueError(f"point_coords has shape {tuple(points.shape)}; it must be [B, N, 2]")
+    if points is not None and labels is not None and labels.shape != points.shape[:2]:
+        raise ValueError(f"point_labels has shape {tuple(labels.shape)}; it must be {list(points.shape[:2])}")
+    if masks is not None and masks.ndim != 4:
+        raise ValueError(f"mask_input has shape {tuple(masks.shape)}; it must be [B, 1, h, w]")
+    if boxes is not None and boxes.shape[-1:] != (4,) and boxes.shape[-2:] != (2, 2):
+        raise ValueError(f"boxes has shape {tuple(boxes.shape)}; it must be [B, 4] or [B, 2, 2]")
+    pairs = None if points is None or labels is None else (points, labels)
+    return Prompts(pairs, None if boxes is None else boxes.reshape(-1, 4), masks)
+
+
 def _points(
     coords: Numbers | None, labels: Numbers | None, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor] | None:

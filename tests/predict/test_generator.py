@@ -216,7 +216,7 @@ def test_small_regions_go_and_untouched_masks_come_first() -> None:
         ({"points_per_side": None, "point_grids": [[0.5, 0.5]]}, r"point_grids\[0\] has shape \(2,\)"),
         ({"points_per_side": 0}, "points_per_side=0"),
         ({"points_per_side": 3, "crop_n_layers": 2, "crop_n_points_downscale_factor": 2}, "without points"),
-        ({"points_per_batch": 0}, "points_per_batch must be at least 1"),
+        ({"points_per_batch": 0}, "points_per_batch=0 must be an integer from 1"),
         ({"crop_n_layers": -1}, "crop_n_layers=-1"),
         ({"output_mode": "png"}, "output_mode must be .* not 'png'"),
         ({"pred_iou": 0.5}, "pred_iou is no argument"),

@@ -233,7 +233,7 @@ REFUSED: list[tuple[str, tuple[Any, ...], dict[str, Any], str]] = [
     ("add_new_points_or_box", (0, "new"), {}, "points"),
     ("add_new_points_or_box", (0, "new"), {"points": [[1, 2]]}, "together"),
     ("add_new_points_or_box", (0, "new"), {"points": [[1, 2]], "labels": [1, 0]}, "shapes"),
-    ("add_new_points_or_box", (0, "new"), {"points": [[1, 2]], "labels": [7]}, "labels"),
+    ("add_new_points_or_box", (0, "new"), {"points": [[1, 2]], "labels": [0.5]}, "labels"),
     ("add_new_points_or_box", (0, "new"), {"points": [[1, float("nan")]], "labels": [1]}, "NaN"),
     ("add_new_points_or_box", (0, "new"), {"box": [[1, 2, 3, 4], [1, 2, 3, 4]]}, "one box"),
     (

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samblocks.image_size import ImageSize, image_sides
+from samblocks.predict.arguments import shown
 from samblocks.predict.pictures import as_rgb, pillow
 from samblocks.predict.resize import Bytes, resize_bytes
 
@@ -59,7 +60,7 @@ class Clip(ABC):
             ValueError: it is outside the clip.
         """
         if isinstance(frame, bool) or not isinstance(frame, int | np.integer):
-            raise ValueError(f"{argument}={frame!r} must be a frame's number, from 0 on")
+            raise ValueError(f"{argument}={shown(frame)} must be a frame's number, from 0 on")
         if not self.has(int(frame)):
             raise ValueError(
                 f"{argument}={frame} is outside the clip, which has frames 0 to {(self.count or 0) - 1}"

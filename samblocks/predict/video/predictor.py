@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from samblocks.predict.arguments import flag, shown
+from samblocks.predict.arguments import path as path_of
 from samblocks.predict.loading import pretrained
 from samblocks.predict.video import propagation
 from samblocks.predict.video.clips import Stream
-from samblocks.predict.video.prompts import add_mask, add_points, clear_frame, pending_role
+from samblocks.predict.video.prompts import add_mask, add_points, clear_frame, known, pending_role
 from samblocks.predict.video.saving import resume
 from samblocks.predict.video.settings import Settings
 from samblocks.predict.video.sources import open_clip
@@ -115,9 +117,12 @@ class VideoPredictor(Settings):
             FileNotFoundError: there is no such path.
             ImportError: Pillow or PyAV is missing.
         """
+        offloads = flag(offload_state_to_cpu, "offload_state_to_cpu")
+        flag(offload_video_to_cpu, "offload_video_to_cpu")
+        flag(async_loading_frames, "async_loading_frames")
         clip = open_clip(video_path, self.image_size, keep=self.history == "all")
         history = self.history or ("window" if isinstance(clip, Stream) else "all")
-        return VideoState(self, clip, offload_state_to_cpu=offload_state_to_cpu, history=history)
+        return VideoState(self, clip, offload_state_to_cpu=offloads, history=history)
 
     @torch.inference_mode()
     def add_new_points_or_box(
@@ -140,7 +145,8 @@ class VideoPredictor(Settings):
             frame_idx: the frame.
             obj_id: any hashable name; a new one makes a new object, at any time.
             points: (N, 2) as (x, y), in pixels of the video.
-            labels: (N,), 1 inside the object, 0 outside.
+            labels: (N,), 1 inside the object, 0 outside; 2 and 3 are a box's corners, -1 is no point. Any other is a
+                place of no kind, as in Meta's.
             clear_old_points: forget the points that this frame has for the object; False adds to them.
             normalize_coords: False if coordinates are fractions of the video's width and height.
             box: x0, y0, x1, y1.
@@ -153,7 +159,7 @@ class VideoPredictor(Settings):
             ValueError: for prompts that are none, or a frame that is none.
         """
         return add_points(
-            inference_state,
+            _state(inference_state),
             frame_idx,
             obj_id,
             points,
@@ -186,7 +192,7 @@ class VideoPredictor(Settings):
         Raises:
             ValueError: for masks that are none, or a frame that is none.
         """
-        return add_mask(inference_state, frame_idx, obj_id, mask)
+        return add_mask(_state(inference_state), frame_idx, obj_id, mask)
 
     def propagate_in_video(
         self,
@@ -214,15 +220,15 @@ class VideoPredictor(Settings):
             RuntimeError: there is no object, or one without a prompt.
             ValueError: there is no such frame; what is needed is neither kept nor can be tracked again.
         """
-        propagation.check_prompts(inference_state)
+        propagation.check_prompts(_state(inference_state))
         if max_frame_num_to_track is not None and not isinstance(max_frame_num_to_track, int | np.integer):
             raise ValueError(
-                f"max_frame_num_to_track={max_frame_num_to_track!r} must be a number of frames, or None"
+                f"max_frame_num_to_track={shown(max_frame_num_to_track)} must be a number of frames, or None"
             )
         if start_frame_idx is not None:
             inference_state.clip.check(start_frame_idx, argument="start_frame_idx")
         return propagation.propagate(
-            inference_state, start_frame_idx, max_frame_num_to_track, reverse=reverse
+            inference_state, start_frame_idx, max_frame_num_to_track, reverse=flag(reverse, "reverse")
         )
 
     @torch.inference_mode()
@@ -235,7 +241,7 @@ class VideoPredictor(Settings):
         Raises:
             RuntimeError: there is no object, or one without a prompt.
         """
-        propagation.settle(inference_state)
+        propagation.settle(_state(inference_state))
 
     @torch.inference_mode()
     def clear_all_prompts_in_frame(
@@ -255,8 +261,9 @@ class VideoPredictor(Settings):
         Raises:
             ValueError: there is no such object, or frame.
         """
-        role = clear_frame(inference_state, frame_idx, obj_id)
-        return answer(inference_state, frame_idx, role) if need_output else None
+        shows = flag(need_output, "need_output")
+        role = clear_frame(_state(inference_state), frame_idx, obj_id)
+        return answer(inference_state, frame_idx, role) if shows else None
 
     @torch.inference_mode()
     def remove_object(
@@ -276,21 +283,23 @@ class VideoPredictor(Settings):
         Raises:
             RuntimeError: the object is unknown, if `strict`.
         """
-        track = inference_state.tracks.pop(obj_id, None)
+        known(obj_id)
+        shows, refuses = flag(need_output, "need_output"), flag(strict, "strict")
+        track = _state(inference_state).tracks.pop(obj_id, None)
         if track is None:
-            if strict:
+            if refuses:
                 raise RuntimeError(f"obj_id={obj_id!r} is unknown; objects are {inference_state.obj_ids}")
             return inference_state.obj_ids, []
         if not inference_state.tracks:
             self.reset_state(inference_state)
             return [], []
-        if not need_output:
+        if not shows:
             return inference_state.obj_ids, []
-        shown = []
+        left = []
         for frame in sorted({*track.points, *track.masks}):
             _, _, masks = answer(inference_state, frame, pending_role(inference_state, frame))
-            shown.append((frame, masks))
-        return inference_state.obj_ids, shown
+            left.append((frame, masks))
+        return inference_state.obj_ids, left
 
     def reset_state(self, inference_state: VideoState) -> None:
         """Forget all objects and their results; the video stays open.
@@ -298,7 +307,7 @@ class VideoPredictor(Settings):
         Args:
             inference_state: the video's.
         """
-        inference_state.tracks.clear()
+        _state(inference_state).tracks.clear()
         inference_state.last = inference_state.visited = None
 
     def resume(self, path: str | os.PathLike[str], video_path: Any = None) -> VideoState:
@@ -316,4 +325,15 @@ class VideoPredictor(Settings):
             ValueError: it belongs to other weights, another policy or another video.
             CheckpointError: the file is no saved state.
         """
-        return resume(VideoState, self, path, video_path)
+        return resume(VideoState, self, path_of(path, "path"), video_path)
+
+
+def _state(value: object) -> VideoState:
+    """What was made by `init_state` or `resume`.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not isinstance(value, VideoState):
+        raise ValueError(f"inference_state is a {type(value).__name__}; it must be what init_state gave")
+    return value

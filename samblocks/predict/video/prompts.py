@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from samblocks.predict.arguments import flag, shown
 from samblocks.predict.video.history import bring_back
 from samblocks.predict.video.state import COND, OTHER, Role, State, Track
 from samblocks.predict.video.steps import prompted
@@ -29,6 +30,8 @@ def add_points(
 ) -> Answer:
     """Prompt an object by points, a box or both; see `VideoPredictor.add_new_points_or_box`."""
     frame = _frame(state, frame)
+    clear_old_points = flag(clear_old_points, "clear_old_points")
+    normalize_coords = flag(normalize_coords, "normalize_coords")
     wide = state.settings.wide
     coords, marks = _points(points, labels, wide)
     if box is not None:
@@ -70,8 +73,9 @@ def clear_frame(state: State, frame: int, obj_id: Hashable) -> Role:
         The role whose pending answers are to be shown.
     """
     frame = _frame(state, frame)
+    known(obj_id)
     if obj_id not in state.tracks:
-        raise ValueError(f"obj_id={obj_id!r} is unknown; objects are {state.obj_ids}")
+        raise ValueError(f"obj_id={shown(obj_id)} is unknown; objects are {shown(state.obj_ids)}")
     track = state.tracks[obj_id]
     track.points.pop(frame, None)
     track.masks.pop(frame, None)
@@ -132,10 +136,20 @@ def _role(state: State, track: Track, frame: int) -> Role:
 
 def _track(state: State, obj_id: Hashable) -> Track:
     """What is known of an object, or a new one, which does not belong to the state yet."""
+    known(obj_id)
+    return state.tracks.get(obj_id) or Track()
+
+
+def known(obj_id: Hashable) -> None:
+    """Refuse what can name no object.
+
+    Raises:
+        ValueError: it is not hashable.
+    """
     try:
-        return state.tracks.get(obj_id) or Track()
+        hash(obj_id)
     except TypeError:
-        raise ValueError(f"obj_id={obj_id!r} must be hashable, such as a number or a string") from None
+        raise ValueError(f"obj_id={shown(obj_id)} must be hashable, such as a number or a string") from None
 
 
 def _frame(state: State, frame: int) -> int:
@@ -158,9 +172,10 @@ def _points(points: Any, labels: Any, dtype: torch.dtype) -> tuple[Tensor, Tenso
         )
     if not coords.isfinite().all():
         raise ValueError("points hold NaN or infinity")
-    if not set(marks.flatten().tolist()) <= {-1, 0, 1, 2, 3}:
+    if not (marks == marks.round()).all():
         raise ValueError(
-            f"labels={marks.flatten().tolist()}: 1 is inside and 0 outside the object, 2 and 3 are corners of a box"
+            f"labels={shown(marks.flatten().tolist())} must be whole: 1 is inside and 0 outside the object, 2 and 3 "
+            "are corners of a box"
         )
     return coords, marks.to(torch.int32)
 
@@ -176,11 +191,13 @@ def _numbers(values: Any, argument: str, dtype: torch.dtype) -> Tensor:
     try:
         return torch.as_tensor(values if isinstance(values, Tensor) else np.asarray(values)).to("cpu", dtype)
     except (TypeError, ValueError):
-        raise ValueError(f"{argument} must be numbers, found {values!r}") from None
+        raise ValueError(f"{argument} must be numbers, found {shown(values)}") from None
 
 
 def _mask(mask: Any) -> Tensor:
     """A mask [H, W] as float32: of arrays what is not 0 is foreground, tensors may hold parts from 0 to 1."""
+    if not isinstance(mask, Tensor | np.ndarray | Sequence) or isinstance(mask, str):
+        raise ValueError(f"mask={shown(mask)} must be an array or a tensor (H, W), of one object")
     values = mask if isinstance(mask, Tensor) else torch.as_tensor(np.asarray(mask) != 0)
     if values.ndim != 2 or values.numel() == 0:
         raise ValueError(f"mask has shape {tuple(values.shape)}; it must be (H, W), of one object")

@@ -8,6 +8,7 @@ import torch
 
 from samblocks.image_size import ImageSize, image_sides
 from samblocks.ops.precision import at_least_float32
+from samblocks.predict.arguments import flag, number, shown
 from samblocks.predict.drivers import input_size
 from samblocks.predict.loading import model_of
 
@@ -34,12 +35,20 @@ class Settings:
         _one_of("corrections", corrections, get_args(Corrections))
         if history is not None:
             _one_of("history", history, get_args(History))
-        if not isinstance(fill_hole_area, int | float) or fill_hole_area < 0:
-            raise ValueError(
-                f"fill_hole_area={fill_hole_area!r} must be a number of pixels, 0 to fill no holes"
-            )
-        if memory_dtype is not None and not memory_dtype.is_floating_point:
-            raise ValueError(f"memory_dtype={memory_dtype} must be a floating-point dtype, or None")
+        self.fill_hole_area = number(
+            fill_hole_area, "fill_hole_area", least=0, what="a number of pixels, 0 to fill no holes"
+        )
+        floating = isinstance(memory_dtype, torch.dtype) and memory_dtype.is_floating_point
+        if memory_dtype is not None and not floating:
+            raise ValueError(f"memory_dtype={shown(memory_dtype)} must be a floating-point dtype, or None")
+        self.non_overlap_masks = flag(non_overlap_masks, "non_overlap_masks")
+        self.clear_non_cond_mem_around_input = flag(
+            clear_non_cond_mem_around_input, "clear_non_cond_mem_around_input"
+        )
+        self.add_all_frames_to_correct_as_cond = flag(
+            add_all_frames_to_correct_as_cond, "add_all_frames_to_correct_as_cond"
+        )
+        self.batch_objects = flag(batch_objects, "batch_objects")
         model = model_of(model)
         if not hasattr(model, "track_step"):
             raise ValueError(
@@ -48,12 +57,7 @@ class Settings:
         self.model = model.eval()
         # Meta's builder of video predictors sets it: masks that answer to prompts are remembered as zeros and ones.
         self.model.binarize_mask_from_pts_for_mem_enc = True
-        self.fill_hole_area = fill_hole_area
-        self.non_overlap_masks = non_overlap_masks
-        self.clear_non_cond_mem_around_input = clear_non_cond_mem_around_input
-        self.add_all_frames_to_correct_as_cond = add_all_frames_to_correct_as_cond
         self.corrections = corrections
-        self.batch_objects = batch_objects
         self.history = history
         self.memory_dtype = memory_dtype
 
@@ -104,5 +108,5 @@ class Settings:
 
 
 def _one_of(argument: str, value: object, values: tuple[str, ...]) -> None:
-    if value not in values:
-        raise ValueError(f"{argument}={value!r} must be one of {', '.join(map(repr, values))}")
+    if not isinstance(value, str) or value not in values:
+        raise ValueError(f"{argument}={shown(value)} must be one of {', '.join(map(repr, values))}")

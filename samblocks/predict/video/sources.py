@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ def open_clip(source: Any, image_size: ImageSize, *, keep: bool = False) -> Clip
         raise ValueError("video_path is bytes: write them to a file, and give its path")
     if isinstance(source, Sequence):
         return Array(image_size, source)
-    if isinstance(source, Iterable):
+    if isinstance(source, Iterable) and not isinstance(source, Mapping):
         return Stream(image_size, source, keep=keep)
     raise ValueError(
         f"video_path is a {type(source).__name__}; it must be a path, an array, a list or an iterator of pictures"
