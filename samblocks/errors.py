@@ -63,6 +63,15 @@ def sentence(text: str) -> str:
     return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things, in words that fit one of them as well.
+
+    >>> counted(1, "shard"), counted(2, "shard"), counted(1200, "tensor")
+    ('1 shard', '2 shards', '1,200 tensors')
+    """
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def cause(error: BaseException) -> str:
     """What another library's, or the system's, exception says, with its kind where the words alone would not do.
 

@@ -17,6 +17,7 @@ from parity.bench.contestants import PEERS, USUAL, chosen, python_of
 from parity.bench.report import Entry, Report, surroundings
 from parity.bench.rows import GROUPS, select
 from parity.errors import UsageError
+from parity.execution.folders import check_folder, check_input, check_outputs
 from parity.reports.bench import page, readme, tables
 from parity.workers import options as worker_options
 from samblocks.files import write_text
@@ -96,9 +97,10 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("--rounds and --threads must be at least 1")
     if options.size < 128 or options.size % 64:
         raise UsageError(f"--size must be a multiple of 64 and at least 128, got {options.size}")
-    for file in filter(None, (options.json, options.html)):
-        if file.is_dir() or not file.absolute().parent.is_dir():
-            raise UsageError(f"{file} cannot be written: it is a folder, or is in none")
+    check_outputs(options.json, options.html)
+    check_folder(options.folder, "--folder")
+    check_folder(options.peers, "--peers")
+    check_input(options.file, "--file")
     if options.readme:
         readme.check(options.readme)
     if options.list:

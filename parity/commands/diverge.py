@@ -25,6 +25,7 @@ from parity.errors import UsageError
 from parity.execution import pictures
 from parity.execution.case import Case, NoCounterpart
 from parity.execution.execute import call, prepare
+from parity.execution.folders import check_outputs
 from parity.run.samblocks_library import library as own_library
 from parity.workers import options as worker_options
 from parity.workers.client import Client
@@ -77,6 +78,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compare, print where the two part; 1 if they do, 3 if nothing was compared."""
+    check_outputs(options.json)
     with ExitStack() as stack:
         if options.pair:
             report = diverge.diverge(*_pair(options.pair), bound=options.bound)

@@ -19,6 +19,7 @@ from typing import Any
 from parity import package
 from parity.bench.report import surroundings
 from parity.errors import UsageError, WorkerError
+from parity.execution.folders import check_folder, check_outputs
 from parity.execution.pictures import PHOTOGRAPH
 from samblocks.files import write_text
 from samblocks.variants import VARIANTS
@@ -60,6 +61,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure and print the table; 1 if an engine in float32 does not hold, 3 if nothing ran."""
+    check_folder(options.peers, "--peers")
+    check_outputs(options.json, options.html)
     from parity.bench.deployment import ENGINES, Job
 
     python = _interpreter(options.peers)

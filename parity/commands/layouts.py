@@ -7,12 +7,12 @@ the upstream packages load what we wrote, strictly, and we load what they wrote;
 import argparse
 import platform
 import sys
-import tempfile
 from pathlib import Path
 
 import torch
 
 from parity.errors import UsageError
+from parity.execution.folders import check_outputs, scratch
 from parity.layouts import row as rows_of
 from parity.layouts.row import Row
 from parity.workers import options as worker_options
@@ -37,13 +37,14 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Convert and print the table; 1 if anything diverged, 3 if nothing ran."""
+    check_outputs(options.json)
     for name in options.variant or ():
         if name not in VARIANTS:
             raise UsageError(f"no variant is called {name!r}; there are {', '.join(VARIANTS)}")
     variants = options.variant or (QUICK if options.quick or options.live else tuple(VARIANTS))
     versions: dict[str, object] = {"python": platform.python_version(), "torch": torch.__version__}
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory(prefix="parity-layouts-", dir=options.folder) as folder:
+    with scratch(options.folder) as folder:
         for number, variant in enumerate(variants, 1):
             if sys.stderr.isatty():
                 print(f"{number}/{len(variants)} {variant}", file=sys.stderr)
@@ -51,12 +52,12 @@ def run(options: argparse.Namespace) -> int:
                 from parity.layouts import crossings
 
                 rows += crossings.prove(
-                    variant, Path(folder), options.references, versions, timeout=options.worker_timeout
+                    variant, folder, options.references, versions, timeout=options.worker_timeout
                 )
             else:
                 from parity.layouts import routes
 
-                rows += routes.prove(variant, Path(folder))
+                rows += routes.prove(variant, folder)
     for line in rows_of.text(rows):
         print(line)
     if options.json:

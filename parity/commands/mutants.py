@@ -14,6 +14,7 @@ from pathlib import Path
 from parity.cases import all_cases
 from parity.errors import UsageError
 from parity.execution.case import Case
+from parity.execution.folders import check_outputs
 from parity.selftest.mutants import matrix, reference_outputs
 from parity.selftest.mutants.catalog import ALL
 from parity.selftest.mutants.depend import dependents
@@ -49,6 +50,7 @@ def judged_by() -> dict[str, Case]:
 
 def run(options: argparse.Namespace) -> int:
     """Plant the bugs and print the matrix; 1 if one survives, 3 if nothing was judged."""
+    check_outputs(options.json)
     chosen = _chosen(options.only)
     if options.list:
         for mutant in chosen:

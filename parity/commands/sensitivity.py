@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from parity.errors import UsageError
+from parity.execution.folders import check_outputs
 from samblocks.files import write_text
 from samblocks.variants import VARIANTS
 
@@ -39,6 +40,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Rank and print; 3 if there is nothing to rank."""
+    check_outputs(options.json, options.recipe)
     from parity.bench.sensitivity import effects, ranked
     from parity.execution.fill import fill_
     from samblocks import load

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from parity.errors import UsageError
+from parity.execution.folders import check_outputs
 from parity.execution.paths import PATHS
 from parity.swap.drive import HOSTS, digests, drive
 from parity.workers import options as worker_options
@@ -49,6 +50,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Drive the hosts and print the table; 1 if a driver failed, 3 if nothing ran."""
+    check_outputs(options.json)
     if options.size < 64 or options.size % 64:
         raise UsageError(f"--size must be a multiple of 64, got {options.size}")
     if options.repeats < 0 or options.threads < 1:

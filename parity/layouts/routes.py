@@ -15,6 +15,7 @@ from samblocks.checkpoints import convert, convert_file, inspect
 from samblocks.checkpoints.reading.read import read
 from samblocks.checkpoints.tensor_source import TensorSource
 from samblocks.checkpoints.writing.write import write
+from samblocks.errors import counted
 from samblocks.layouts import LAYOUTS, TensorInfo, classes_of, meta_tensors, variants_of
 from samblocks.variants import VARIANTS
 
@@ -135,10 +136,10 @@ def _came_back(
     wrong = [] if list(back) == list(own.tensors) else ["other names, or another order"]
     changed = [name for name in held if _sum(back[name]) != own.sums[name]]
     if changed:
-        wrong.append(f"{len(changed)} tensors changed, such as {changed[0]}")
+        wrong.append(f"{counted(len(changed), 'tensor')} changed, such as {changed[0]}")
     leaked = [name for name in back.keys() - held if back[name].any()]
     if leaked:
-        wrong.append(f"{len(leaked)} tensors came from nowhere, such as {leaked[0]}")
+        wrong.append(f"{counted(len(leaked), 'tensor')} came from nowhere, such as {leaked[0]}")
     return wrong, f"{len(held)} of {len(own.tensors)} tensors, bit for bit"
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from samblocks.checkpoints.advice import merge_first
 from samblocks.checkpoints.mismatch_text import copies
 from samblocks.checkpoints.tensor_source import TensorSource
-from samblocks.errors import LayoutError
+from samblocks.errors import LayoutError, counted
 from samblocks.layouts import Detection, Plan, Step, TensorInfo, detect, expected, plan, tied_keys
 from samblocks.layouts.cousins import not_supported
 from samblocks.layouts.tensors import WEIGHT_DTYPES, is_stored_as, item_size
@@ -108,7 +108,7 @@ def prepare(
     if dropped and not drop:
         names = [name for name, _ in dropped]
         raise LayoutError(
-            f"{given.where} has {len(names)} tensors that {to} has no place for ({_listed(names)}); "
+            f"{given.where} has {counted(len(names), 'tensor')} that {to} has no place for ({_listed(names)}); "
             "allow it with drop=True (--drop)"
         )
     chosen = _chosen(plans)
@@ -119,7 +119,9 @@ def prepare(
             if base is not None
             else "give a whole checkpoint as base (--base)"
         )
-        raise LayoutError(f"{given.where} lacks {len(missing)} tensors of {to} ({_listed(missing)}); {hint}")
+        raise LayoutError(
+            f"{given.where} lacks {counted(len(missing), 'tensor')} of {to} ({_listed(missing)}); {hint}"
+        )
     tied = tied_keys(to, row) if file else ()
     wanted = expected(to, row, plans[0].model_class)
     order = [name for name in wanted if name in chosen and name not in tied]
@@ -148,7 +150,7 @@ def check_dtypes(infos: Mapping[str, TensorInfo], needed: Mapping[str, str], whe
     ]
     if wrong:
         raise LayoutError(
-            f"{where} has {len(wrong)} tensors of a dtype that no model loads ({_listed(wrong)}); "
+            f"{where} has {counted(len(wrong), 'tensor')} of a dtype that no model loads ({_listed(wrong)}); "
             "make floating-point weights of them first"
         )
 
@@ -178,7 +180,7 @@ def _recognised(given: Named, *, drop: bool) -> Detection:
     if unknown and not drop:
         dropped = f"{hint}; {_DROP}" if hint else _DROP
         raise LayoutError(
-            f"{given.where} is {' or '.join(found.candidates)} with {len(unknown)} tensors that are not understood "
+            f"{given.where} is {' or '.join(found.candidates)} with {counted(len(unknown), 'tensor')} not understood "
             f"({_listed(unknown)}); {merge_first(unknown) or dropped}"
         )
     return found

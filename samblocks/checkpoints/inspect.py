@@ -12,7 +12,7 @@ from samblocks.checkpoints.boundary import boundary
 from samblocks.checkpoints.explain import Request, explain, recognise, sizes_taken
 from samblocks.checkpoints.reading.read import Checkpoint, read
 from samblocks.checkpoints.report import LoadReport
-from samblocks.errors import CheckpointError
+from samblocks.errors import CheckpointError, counted
 from samblocks.files import sha256 as sha256_of
 from samblocks.image_size import Sizes
 from samblocks.layouts import Detection, TensorInfo, meta_tensors, table
@@ -68,7 +68,7 @@ def _report(file: Checkpoint, sha256: bool) -> LoadReport:
             else f"a {found.model_class or found.layout} file"
         )
         report = replace(
-            report, evidence=(*report.evidence, f"{rest} tensors of the model are not in {kind}")
+            report, evidence=(*report.evidence, f"not in {kind}: {counted(rest, 'tensor')} of the model")
         )
     if merge := merge_first(entry.name for entry in report.unexplained):
         report = replace(report, evidence=(*report.evidence, merge))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from samblocks.checkpoints.reading.read import Ignored
-from samblocks.errors import LONGEST, printable
+from samblocks.errors import LONGEST, counted, printable
 from samblocks.layouts.tensors import shape_text
 
 STATUSES: Final = ("used", "renamed", "packed", "converted", "dropped", "unexplained")
@@ -233,14 +233,17 @@ def _changes(report: LoadReport) -> Iterator[str]:
         chosen = [(key, rows) for key, rows in groups.items() if key[0] == status]
         if chosen:
             yield ""
-            yield _line(status, f"{sum(len(rows) for _, rows in chosen)} tensors in {len(chosen)} groups")
+            yield _line(
+                status,
+                f"{counted(sum(len(rows) for _, rows in chosen), 'tensor')} in {counted(len(chosen), 'group')}",
+            )
         for (_, source, targets, op, why), rows in chosen:
             arrow = f" -> {targets}" if targets and targets != source else ""
             notes = "; ".join(note for note in (op, why) if note)
             yield _line(f"{len(rows):>8}  ", source + arrow + (f"  [{notes}]" if notes else ""))
     if report.unexplained:
         yield ""
-        yield _line("unexplained", f"{len(report.unexplained)} tensors")
+        yield _line("unexplained", counted(len(report.unexplained), "tensor"))
         yield from _listed(f"{row.name} ({shape_text(row.shape)}): {row.why}" for row in report.unexplained)
 
 
@@ -257,7 +260,7 @@ def _gaps(report: LoadReport) -> Iterator[str]:
     ):
         if gaps:
             yield ""
-            yield _line(title, f"{len(gaps)} tensors of the model")
+            yield _line(title, f"{counted(len(gaps), 'tensor')} of the model")
             yield from _listed(_gap(gap) for gap in gaps)
 
 

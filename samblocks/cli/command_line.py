@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
 import pkgutil
 import sys
@@ -90,7 +91,7 @@ def _run(
         return PIPE_CLOSED
     except OSError as error:
         what = f"{error.filename}: " if error.filename else ""
-        return _fail(program, f"{what}{error.strerror or error}")
+        return _fail(program, f"{what}{error.strerror or error}{_next_step(error)}")
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in (samblocks.__name__, commands.__name__.partition(".")[0]):
             raise
@@ -136,3 +137,16 @@ def parser_of(program: str, commands: ModuleType, description: str | None = None
 def _fail(program: str, message: str, status: int = BAD_INPUT) -> int:
     print(f"{program}: {sentence(' '.join(message.split()))}", file=sys.stderr)
     return status
+
+
+def _next_step(error: OSError) -> str:
+    """What to do about a path that is not what an option needs."""
+    steps = {
+        errno.ENOENT: "; check the path",
+        errno.EISDIR: ", where a file is needed: name the file",
+        errno.ENOTDIR: ": a file stands where a folder is needed",
+        errno.EACCES: ": take another place, or ask for its permissions",
+        errno.ENOSPC: ": make room, or take another place",
+    }
+    known = error.filename and error.strerror == os.strerror(error.errno or 0)
+    return steps.get(error.errno or 0, "") if known else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from samblocks.errors import LayoutError
+from samblocks.errors import LayoutError, counted
 from samblocks.image_size import ImageSize
 from samblocks.layouts.components import parts_among
 from samblocks.layouts.key_prefix import KeyPrefix, key_prefixes, prefix_text, unwrapped
@@ -145,8 +145,8 @@ def _detection(tensors: Mapping[str, TensorInfo], best: Match, equals: list[Matc
         evidence.append(f"the model stands under {prefix} and again under {', '.join(rivals)}")
     common = bool(prefix) and all(key.startswith(prefix) for key in best.names)
     if beside and common and not (best.missing or best.broken):
-        what = f"all {len(best.names)} tensors of {best.component or ' or '.join(row.name for row in rows)}"
-        evidence.append(f"{what} lie under {prefix}, {len(beside)} others")
+        what = f"all {counted(len(best.names), 'tensor')} of {best.component or ' or '.join(row.name for row in rows)}"
+        evidence.append(f"{what} lie under {prefix}, {counted(len(beside), 'other')}")
     if len(rows) > 1:
         evidence.append(f"tensors cannot tell between {', '.join(row.name for row in rows)}")
     return Detection(
@@ -179,7 +179,7 @@ def _explain(tensors: Mapping[str, TensorInfo], best: Match, found: Detection) -
         _listed("unexpected", found.unexpected),
         _listed("misshapen", [f"{key} is {has}, should be {want}" for key, has, want in found.misshapen]),
     ]
-    return f"these {len(tensors)} tensors fit no layout; the nearest is {what}: " + "; ".join(
+    return f"the file's {counted(len(tensors), 'tensor')} fit no layout; the nearest is {what}: " + "; ".join(
         filter(None, problems)
     )
 

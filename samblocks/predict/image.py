@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from samblocks.errors import counted
 from samblocks.ops.precision import at_least_float32
 from samblocks.predict.arguments import flag, number, whole
 from samblocks.predict.components import clean_logits
@@ -186,7 +187,7 @@ class ImagePredictor(EncodedPictures):
         }
         for name, values in given.items():
             if values is not None and (entries := _length(values)) != count:
-                raise ValueError(f"{name} has {entries} entries for {count} pictures")
+                raise ValueError(f"{name} has {entries} entries for {counted(count, 'picture')}")
         answers = []
         for index in range(count):
             prompts = tuple(None if values is None else values[index] for values in given.values())

@@ -8,6 +8,7 @@ from typing import Any, cast, overload
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from samblocks.errors import counted
 from samblocks.predict import rle
 from samblocks.predict.polygons import Polygon, Ring, polygons
 
@@ -47,7 +48,9 @@ class Masks(Sequence[dict[str, Any]]):
         if scores is not None:
             self.scores = np.asarray(scores, np.float64).reshape(-1)
             if len(self.scores) != len(self._masks):
-                raise ValueError(f"scores has {len(self.scores)} entries for {len(self._masks)} masks")
+                raise ValueError(
+                    f"scores holds {counted(len(self.scores), 'score')} for {counted(len(self._masks), 'mask')}"
+                )
 
     @classmethod
     def from_records(cls, records: Iterable[Mapping[str, Any]], size: tuple[int, int]) -> Masks:

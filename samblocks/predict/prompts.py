@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from samblocks.errors import counted
+
 Numbers = Any
 """A NumPy array, a tensor, or nested lists of numbers."""
 
@@ -67,13 +69,14 @@ def read_prompts(
     masks = None if mask_input is None else _masks(mask_input, dtype, low_res)
     if points is not None and boxes is not None and len(points[0]) != len(boxes):
         raise ValueError(
-            f"box holds {len(boxes)} boxes and point_coords {len(points[0])} prompts: "
+            f"box is for {counted(len(boxes), 'prompt')} and point_coords for {len(points[0])}: "
             f"point_coords must be [{len(boxes)}, N, 2], with the points of each box"
         )
     leading = points[0] if points is not None else boxes
     if masks is not None and leading is not None and len(masks) not in (1, len(leading)):
         raise ValueError(
-            f"mask_input holds {len(masks)} masks for {len(leading)} prompts; it must hold 1 or as many"
+            f"mask_input holds {counted(len(masks), 'mask')} for {counted(len(leading), 'prompt')}; it must hold 1 or "
+            "as many"
         )
     return Prompts(points, boxes, masks)
 

@@ -58,7 +58,7 @@ def test_one_shard_is_never_taken_for_all(tmp_path):
     ):
         read(tmp_path / "model-00001-of-00002.safetensors")
     index.unlink()
-    with pytest.raises(CheckpointError, match=r"2 shards of a checkpoint and without their index"):
+    with pytest.raises(CheckpointError, match=r"2 shards of a checkpoint and without an index"):
         read(tmp_path)
 
 
@@ -68,7 +68,7 @@ def test_one_shard_is_never_taken_for_all(tmp_path):
         ({"a": "../b.safetensors"}, "no file of its folder"),
         ({"a": "/etc/passwd"}, "no file of its folder"),
         ({"a": 3}, "no file of its folder"),
-        ({"a": "gone.safetensors"}, "1 shards, of which 1 are missing, such as gone"),
+        ({"a": "gone.safetensors"}, "names 1 shard, and 1 file of them missing here, such as gone"),
         ({"x": "model-00001-of-00002.safetensors"}, "do not fit together"),
         ({f"{n}": f"{n}" for n in range(1001)}, "more than 1,000 shards"),
         ([], "no weight_map"),

@@ -90,7 +90,7 @@ def test_a_model_within_a_larger_one(tmp_path, count):
     path = sparse(tmp_path / "a.safetensors", tensors, given)
     model, report = load(path, strict="explain")
     assert torch.equal(model.get_parameter(SEEN), given[front + SEEN])
-    assert f"all 471 tensors of {TINY} lie under {front}, {count} others" in str(report)
+    assert f"all 471 tensors of {TINY} lie under {front}, {count:,} others" in str(report)
     assert report.complete
     assert set(listed(report).values()) == {f"not under {front}, where the model is"}
     assert len(listed(report)) == count

@@ -47,7 +47,7 @@ def test_two_tables_are_named_with_their_counts(tmp_path, decoder):
     for part in (
         f"'net' ({count} tensors)",
         f"'net_ema' ({count} tensors)",
-        "'loss' (1 tensors)",
+        "'loss' (1 tensor)",
         "3 tables",
     ):
         assert part in str(caught.value)

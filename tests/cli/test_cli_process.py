@@ -110,7 +110,11 @@ def test_ctrl_c_is_one_word_and_the_download_goes_on_later(server, tmp_path):
 @pytest.mark.parametrize(
     ("error", "status", "words"),
     [
-        (FileNotFoundError(2, "No such file or directory", "x.pt"), 2, "x.pt: No such file or directory"),
+        (
+            FileNotFoundError(2, "No such file or directory", "x.pt"),
+            2,
+            "x.pt: No such file or directory; check the path",
+        ),
         (OSError("what happened"), 2, "what happened"),
         (ValueError("first line\nsecond line"), 2, "first line second line"),
         (TypeError("wrong type"), 2, "wrong type"),

@@ -55,11 +55,47 @@ def test_wrong_usage_is_one_sentence(arguments: list[str], capsys: pytest.Captur
 
 
 @pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["layouts", "--folder", "gone"], "--folder gone is not there: make it first"),
+        (["layouts", "--folder", "file"], "--folder file is no folder"),
+        (["bench", "--peers", "gone"], "--peers gone is not there"),
+        (["bench", "--file", "gone", "--only", "load"], "--file gone is not there: name a file"),
+        (["engines", "--peers", "file"], "--peers file is no folder"),
+        (["engines", "--html", "gone/page"], "gone/page cannot be written"),
+        (["sensitivity", "--variant", "mobile_sam", "--recipe", "gone/a"], "gone/a cannot be written"),
+        (["diverge", "--variant", "mobile_sam", "--json", "gone/a"], "gone/a cannot be written"),
+        *(([name, "--json", "gone/a"], "make its folder first") for name in ("layouts", "mutants", "swap")),
+        (["comment", "."], "Is a directory, where a file is needed"),
+        (["comment", "gone"], "gone: No such file or directory; check the path"),
+    ],
+)
+def test_a_path_that_is_none_is_told_before_any_work(
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert words in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
     ("error", "status", "words"),
     [
         (UsageError("no such\ncase"), 2, "no such case"),
         (CheckpointError("no such file"), 2, "no such file"),
-        (FileNotFoundError(2, "No such file or directory", "x.pt"), 2, "x.pt: No such file or directory"),
+        (
+            FileNotFoundError(2, "No such file or directory", "x.pt"),
+            2,
+            "x.pt: No such file or directory; check the path",
+        ),
         (WorkerError("died"), 1, "died"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],

@@ -194,11 +194,11 @@ def test_what_cannot_be_read_is_named_and_tried_again(
     (photos / "2.png").write_bytes(png(2)[:70])
     command = ["embed", str(photos), "--model", "m", "--shard", "3", "-o", str(tmp_path / "out")]
     assert main(command) == 1
-    assert "1 pictures could not be read" in capsys.readouterr().err
+    assert "1 picture could not be read" in capsys.readouterr().err
     assert list(json.loads((tmp_path / "out/unread.json").read_text())) == ["2.png"]
     (photos / "2.png").write_bytes(png(2))
     assert main(command) == 0
-    assert "1 pictures, 6 were there before" in capsys.readouterr().out
+    assert "1 picture, 6 were there before" in capsys.readouterr().out
     assert not (tmp_path / "out/unread.json").exists()
     assert len(EmbeddingFiles(tmp_path / "out")) == 7
     assert main([*command, "--column", "x"]) == 2

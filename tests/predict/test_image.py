@@ -108,7 +108,7 @@ def test_several_pictures_as_each_alone(model: Any) -> None:
         for one, other in zip((masks[i], scores[i], logits[i]), alone, strict=True):
             assert one.shape == other.shape
             assert np.allclose(one, other, atol=1e-4)
-    with pytest.raises(ValueError, match="box_batch has 2 entries for 1 pictures"):
+    with pytest.raises(ValueError, match="box_batch has 2 entries for 1 picture"):
         predictor.predict_batch(box_batch=[None, None])
     with pytest.raises(ValueError, match="image_list must be a list of pictures"):
         predictor.set_image_batch([])
@@ -171,7 +171,7 @@ def test_a_failed_picture_as_metas_predictors_take_it(model: Any) -> None:
         ),
         ({"point_coords": "here", "point_labels": [1]}, "point_coords must be an array of numbers"),
         ({"box": [1, 2, 3]}, r"box has shape \(3,\)"),
-        ({"box": [[0, 0, 5, 5]] * 2, "point_coords": [[1, 2]], "point_labels": [1]}, "box holds 2 boxes"),
+        ({"box": [[0, 0, 5, 5]] * 2, "point_coords": [[1, 2]], "point_labels": [1]}, "box is for 2 prompts"),
         ({"mask_input": np.zeros((1, 7, 7))}, r"mask_input has shape \(1, 7, 7\)"),
         ({"mask_input": np.zeros((16, 16))}, r"mask_input has shape \(16, 16\)"),
     ],

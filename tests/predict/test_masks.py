@@ -100,7 +100,7 @@ def test_the_forms_agree_with_each_other() -> None:
 def test_what_predict_gives_in_any_shape() -> None:
     assert len(Masks(np.ones((2, 3, 4, 5), np.float32), np.ones((2, 3)))) == 6
     assert len(Masks(np.ones((4, 5), np.bool_))) == 1
-    with pytest.raises(ValueError, match="scores has 2 entries for 1 masks"):
+    with pytest.raises(ValueError, match="scores holds 2 scores for 1 mask"):
         Masks(np.ones((4, 5)), [1, 2])
     with pytest.raises(ValueError, match="masks must be an array"):
         Masks("masks")

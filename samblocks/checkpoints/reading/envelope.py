@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from samblocks.checkpoints.reading.pickle_values import TensorRef, key_text
-from samblocks.errors import printable
+from samblocks.errors import counted, printable
 from samblocks.layouts.components import PART_NAMES
 
 ENVELOPES: Final = ("model", "state_dict", "model_state", "model_state_dict", "module", "weights", "params")
@@ -252,7 +252,7 @@ def _several(tables: Mapping[str, int]) -> str:
 
 def _listed(tables: Mapping[str, int]) -> str:
     names = sorted(tables, key=lambda name: -tables[name])
-    shown = ", ".join(f"{key_text(name)} ({tables[name]:,} tensors)" for name in names[:_NAMED])
+    shown = ", ".join(f"{key_text(name)} ({counted(tables[name], 'tensor')})" for name in names[:_NAMED])
     return shown + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 

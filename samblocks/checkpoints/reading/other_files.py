@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
-from samblocks.errors import printable
+from samblocks.errors import counted, printable
 
 SHARD: Final = re.compile(r".+-(\d{5})-of-(\d{5})\.(safetensors|bin|pt|pth)")
 """The name of one of several files that are a checkpoint together."""
@@ -91,8 +91,8 @@ def folder_words(path: Path) -> str:
     shards = [name for name in names if is_one_of_several(name)]
     if shards:
         return (
-            f"{path} is a folder with {len(shards)} shards of a checkpoint and without their index: get the file "
-            "that ends in .index.json too, and give that or the folder"
+            f"{path} is a folder with {counted(len(shards), 'shard')} of a checkpoint and without an index: get the "
+            "file that ends in .index.json too, and give that or the folder"
         )
     inside = [name for name in names if name.endswith(_TORCH_FILES)]
     hint = (

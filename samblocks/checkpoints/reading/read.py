@@ -23,7 +23,7 @@ from samblocks.checkpoints.reading.other_files import file_words, index_beside, 
 from samblocks.checkpoints.reading.safetensors_files import read_safetensors
 from samblocks.checkpoints.reading.shards import meant, read_index
 from samblocks.checkpoints.reading.torch_files import TorchFile, read_old, read_zip
-from samblocks.errors import CheckpointError, printable
+from samblocks.errors import CheckpointError, counted, printable
 from samblocks.layouts import TensorInfo
 
 
@@ -155,8 +155,8 @@ def _from_shards(path: Path, mmap: bool, envelope: str | None) -> Checkpoint:
     absent = [name for name in names if not os.path.lexists(path.parent / name)]
     if absent:
         raise CheckpointError(
-            f"{path} names {len(names)} shards, of which {len(absent)} are missing, such as {printable(absent[0])}: "
-            "get them too, and put them beside the index."
+            f"{path} names {counted(len(names), 'shard')}, and {counted(len(absent), 'file')} of them missing here, "
+            f"such as {printable(absent[0])}: get all of them, and put them beside the index."
         )
     parts = [_read(MappedFile(path.parent / name, mmap=mmap), mmap, None) for name in names]
     held = [frozenset(part.tensors) for part in parts]
@@ -164,12 +164,12 @@ def _from_shards(path: Path, mmap: bool, envelope: str | None) -> Checkpoint:
     lost = [name for name, shard in weights.items() if name not in held[numbers[shard]]]
     if lost:
         raise CheckpointError(
-            f"{path} and its shards do not fit together: {len(lost)} tensors are not where it says, such as "
-            f"{printable(lost[0])}."
+            f"{path} and its shards do not fit together: it does not say where "
+            f"{counted(len(lost), 'tensor')} can be found, such as {printable(lost[0])}."
         )
     places = {name: parts[numbers[shard]]._places[name] for name, shard in weights.items()}
     places, ignored = _beginning(path, places, envelope)
-    container = f"{parts[0].container} ({len(parts)} shards)"
+    container = f"{parts[0].container} ({counted(len(parts), 'shard')})"
     files = tuple(part._files[0] for part in parts)
     shards = {name: numbers[weights[name]] for name in places}
     return Checkpoint(path, container, "", parts[0].metadata, ignored, mmap, files, places, shards)

@@ -19,6 +19,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from samblocks.errors import counted
+
 if TYPE_CHECKING:
     from samblocks.predict.dataset.embed import Done, Progress
     from samblocks.predict.dataset.sources import Source
@@ -78,10 +80,11 @@ def run(arguments: argparse.Namespace) -> int:
     except ImportError as error:
         raise ValueError(str(error)) from None
     kept = f", {done.before} were there before" if done.before else ""
-    print(f"{arguments.output}: {done.now} pictures{kept}")
+    print(f"{arguments.output}: {counted(done.now, 'picture')}{kept}")
     if done.unread:
         print(
-            f"samblocks: {len(done.unread)} pictures could not be read: {arguments.output / 'unread.json'} says why",
+            f"samblocks: {counted(len(done.unread), 'picture')} could not be read: "
+            f"{arguments.output / 'unread.json'} says why",
             file=sys.stderr,
         )
         return UNREAD

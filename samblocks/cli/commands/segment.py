@@ -19,6 +19,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from samblocks.errors import counted
+
 if TYPE_CHECKING:
     from samblocks.predict.image import ImagePredictor
     from samblocks.predict.masks import Masks
@@ -132,7 +134,9 @@ def _overlay_files(arguments: argparse.Namespace) -> dict[Path, Path]:
     output: Path = arguments.output
     if output.suffix == ".png" and not output.is_dir():
         if len(arguments.images) > 1:
-            raise ValueError(f"-o {output} is one file, for {len(arguments.images)} pictures: name a folder")
+            raise ValueError(
+                f"-o {output} is one file, for {counted(len(arguments.images), 'picture')}: name a folder"
+            )
         return {arguments.images[0]: output}
     if output.exists() and not output.is_dir():
         raise ValueError(f"-o {output} is neither a folder nor a .png file")

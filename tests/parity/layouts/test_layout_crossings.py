@@ -39,7 +39,7 @@ def test_a_changed_tensor_is_seen(mobile, monkeypatch):
     monkeypatch.setattr(routes, "convert", wrong)
     rows = mobile()
     assert [found.verdict for found in rows] == [Verdict.EXACT, Verdict.DIVERGED] * 2
-    assert rows[1].seen == "1 tensors changed, such as mask_decoder.iou_token.weight"
+    assert rows[1].seen == "1 tensor changed, such as mask_decoder.iou_token.weight"
     assert row.status(rows) == 1
 
 
