@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
-from pathlib import Path
 from typing import Final
 
 import torch
 
+from samblocks.checkpoints import published
 from samblocks.checkpoints.advice import merge_first
 from samblocks.checkpoints.boundary import boundary
 from samblocks.checkpoints.component_selection import component_path
@@ -87,12 +87,13 @@ def recognise(file: Checkpoint) -> Detection:
         ) from None
 
 
-def sizes_taken(path: Path, found: Detection, given: Sizes) -> Sizes:
-    """The sizes that a model is made with: what was given, else what a configuration of transformers beside says.
+def sizes_taken(file: Checkpoint, found: Detection, given: Sizes) -> Sizes:
+    """The sizes that a model is made with: what was given, else what the list of checkpoints or a configuration says.
 
-    Tensors that tell their own sizes are believed before a configuration is.
+    Tensors that tell their own sizes are believed before these are.
     """
-    image_size, num_maskmem = sizes_beside(path)
+    image_size, num_maskmem = sizes_beside(file.path)
+    image_size = published.stated_image_size(file.path, file.file_bytes) or image_size
     if (
         given.image_size is None
         and found.image_size is None
@@ -277,5 +278,5 @@ def _size_origin(found: ImageSize | None, taken: ImageSize, argument: str) -> st
     return (
         "the shapes of the file's tensors"
         if taken == found
-        else f"{argument}, as an argument or in config.json"
+        else f"{argument}, as an argument, in checkpoints.lock or in a configuration beside the file"
     )

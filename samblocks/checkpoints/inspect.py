@@ -56,7 +56,7 @@ def _report(file: Checkpoint, sha256: bool) -> LoadReport:
     """See `inspect`."""
     found = recognise(file)
     row = found.rows[0]
-    sizes = sizes_taken(file.path, found, Sizes(found.image_size, found.num_maskmem, found.in_chans))
+    sizes = sizes_taken(file, found, Sizes(found.image_size, found.num_maskmem, found.in_chans))
     request = Request(row, found.component, sizes)
     tensors = meta_tensors(row, **sizes._asdict())
     held = _held(found, row, tensors)

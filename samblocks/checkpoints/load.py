@@ -163,7 +163,7 @@ def load(
             f"{file.path} is {words}{parts and f'; what is whole of it loads with {parts}'}."
         )
     request = _request(file, found, row, component, strict is True)
-    sizes = sizes_taken(file.path, found, sizes)
+    sizes = sizes_taken(file, found, sizes)
     request = replace(request, sizes=sizes, dtype=wanted_dtype)
     model = skeleton(request.row, **sizes._asdict())
     with boundary(file.path, "loaded"):

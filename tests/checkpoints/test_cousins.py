@@ -1,11 +1,15 @@
 """Models that come from SAM and SAM 2: loaded where they are ours, named where they are not, never half loaded."""
 
+import os
+
 import pytest
 import torch
 from synthetic import sparse
 
 from samblocks.checkpoints import convert_file, inspect, load
+from samblocks.checkpoints.published import read_lock
 from samblocks.errors import CheckpointError
+from samblocks.files import sha256
 from samblocks.layouts import TensorInfo, expected, meta_tensors
 from samblocks.layouts.cousins import cousin
 from samblocks.models import SAMModelHQ
@@ -91,6 +95,66 @@ def test_what_has_the_same_tensors_is_said(tmp_path, variant, words):
     assert "MedSAM" not in str(
         inspect(sparse(tmp_path / "b.safetensors", meta_tensors(VARIANTS["sam_vit_l"])))
     )
+
+
+def sizes(path):
+    """What the model is made for, and what `inspect` says of it."""
+    return load(path).image_size, next(
+        fact.value for fact in inspect(path).facts if fact.name == "image_size"
+    )
+
+
+def test_medsam2_is_known_by_its_hash_in_the_list(tmp_path, monkeypatch):
+    path = sparse(tmp_path / "anything.safetensors", meta_tensors(VARIANTS[SAM2]))
+    [row] = [row for row in read_lock().unlocked if row.name == "MedSAM2_latest"]
+    assert (row.variant, row.image_size) == (SAM2, 512)
+    assert row.licence.startswith("CC-BY-SA-4.0")
+    assert sizes(path) == (1024, 1024)
+    listed = """schema = 1
+[[checkpoint]]
+name = "MedSAM2_latest"
+variant = "sam2.1_hiera_tiny"
+layout = "meta"
+source = "medsam2"
+url = "https://example.org/MedSAM2_latest.pt"
+bytes = {bytes}
+sha256 = "{sha256}"
+tensors = 471
+licence = "CC-BY-SA-4.0 (the weights)"
+evidence = "made up"
+image_size = 512
+"""
+    monkeypatch.setenv("SAMBLOCKS_LOCK", str(tmp_path / "list"))
+    for digest, size in (("0" * 64, 1024), (sha256(path), 512)):
+        (tmp_path / "list").write_text(listed.format(bytes=path.stat().st_size, sha256=digest))
+        os.utime(tmp_path / "list", ns=(0, size))
+        assert sizes(path) == (size, size)
+        assert load(path, image_size=256).image_size == 256
+
+
+@pytest.mark.parametrize(
+    ("names", "text", "size"),
+    [
+        (
+            ["a.yaml"],
+            "model:\n  _target_: sam2.modeling.sam2_base.SAM2Base\n  image_size: 512  # pixels\n",
+            512,
+        ),
+        (["t512.yaml"], "model:\n  _target_: sam2.modeling.sam2_base.SAM2Base\n  image_size: 512\n", 512),
+        (
+            ["t512.yaml", "other.pt"],
+            "model:\n  _target_: sam2.modeling.sam2_base.SAM2Base\n  image_size: 512\n",
+            1024,
+        ),
+        (["t512.yaml"], "model:\n  _target_: another.library\n  image_size: 512\n", 1024),
+        (["t512.yaml"], "_target_: sam2.A\na:\n  image_size: 512\nb:\n  image_size: 256\n", 1024),
+    ],
+)
+def test_medsam2_is_known_by_the_configuration_beside_it(tmp_path, names, text, size):
+    path = sparse(tmp_path / "a.safetensors", meta_tensors(VARIANTS[SAM2]))
+    for name in names:
+        (tmp_path / name).write_text(text)
+    assert sizes(path) == (size, size)
 
 
 @pytest.mark.parametrize("variant", ["slimsam_50", "slimsam_77", "sam_hq_vit_b", "sam_hq_vit_tiny"])

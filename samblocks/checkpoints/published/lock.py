@@ -14,6 +14,7 @@ from pathlib import Path
 
 from samblocks.checkpoints.published.lock_format import Entry, Known, Lock, Unlocked, parse
 from samblocks.errors import CheckpointError
+from samblocks.files import sha256
 
 _HERE = Path(__file__).resolve()
 
@@ -153,6 +154,25 @@ def by_sha256(digest: str, *, lock: str | Path | None = None) -> tuple[Entry, ..
         CheckpointError: the list cannot be read.
     """
     return tuple(entry for entry in entries(lock) if entry.sha256 == digest.lower())
+
+
+def stated_image_size(path: Path, size: int) -> int | None:
+    """The image size that the list states of a file, by its hash; read are only files of a listed length.
+
+    Args:
+        path: the file.
+        size: its length in bytes.
+
+    Returns:
+        The side of the images in pixels, None where the list says nothing of this file, or cannot be read.
+    """
+    try:
+        listed = read_lock()
+        rows = [row for row in (*listed.entries, *listed.unlocked) if row.image_size and row.bytes == size]
+        digest = sha256(path) if any(row.sha256 for row in rows) else None
+    except (CheckpointError, OSError):
+        return None
+    return next((row.image_size for row in rows if row.sha256 is not None and row.sha256 == digest), None)
 
 
 def _nearest(name: str, rows: Iterable[Known]) -> str:

@@ -39,6 +39,8 @@ class Known:
     bytes: int | None = None
     sha256: str | None = None
     tensors: int | None = None
+    image_size: int | None = None
+    """What its tensors do not tell: the side of the images that it was trained for, where it is not the variant's."""
 
     @property
     def file(self) -> str:
@@ -185,7 +187,7 @@ def _check_types(kind: type[Known], row: Mapping[str, Any]) -> None:
         if name not in row:
             if field.default is dataclasses.MISSING:
                 raise ValueError(f"has no {name!r}")
-        elif name in ("bytes", "tensors"):
+        elif name in ("bytes", "tensors", "image_size"):
             if type(row[name]) is not int or row[name] <= 0:
                 raise ValueError(f"{name} must be a positive integer, not {row[name]!r}")
         elif name == "missing":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ from samblocks.errors import CheckpointError, printable
 
 LARGEST_JSON: Final = 2**24
 MOST_SHARDS: Final = 1000
+_CHECKPOINTS: Final = (".pt", ".pth", ".safetensors")
 _WHOLE: Final = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -67,7 +69,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def sizes_beside(path: Path) -> tuple[int | None, int | None]:
-    """Image size and number of memories that a configuration of transformers beside a file says.
+    """Image size and number of memories that a configuration beside a file says: of transformers, or of sam2.
 
     Args:
         path: the checkpoint file or its index.
@@ -79,12 +81,35 @@ def sizes_beside(path: Path) -> tuple[int | None, int | None]:
     try:
         config = read_json(path.parent / "config.json")
     except CheckpointError:
-        return None, None
+        return _sizes_of_hydra(path)
     if not str(config.get("model_type", "")).startswith("sam"):
-        return None, None
+        return _sizes_of_hydra(path)
     sides = [side for side in map(_side, _image_sizes(config)) if side is not None]
     frames = config.get("num_maskmem")
     return sides[0] if sides else None, frames if type(frames) is int and 0 < frames < 100 else None
+
+
+_HYDRA: Final = re.compile(r"^\s+(image_size|num_maskmem)\s*:\s*(\d{1,5})\s*(?:#.*)?$", re.MULTILINE)
+
+
+def _sizes_of_hydra(path: Path) -> tuple[int | None, int | None]:
+    """The same from one of sam2's own configurations: with the file's name, or alone beside it."""
+    beside = path.with_suffix(".yaml")
+    try:
+        if not beside.is_file():
+            names = [entry for entry in path.parent.iterdir() if entry.suffix in (".yaml", *_CHECKPOINTS)]
+            beside = next((entry for entry in names if entry.suffix == ".yaml"), beside)
+            if len(names) != 2 or path not in names:
+                return None, None
+        file = MappedFile(beside, mmap=False)
+        text = file.bytes(0, file.size).decode() if file.size <= LARGEST_JSON else ""
+    except (CheckpointError, OSError, ValueError):
+        return None, None
+    said = set(_HYDRA.findall(text)) if "_target_: sam2." in text else set()
+    image, frames = (
+        [int(value) for name, value in said if name == key] for key in ("image_size", "num_maskmem")
+    )
+    return _side(image[0]) if len(image) == 1 else None, frames[0] if len(frames) == 1 else None
 
 
 def _image_sizes(config: Mapping[str, Any]) -> Iterator[object]:
