@@ -47,6 +47,28 @@ def corrections_prompt_every_object(side: Side) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def prompts_are_remembered_as_they_are(side: Side) -> Iterator[None]:
+    """The memory of a prompt is made of its logits, as that of tracked masks, not of zeros and ones."""
+
+    def remember(run: Remember, state: Any, output: Any, frame: int, **given: Any) -> None:
+        run(state, output, frame, **{**given, "prompt": False})
+
+    with _remembering(remember):
+        yield
+
+
+def pointers_go_with_memories(frames: int) -> Change:
+    """Pointers of tracked frames are read for so many frames only, as long as their memories are kept."""
+
+    def near(run: Callable[..., Any], *args: Any, **given: Any) -> Any:
+        found = run(*args, **given)
+        kept = [entry for entry in found.pointers if entry[0].prompted or entry[0].distance <= frames]
+        return found._replace(pointers=kept)
+
+    return lambda side: _wrapped("samblocks.predict.video.steps.sources", near)
+
+
 def _remembering(remember: Remember) -> AbstractContextManager[None]:
     return _wrapped("samblocks.predict.video.propagation.remember", remember)
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 
 from parity.cases.calls import Check
 from parity.cases.family import Row, family, row
@@ -16,14 +17,16 @@ from parity.cases.filming import Say, box, click, filmed, mask, objects_are_seen
 from parity.cases.imitated_films import (
     corrections_prompt_every_object,
     masks_are_remembered_as_given,
+    pointers_go_with_memories,
+    prompts_are_remembered_as_they_are,
 )
-from parity.cases.imitations import during, pointer_of_the_best, without_earlier_masks
+from parity.cases.imitations import Imitation, during, instead, pointer_of_the_best, without_earlier_masks
 from parity.cases.predicting import masks_are_mixed, pictured
 from parity.cases.predictors import SAM2_PARTS, SAM_PARTS
 from parity.cases.processing import picture
 from parity.cases.two_way import EPS_DIFFERS
 from parity.cases.video import FILMS, clip, rectangle, seeing
-from parity.execution.case import Known
+from parity.execution.case import Case, Known
 
 _PROMPTS: dict[str, Any] = {
     "click": {"point_coords": np.array([(39.0, 20.0)]), "point_labels": np.array([1])},
@@ -77,7 +80,19 @@ def _film(
     )
 
 
-_CLICKS = (click(0, 1, (40.0, 70.3)), click(0, 2, (90.0, 30.0)), track())
+_CLICK = (click(0, 1, (40.0, 70.3)), track())
+_CLICKS = (click(0, 1, (90.0, 30.0), labels=(0,)), click(0, 2, (20.0, 60.0)), track())
+"""Logits of the two differ by 1.6e-4 or more in every pixel: rounding gives none of them to the other object."""
+
+
+def _filmed_otherwise(script: Sequence[Say], **settings: Any) -> Imitation:
+    return instead(filmed(script, fill_hole_area=0, answers=False, **settings))
+
+
+def _tracked_as_ultralytics(case: Case) -> Case:
+    stored = _filmed_otherwise(_CLICK, memory_dtype=torch.float16)(case)
+    return during(prompts_are_remembered_as_they_are, pointers_go_with_memories(8))(stored)
+
 
 _FILMS = FILMS.of(
     film_own_size=_film(
@@ -86,8 +101,24 @@ _FILMS = FILMS.of(
         threshold=0.1,
     ),
     film_own_size_clicks=_film(
-        "clicks on the first frame alone, more frames than Ultralytics keeps memories",
+        "clicks on two objects, on one frame",
         _CLICKS,
+        frames=1,
+        answers=False,
+        check=partial(objects_are_seen, answers=False),
+        quick=False,
+        threshold=-1.0,
+        known={
+            "ultralytics": Known(
+                cause="its tracker gives each pixel to the object of the highest logit",
+                imitation=_filmed_otherwise(_CLICKS, non_overlap_masks=True),
+                shown="ours with non_overlap_masks on",
+            )
+        },
+    ),
+    film_own_size_click=_film(
+        "a click on the first frame alone, more frames than Ultralytics keeps memories",
+        _CLICK,
         frames=12,
         answers=False,
         check=partial(objects_are_seen, answers=False),
@@ -95,10 +126,10 @@ _FILMS = FILMS.of(
         threshold=-1.0,
         known={
             "ultralytics": Known(
-                cause="it gives each pixel to one object; stores memories in float16, which all others round to "
-                "bfloat16; takes an object as surely seen when it remembers a prompt; and drops pointers with the "
-                "memories of frames that have passed",
-                most={"02_propagate_in_video/masks": 2.0},
+                cause="it stores memories in float16, which all others round to bfloat16; makes that of a prompt from "
+                "its logits, not from zeros and ones; and drops pointers with the memories of frames that have passed",
+                imitation=_tracked_as_ultralytics,
+                shown="ours doing all three",
             )
         },
     ),
