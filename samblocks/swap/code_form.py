@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from types import FunctionType, ModuleType
@@ -218,7 +219,10 @@ class Form:
         if isinstance(value, type) and within(value.__module__, self._library):
             return f"class {value.__qualname__}"
         if name in self._module.imports:
-            return f"import {self._module.imports[name]}"
+            path = self._module.imports[name]
+            if isinstance(value, ModuleType) and sys.modules.get(path, value) is not value:
+                return f"{path} replaced by {value.__name__}"
+            return f"import {path}"
         if name in self._module.values:
             if name in self._values:
                 return "itself"

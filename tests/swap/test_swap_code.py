@@ -6,6 +6,7 @@ import itertools
 import json
 import shutil
 import subprocess
+import types
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,17 @@ def test_what_is_wrapped_around_a_method_later_counts(layer, monkeypatch):
 
     monkeypatch.setattr(kind, "_step", patched)
     assert class_digest(kind) != plain
+
+
+def test_a_module_that_takes_the_place_of_another_counts(layer, monkeypatch):
+    kind = layer()
+    digest = class_digest(kind)
+    other = types.ModuleType("another")
+    other.pow = lambda x, y: 0.0  # type: ignore[attr-defined]
+    monkeypatch.setitem(kind.__init__.__globals__, "math", other)
+    assert class_digest(kind) != digest
+    monkeypatch.undo()
+    assert class_digest(kind) == digest
 
 
 def test_a_class_without_source():
