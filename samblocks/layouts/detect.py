@@ -110,6 +110,8 @@ def detect(tensors: Mapping[str, TensorInfo], *, strict: bool = True) -> Detecti
     best = min(matches, key=Match.rank, default=None)
     if best is None or (few and not best.intact):
         sample = ", ".join(sorted(tensors)[:_NAMED])
+        if len(tensors) == 1:
+            raise LayoutError(f"its only name, {sample}, is none of a SAM or SAM 2 model in any known layout")
         raise LayoutError(
             f"{prefixes[0].votes if prefixes else 'none'} of the {len(tensors)} names ({sample}, …) "
             "are those of a SAM or SAM 2 model in any known layout"
