@@ -88,7 +88,22 @@ class MemoryAttentionLayer(nn.Module):
         Raises:
             ValueError: if `num_k_exclude_rope` is given to a cross attention without rotary encoding.
         """
-        tgt = tgt + self.dropout1(self._attend_to_itself(layer_norm(self.norm1, tgt), query_pos))
+        tgt = self.forward_self_attention(tgt, query_pos)
+        return self.forward_cross_attention(tgt, memory, pos, query_pos, num_k_exclude_rope)
+
+    def forward_self_attention(self, tgt: Tensor, query_pos: Tensor | None = None) -> Tensor:
+        """Do the first step of `forward` alone, which knows of no memory: [B, N, C]."""
+        return tgt + self.dropout1(self._attend_to_itself(layer_norm(self.norm1, tgt), query_pos))
+
+    def forward_cross_attention(
+        self,
+        tgt: Tensor,
+        memory: Tensor,
+        pos: Tensor | None = None,
+        query_pos: Tensor | None = None,
+        num_k_exclude_rope: int = 0,
+    ) -> Tensor:
+        """Do the steps of `forward` that come after the self attention: [B, N, C]."""
         queries = _add(layer_norm(self.norm2, tgt), query_pos, self.pos_enc_at_cross_attn_queries)
         keys = _add(memory, pos, self.pos_enc_at_cross_attn_keys)
         tgt = tgt + self.dropout2(self._attend_to_memory(queries, keys, memory, num_k_exclude_rope))

@@ -1,6 +1,5 @@
 """What the mask decoders of SAM 1 and SAM 2 share."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -9,8 +8,7 @@ from torch import Tensor, nn
 from samblocks.blocks import MLP, LayerNorm2d, TwoWayTransformer
 from samblocks.blocks.two_way import SharedImage
 from samblocks.models.decoder_masks import can_stay_in_blocks, in_blocks, masks_of_blocks
-from samblocks.ops.chunking import prompts_at_once
-from samblocks.ops.fast_path import fast_path_allowed, folding_allowed, paths_are_plain
+from samblocks.ops.fast_path import folding_allowed, paths_are_plain
 
 
 class Plan(NamedTuple):
@@ -82,27 +80,6 @@ def for_prompts(name: str, maps: Tensor, prompts: int, *, copies: bool = False) 
     if copies and paths_are_plain():
         maps = maps.contiguous()
     return maps.expand(prompts, -1, -1, -1)
-
-
-def decode_in_chunks(
-    decoder: nn.Module, decode: Callable[..., tuple[Tensor, ...]], *inputs: Tensor
-) -> tuple[Tensor, ...]:
-    """Decode some prompts at a time: they do not look at each other, and each has a copy of the image's map.
-
-    Args:
-        decoder: whose layers are called, for `fast_path_allowed`.
-        decode: from the inputs, or a part of each, to outputs for as many prompts.
-        *inputs: [B, ...], all for the same prompts; the second one is the image's map, [B, C, H, W].
-
-    Returns:
-        The outputs for all prompts: [B, ...].
-    """
-    prompts, maps = inputs[:2]
-    step = prompts_at_once(len(prompts), maps)
-    if step >= len(prompts) or not fast_path_allowed(decoder, *inputs):
-        return decode(*inputs)
-    done = [decode(*some) for some in zip(*(torch.split(x, step) for x in inputs), strict=True)]
-    return tuple(torch.cat(parts) for parts in zip(*done, strict=True))
 
 
 def head_of(mlp: nn.Module, tokens: Tensor, *, images: bool) -> Tensor:

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from samblocks.ops.chunking import chunk_sizes
 
-_SCORES = 32 << 20
-"""Bytes of scores that are held at once, at most."""
+_LARGEST_SUM = 2.0**64
+"""Up to it weights and what they gather are far from overflow."""
 
 
 def attend_narrow(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Compute softmax(q kᵀ / √d) v for one head, some queries at a time. No gradients are recorded.
+    """Compute softmax(q kᵀ / √d) v for one head, a tile of scores at a time. No gradients are recorded.
 
     Args:
         q: [B, N, d]
@@ -30,16 +30,34 @@ def attend_narrow(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         >>> attend_narrow(q, k, torch.tensor([[[1.0], [3.0]]])).tolist()
         [[[2.0]]]
     """
-    keys = k.shape[1]
-    step = max(1, min(chunk_sizes().queries, q.shape[1], _SCORES // max(keys * q.element_size(), 1)))
+    tile = chunk_sizes().tile
     q = q * q.shape[2] ** -0.5
-    out = v.new_empty(*q.shape[:2], v.shape[2])
-    held = q.new_empty(step, keys)
+    out = v.new_zeros(*q.shape[:2], v.shape[2])
     for item in range(q.shape[0]):
-        for start in range(0, q.shape[1], step):
-            queries = q[item, start : start + step]
-            scores = held[: queries.shape[0]]
-            torch.mm(queries, k[item].t(), out=scores)
-            torch.softmax(scores, -1, out=scores)
-            torch.mm(scores, v[item], out=out[item, start : start + step])
+        for start in range(0, q.shape[1], tile):
+            rows = slice(start, start + tile)
+            _gather(q[item, rows], k[item], v[item], tile, out[item, rows])
     return out
+
+
+def _gather(q: Tensor, k: Tensor, v: Tensor, tile: int, out: Tensor) -> None:
+    """Write softmax(q kᵀ) v into `out`, which holds zeros, without ever holding the scores of all keys.
+
+    The weights are exp(score - r) by their sum for any r. The largest score would need a look at all keys before the
+    first weight; here r is the largest one of the first tile. Weights may exceed one then, never all vanish, and where
+    later scores are so much larger that they would overflow, those queries are done with all keys at once.
+    """
+    held, total = q.new_empty(q.shape[0], min(tile, k.shape[0])), q.new_zeros(q.shape[0], 1)
+    largest: Tensor | None = None
+    for keys, values in zip(k.split(tile), v.split(tile), strict=True):
+        scores = held[:, : keys.shape[0]]
+        torch.mm(q, keys.t(), out=scores)
+        if largest is None:
+            largest = scores.amax(1, keepdim=True)
+        weights = scores.sub_(largest).exp_()
+        total += weights.sum(1, keepdim=True)
+        out.addmm_(weights, values)
+    if bool((total <= _LARGEST_SUM).all()):
+        out.div_(total)
+    else:  # NaN, too, comes here
+        torch.mm(torch.softmax(q @ k.t(), -1), v, out=out)

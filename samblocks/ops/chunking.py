@@ -25,9 +25,9 @@ class ChunkSizes:
         chunk: bytes between two layers that a chunk should have.
         scores: bytes of attention scores, or of a bias, that are held at once.
         tokens: tokens that a chunk has at least: with fewer, matrix products wait for the weights.
-        queries: queries that are scored against many keys at once: with fewer, each product spends its time on
-            arranging the keys.
-        prompts: prompts that go through a decoder at once, at least.
+        tile: queries and keys, as many of each, whose scores are held at once: with fewer, products spend their time
+            on arranging the keys; with more, scores leave the cache before they are weights.
+        prompts: prompts, or objects, that go through a decoder at once, at least.
         enlarged: bytes of a decoder's enlarged map that are made at once.
         many: tokens that are not projected where few others are there to be projected in their place, at least.
         folded: vectors of few tokens, one for each head, by channels, up to which these are projected instead.
@@ -38,7 +38,7 @@ class ChunkSizes:
     chunk: int = 4 << 20
     scores: int = 8 << 20
     tokens: int = 1024
-    queries: int = 256
+    tile: int = 512
     prompts: int = 1
     enlarged: int = 1 << 20
     many: int = 256
@@ -49,7 +49,7 @@ class ChunkSizes:
 USUAL = ChunkSizes()
 
 SMALLEST = ChunkSizes(
-    left_whole=0, chunk=1, scores=1, tokens=1, queries=5, prompts=1, enlarged=1, many=1, folded=64, widened=1
+    left_whole=0, chunk=1, scores=1, tokens=1, tile=5, prompts=1, enlarged=1, many=1, folded=64, widened=1
 )
 """Everything that can be cut is cut, as far as it goes: for tests."""
 
@@ -58,7 +58,7 @@ RAGGED = ChunkSizes(
     chunk=12 << 10,
     scores=3 << 10,
     tokens=1,
-    queries=7,
+    tile=7,
     prompts=2,
     enlarged=4 << 10,
     many=1,
@@ -127,25 +127,25 @@ def rows_at_once(x: Tensor, channels: int, side: int = 1) -> int:
     return min(height, side * max(sizes.chunk // size, -(-sizes.tokens // tokens), 1))
 
 
-def prompts_at_once(prompts: int, x: Tensor) -> int:
-    """Choose how many prompts go through a decoder at a time.
+def items_at_once(x: Tensor) -> int:
+    """Choose how many items of a batch are done at a time: prompts in a decoder, objects that read their memory.
 
     Args:
-        prompts: how many there are.
-        x: [1, C, H, W], the map that each prompt gets a copy of.
+        x: [B, ...], of each item what all layers pass on, an image's map as a rule.
 
     Returns:
         At least 1; all of them where they are better left whole.
 
     Examples:
-        >>> prompts_at_once(64, torch.zeros(1, 256, 64, 64)), prompts_at_once(3, torch.zeros(1, 256, 64, 64))
+        >>> items_at_once(torch.zeros(64, 256, 64, 64)), items_at_once(torch.zeros(3, 256, 64, 64))
         (1, 1)
     """
+    items = x.shape[0]
     if torch.compiler.is_compiling():
-        return prompts
+        return items
     sizes = chunk_sizes()
     step = max(sizes.prompts, sizes.chunk // max(x[:1].numel() * x.element_size(), 1))
-    return step if prompts >= 2 * step else max(prompts, 1)
+    return step if items >= 2 * step else max(items, 1)
 
 
 def in_chunks(module: nn.Module, function: Callable[[Tensor], Tensor], x: Tensor, step: int) -> Tensor:
@@ -176,3 +176,33 @@ def in_chunks(module: nn.Module, function: Callable[[Tensor], Tensor], x: Tensor
         done = function(part)
         out[:, index * rows : index * rows + done.shape[1]] = done
     return out
+
+
+def items_in_chunks(
+    module: nn.Module, function: Callable[..., tuple[Tensor, ...]], step: int, *inputs: Tensor | None
+) -> tuple[Tensor, ...]:
+    """Apply a function to some items of a batch at a time, or to all where that would be noticed.
+
+    Args:
+        module: whose layers the function calls, for `fast_path_allowed`.
+        function: from the inputs, or a part of each, to outputs for as many items, which do not look at each other.
+        step: items of a chunk; the last one may have fewer.
+        *inputs: [B, ...]; None stays None. The first one is a tensor. Where one is of other length, nothing is cut.
+
+    Returns:
+        The outputs for all items: [B, ...].
+
+    Examples:
+        >>> layer = nn.Identity().eval()
+        >>> doubled = items_in_chunks(layer, lambda x: (layer(x) * 2,), 2, torch.ones(5, 1))[0]
+        >>> doubled.flatten().tolist()
+        [2.0, 2.0, 2.0, 2.0, 2.0]
+    """
+    tensors = [x for x in inputs if x is not None]
+    items = tensors[0].shape[0]
+    alike = all(x.shape[0] == items for x in tensors)
+    if step >= items or not alike or not fast_path_allowed(module, *tensors):
+        return function(*inputs)
+    chunks = (slice(start, start + step) for start in range(0, items, step))
+    done = [function(*(None if x is None else x[chunk] for x in inputs)) for chunk in chunks]
+    return tuple(torch.cat(parts) for parts in zip(*done, strict=True))

@@ -15,10 +15,11 @@ from parity.execution import fill
 from samblocks.blocks import Block, MemoryAttentionLayer, MultiScaleBlock, RoPEAttention, TwoWayTransformer
 from samblocks.models import VARIANTS, build
 from samblocks.models.sam1.mask_decoder import MaskDecoder
+from samblocks.models.sam2.memory import MemoryAttention, MemoryEncoder
 from samblocks.ops import chunking
 from samblocks.ops.attend_narrow import attend_narrow
 from samblocks.ops.attend_with_rel_pos import attend_with_rel_pos
-from samblocks.ops.chunking import USUAL, ChunkSizes, rows_at_once, use_chunk_sizes
+from samblocks.ops.chunking import RAGGED, SMALLEST, USUAL, ChunkSizes, rows_at_once, use_chunk_sizes
 from samblocks.ops.eager_attention import eager_attention
 from samblocks.ops.fast_path import plain_paths
 
@@ -34,7 +35,7 @@ SIZES = st.builds(
     chunk=st.integers(1, 40_000),
     scores=st.integers(1, 8_000),
     tokens=st.integers(1, 90),
-    queries=st.integers(1, 12),
+    tile=st.integers(1, 12),
     prompts=st.integers(1, 4),
 )
 SIDES = st.integers(1, 21)
@@ -104,6 +105,77 @@ def test_narrow_values(tokens: int, keys: int, batch: int, sizes: ChunkSizes) ->
     expected = (q @ k.mT * 8**-0.5).softmax(-1) @ v
     with use_chunk_sizes(sizes):
         torch.testing.assert_close(attend_narrow(q, k, v), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("larger", [0.0, 40.0, 100.0, 1e4])
+def test_narrow_values_of_scores_that_rise(larger: float) -> None:
+    """The first tile's largest score stands in for that of all: also where weights by it overflow."""
+    q, k, v = draw("q", 1, 6, 8), draw("k", 1, 15, 8), draw("v", 1, 15, 3)
+    q[..., 0], k[..., 0] = 8**0.5, torch.arange(15.0) * larger / 14
+    expected = (q @ k.mT * 8**-0.5).softmax(-1) @ v
+    for dtype, close in ((torch.float64, 1e-12), (torch.float32, 1e-3)):
+        with use_chunk_sizes(RAGGED):
+            found = attend_narrow(q.to(dtype), k.to(dtype), v.to(dtype))
+        torch.testing.assert_close(found.double(), expected, rtol=close, atol=close)
+
+
+@drawn
+@given(
+    objects=st.integers(1, 5),
+    one_frame=st.booleans(),
+    at_input=st.booleans(),
+    with_pos=st.booleans(),
+    batch_first=st.booleans(),
+    sizes=SIZES,
+)
+def test_objects_that_read_their_memory(
+    objects: int, one_frame: bool, at_input: bool, with_pos: bool, batch_first: bool, sizes: ChunkSizes
+) -> None:
+    layer = made(
+        MemoryAttentionLayer,
+        8,
+        16,
+        self_attn=made(RoPEAttention, 8, 1, feat_sizes=(3, 3)),
+        cross_attn=made(RoPEAttention, 8, 1, kv_in_dim=4, rope_k_repeat=True, feat_sizes=(3, 3)),
+    )
+    attention = made(MemoryAttention, 8, at_input, layer, 2, batch_first)
+    frames = 1 if one_frame else objects
+    curr, pos = (draw(name, 9, frames, 8).expand(-1, objects, -1) for name in ("curr", "pos"))
+    memory, memory_pos = draw("memory", 20, objects, 4), draw("memory_pos", 20, objects, 4)
+    if not batch_first:
+        curr, pos, memory, memory_pos = (x.transpose(0, 1) for x in (curr, pos, memory, memory_pos))
+    agree(attention, curr, memory, pos if with_pos else None, memory_pos, 2, sizes=sizes)
+
+
+def test_objects_of_one_frame_look_at_it_once() -> None:
+    layer = made(MemoryAttentionLayer, 8, 16)
+    attention = made(MemoryAttention, 8, True, layer, 2)
+    seen: list[tuple[int, ...]] = []
+
+    class Watched(RoPEAttention):
+        def forward(self, *inputs: Tensor, **settings: Any) -> Tensor:
+            seen.append(tuple(inputs[0].shape))
+            return super().forward(*inputs, **settings)
+
+    Watched.__module__ = RoPEAttention.__module__
+    for part in attention.layers:
+        part.self_attn.__class__ = Watched
+    curr, memory = draw("curr", 9, 1, 8).expand(-1, 4, -1), draw("memory", 9, 4, 64)
+    try:
+        with torch.no_grad(), use_chunk_sizes(SMALLEST):
+            attention(curr, memory, curr)
+    finally:
+        for part in attention.layers:
+            part.self_attn.__class__ = RoPEAttention
+    assert seen == [(1, 9, 8)] * 5  # the first layer once, the second one for each object
+
+
+@drawn
+@given(objects=st.integers(1, 4), one_map=st.booleans(), finished=st.booleans(), sizes=SIZES)
+def test_objects_that_are_remembered(objects: int, one_map: bool, finished: bool, sizes: ChunkSizes) -> None:
+    encoder = made(MemoryEncoder, 4, 16)
+    maps, masks = draw("maps", 1 if one_map else objects, 16, 2, 2), draw("masks", objects, 1, 32, 32)
+    agree(lambda *given: encoder(*given, finished)["vision_features"], maps, masks, sizes=sizes)
 
 
 @drawn

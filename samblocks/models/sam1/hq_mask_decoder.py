@@ -11,7 +11,6 @@ from samblocks.blocks.arguments import checks_arguments
 from samblocks.models.decoder_parts import (
     Plan,
     as_map,
-    decode_in_chunks,
     for_prompts,
     head_of,
     mask_vectors,
@@ -20,6 +19,7 @@ from samblocks.models.decoder_parts import (
     transform,
 )
 from samblocks.models.sam1.mask_decoder import MaskDecoder
+from samblocks.ops.chunking import items_at_once, items_in_chunks
 
 
 @checks_arguments(C="transformer_dim")
@@ -136,7 +136,8 @@ class MaskDecoderHQ(MaskDecoder):
         )
         # The enlarged map itself is needed, so that it is made as one.
         how = plan(self, prompts, *inputs[1:4])._replace(blocks=False)
-        masks, iou, sharper = decode_in_chunks(self, partial(self._decode_all, how), *inputs)
+        step = items_at_once(inputs[1])
+        masks, iou, sharper = items_in_chunks(self, partial(self._decode_all, how), step, *inputs)
         if multimask_output:
             iou, best = iou[:, 1:].max(dim=1, keepdim=True)
             masks = masks[torch.arange(prompts, device=masks.device)[:, None], 1 + best]

@@ -10,7 +10,6 @@ from samblocks.blocks.arguments import checks_arguments
 from samblocks.models.decoder_parts import (
     Plan,
     check_dim,
-    decode_in_chunks,
     for_prompts,
     head_of,
     make_hypernetworks,
@@ -19,6 +18,7 @@ from samblocks.models.decoder_parts import (
     plan,
     transform,
 )
+from samblocks.ops.chunking import items_at_once, items_in_chunks
 
 
 @checks_arguments(C="transformer_dim")
@@ -137,7 +137,8 @@ class MaskDecoder(nn.Module):
             for_prompts("dense_prompt_embeddings", dense_prompt_embeddings, prompts),
         )
         how = plan(self, prompts, *inputs[1:])
-        masks, iou = decode_in_chunks(self, partial(self._decode, how), *inputs)
+        step = items_at_once(inputs[1])
+        masks, iou = items_in_chunks(self, partial(self._decode, how), step, *inputs)
         return masks, iou
 
     def _decode(

@@ -11,7 +11,6 @@ from samblocks.models.decoder_parts import (
     Plan,
     arrange,
     check_dim,
-    decode_in_chunks,
     for_prompts,
     head_of,
     make_hypernetworks,
@@ -20,6 +19,7 @@ from samblocks.models.decoder_parts import (
     plan,
     transform,
 )
+from samblocks.ops.chunking import items_at_once, items_in_chunks
 from samblocks.ops.linear import linear
 
 
@@ -211,8 +211,8 @@ class SAM2MaskDecoder(nn.Module):
         how = plan(self, prompts, *maps, *finer)
         if how.blocks:
             finer = tuple(arrange(x, factor) for x, factor in zip(finer, (4, 2), strict=False))
-        masks, iou, mask_tokens, score = decode_in_chunks(
-            self, partial(self._decode, how), sparse_prompt_embeddings, *maps, *finer
+        masks, iou, mask_tokens, score = items_in_chunks(
+            self, partial(self._decode, how), items_at_once(maps[0]), sparse_prompt_embeddings, *maps, *finer
         )
         return masks, iou, mask_tokens, score
 

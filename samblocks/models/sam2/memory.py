@@ -2,12 +2,22 @@
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from samblocks.blocks import CXBlock, Fuser, MaskDownSampler, PositionEmbeddingSine, RoPEAttention
+from samblocks.blocks import (
+    CXBlock,
+    Fuser,
+    MaskDownSampler,
+    MemoryAttentionLayer,
+    PositionEmbeddingSine,
+    RoPEAttention,
+)
 from samblocks.blocks.arguments import checks_arguments
+from samblocks.ops.chunking import items_at_once, items_in_chunks
+from samblocks.ops.fast_path import fast_path_allowed
 from samblocks.ops.norm import layer_norm
 
 
@@ -82,25 +92,54 @@ class MemoryAttention(nn.Module):
                 f"memory: its batch size is {memory.shape[batch]}, must be that of curr, {curr.shape[batch]}"
             )
 
-        x = curr
-        if self.pos_enc_at_input and curr_pos is not None:
-            x = x + 0.1 * curr_pos
         if self.batch_first:
-            x, memory = x.transpose(0, 1), memory.transpose(0, 1)
+            curr, memory = curr.transpose(0, 1), memory.transpose(0, 1)
             curr_pos = None if curr_pos is None else curr_pos.transpose(0, 1)
             memory_pos = None if memory_pos is None else memory_pos.transpose(0, 1)
-        for layer in self.layers:
+        shared = self._all_see_one_frame(curr, memory, curr_pos, memory_pos)
+        if shared:
+            pos = None if curr_pos is None else curr_pos[:1]
+            x = self.layers[0].forward_self_attention(self._placed(curr[:1], pos), pos).expand_as(curr)
+        else:
+            x = self._placed(curr, curr_pos)
+        attend = partial(self._attend, num_obj_ptr_tokens, shared)
+        (x,) = items_in_chunks(self, attend, items_at_once(x), x, memory, curr_pos, memory_pos)
+        return x.transpose(0, 1) if self.batch_first else x
+
+    def _all_see_one_frame(self, curr: Tensor, *others: Tensor | None) -> bool:
+        """Whether all items are views of one frame, so that its first self attention need be done only once."""
+        given = [curr, *(x for x in others if x is not None)]
+        if not self.layers or not fast_path_allowed(self, *given):
+            return False
+        frame = [x for x in (curr, others[1]) if x is not None]
+        own = type(self.layers[0]).forward is MemoryAttentionLayer.forward
+        return own and curr.shape[0] > 1 and all(x.stride(0) == 0 for x in frame)
+
+    def _placed(self, curr: Tensor, curr_pos: Tensor | None) -> Tensor:
+        return curr + 0.1 * curr_pos if self.pos_enc_at_input and curr_pos is not None else curr
+
+    def _attend(
+        self,
+        pointers: int,
+        seen: bool,
+        x: Tensor,
+        memory: Tensor,
+        curr_pos: Tensor | None,
+        memory_pos: Tensor | None,
+    ) -> tuple[Tensor]:
+        """Send tokens through all layers, but for the first self attention where they have been through it."""
+        for number, layer in enumerate(self.layers):
             # Only rotary attention tells tokens with a place in the image from tokens without one.
             rotary = isinstance(layer.cross_attn_image, RoPEAttention)
-            x = layer(
+            step = layer.forward_cross_attention if seen and number == 0 else layer
+            x = step(
                 tgt=x,
                 memory=memory,
                 pos=memory_pos,
                 query_pos=curr_pos,
-                num_k_exclude_rope=num_obj_ptr_tokens if rotary else 0,
+                num_k_exclude_rope=pointers if rotary else 0,
             )
-        x = layer_norm(self.norm, x)
-        return x.transpose(0, 1) if self.batch_first else x
+        return (layer_norm(self.norm, x),)
 
 
 @checks_arguments(C="pix_feat_proj.in_channels")
@@ -160,12 +199,15 @@ class MemoryEncoder(nn.Module):
             "vision_features", [B, C', H, W] with `out_dim` channels, and "vision_pos_enc", a list of its
             one position encoding.
         """
-        mask = masks if skip_mask_sigmoid else torch.sigmoid(masks)
-        mask = self.mask_downsampler(mask)
+        encode = partial(self._encode, skip_mask_sigmoid)
+        (x,) = items_in_chunks(self, encode, items_at_once(pix_feat), masks, pix_feat)
+        return {"vision_features": x, "vision_pos_enc": [self.position_encoding(x).to(x.dtype)]}
+
+    def _encode(self, finished: bool, masks: Tensor, pix_feat: Tensor) -> tuple[Tensor]:
+        mask = self.mask_downsampler(masks if finished else torch.sigmoid(masks))
         pix_feat = pix_feat.to(mask.device)  # features of long videos may be kept in host memory
         x = self.pix_feat_proj(pix_feat) + mask
-        x = self.out_proj(self.fuser(x))
-        return {"vision_features": x, "vision_pos_enc": [self.position_encoding(x).to(x.dtype)]}
+        return (self.out_proj(self.fuser(x)),)
 
 
 def _single(value: Tensor | Sequence[Tensor], name: str) -> Tensor:

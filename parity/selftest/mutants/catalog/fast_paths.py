@@ -16,6 +16,16 @@ RoPEAttention in samblocks/ops/attend_narrow.py
     attend_narrow: q.shape[2] => v.shape[2]
   values_of_the_first_item | narrow values | tracking mostly has one object
     attend_narrow: v[item] => v[0]
+  each_tile_by_its_own_largest | narrow values | the weights of all tiles are by one reference | chunks
+    _gather: largest is None => True
+  sums_that_overflow | narrow values | scores may rise far above those of the first tile | chunks
+    _gather: bool((total <= _LARGEST_SUM).all()) => True
+
+MemoryAttention in samblocks/models/sam2/memory.py
+  self_attention_again | objects of one frame | the first self attention is done for all objects at once | chunks
+    MemoryAttention._attend: layer.forward_cross_attention if seen and number == 0 else layer => layer
+  objects_of_other_frames_shared | objects of one frame | items of a batch may be other frames | chunks
+    MemoryAttention._all_see_one_frame: all(x.stride(0) == 0 for x in frame) => True
 
 MultiScaleBlock in samblocks/blocks/hiera.py
   cut_through_windows | cut in chunks | what looks at each other must stay together | chunks
@@ -45,10 +55,10 @@ SAM2MaskDecoder in samblocks/models/sam2/mask_decoder.py
     SAM2MaskDecoder.predict_masks: for_prompts("image_embeddings", image_embeddings, prompts, copies=repeat_image)
       => for_prompts("image_embeddings", image_embeddings[:1], prompts, copies=repeat_image)
 
-MaskDecoder in samblocks/models/decoder_parts.py
+MaskDecoder in samblocks/ops/chunking.py
   first_mask_prompt_for_all | cut in chunks | each piece has maps of its own | chunks
-    decode_in_chunks: zip(*(torch.split(x, step) for x in inputs), strict=True)
-      => ((x[:step], *(y[:step] for y in inputs[1:])) for x in torch.split(inputs[0], step))
+    items_in_chunks: *(None if x is None else x[chunk] for x in inputs)
+      => *((inputs[0][chunk], *(x if x is None else x[: len(inputs[0][chunk])] for x in inputs[1:])))
 
 Attention in samblocks/ops/attend_few.py
   scale_of_plain_tokens | projected few | the dot product is that of the narrow vectors | cases:
