@@ -42,6 +42,14 @@ def _memory(frames: int, pointers: int, batch: int = 2) -> dict[str, Spec]:
     }
 
 
+def _of_one_frame(side: Side) -> Any:
+    """Objects of one frame, each with a memory of its own: what they see is one map, of which each has a view."""
+    inputs: dict[str, Any] = dict(side.inputs)
+    objects = inputs["memory"].shape[1]
+    frame = {name: inputs[name].expand(-1, objects, -1) for name in ("curr", "curr_pos")}
+    return side.net(**(inputs | frame), num_obj_ptr_tokens=2)
+
+
 def _attend(pointers: int, listed: bool = False) -> Any:
     def call(side: Side) -> Any:
         inputs: dict[str, Any] = dict(side.inputs)
@@ -58,6 +66,12 @@ _ATTENTION = family(block="MemoryAttention", bound64=1e-10).of(
         _kwargs(),
         _memory(3, 4),
         call=_attend(4),
+    ),
+    objects_of_one_frame=row(
+        "three objects of one frame, each with its own memory",
+        _kwargs(),
+        _memory(2, 2, batch=3) | {name: uniform(_SIDE**2, 1, _DIM) for name in ("curr", "curr_pos")},
+        call=_of_one_frame,
     ),
     released_layer=row(
         "the released layer, 256 wide, with the encodings of the frame added at the input",

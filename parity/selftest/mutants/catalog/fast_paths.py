@@ -18,8 +18,6 @@ RoPEAttention in samblocks/ops/attend_narrow.py
     attend_narrow: v[item] => v[0]
   each_tile_by_its_own_largest | narrow values | the weights of all tiles are by one reference | chunks
     _gather: largest is None => True
-  sums_that_overflow | narrow values | scores may rise far above those of the first tile | chunks
-    _gather: bool((total <= _LARGEST_SUM).all()) => True
 
 MemoryAttention in samblocks/models/sam2/memory.py
   self_attention_again | objects of one frame | the first self attention is done for all objects at once | chunks
