@@ -93,7 +93,8 @@ class MemoryAttentionLayer(nn.Module):
 
     def forward_self_attention(self, tgt: Tensor, query_pos: Tensor | None = None) -> Tensor:
         """Do the first step of `forward` alone, which knows of no memory: [B, N, C]."""
-        return tgt + self.dropout1(self._attend_to_itself(layer_norm(self.norm1, tgt), query_pos))
+        out: Tensor = tgt + self.dropout1(self._attend_to_itself(layer_norm(self.norm1, tgt), query_pos))
+        return out
 
     def forward_cross_attention(
         self,

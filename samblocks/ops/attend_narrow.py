@@ -49,7 +49,7 @@ def _gather(q: Tensor, k: Tensor, v: Tensor, tile: int, out: Tensor) -> None:
     """
     held, total = q.new_empty(q.shape[0], min(tile, k.shape[0])), q.new_zeros(q.shape[0], 1)
     largest: Tensor | None = None
-    for keys, values in zip(k.split(tile), v.split(tile), strict=True):
+    for keys, values in zip(torch.split(k, tile), torch.split(v, tile), strict=True):
         scores = held[:, : keys.shape[0]]
         torch.mm(q, keys.t(), out=scores)
         if largest is None:

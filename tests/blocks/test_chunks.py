@@ -153,9 +153,9 @@ def test_objects_of_one_frame_look_at_it_once() -> None:
     seen: list[tuple[int, ...]] = []
 
     class Watched(RoPEAttention):
-        def forward(self, *inputs: Tensor, **settings: Any) -> Tensor:
-            seen.append(tuple(inputs[0].shape))
-            return super().forward(*inputs, **settings)
+        def forward(self, q: Tensor, k: Tensor, v: Tensor, num_k_exclude_rope: int = 0) -> Tensor:
+            seen.append(tuple(q.shape))
+            return super().forward(q, k, v, num_k_exclude_rope)
 
     Watched.__module__ = RoPEAttention.__module__
     for part in attention.layers:

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Sequence
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -99,7 +100,8 @@ class MemoryAttention(nn.Module):
         shared = self._all_see_one_frame(curr, memory, curr_pos, memory_pos)
         if shared:
             pos = None if curr_pos is None else curr_pos[:1]
-            x = self.layers[0].forward_self_attention(self._placed(curr[:1], pos), pos).expand_as(curr)
+            first = cast(MemoryAttentionLayer, self.layers[0])
+            x = first.forward_self_attention(self._placed(curr[:1], pos), pos).expand_as(curr)
         else:
             x = self._placed(curr, curr_pos)
         attend = partial(self._attend, num_obj_ptr_tokens, shared)
@@ -131,7 +133,9 @@ class MemoryAttention(nn.Module):
         for number, layer in enumerate(self.layers):
             # Only rotary attention tells tokens with a place in the image from tokens without one.
             rotary = isinstance(layer.cross_attn_image, RoPEAttention)
-            step = layer.forward_cross_attention if seen and number == 0 else layer
+            step = (
+                cast(MemoryAttentionLayer, layer).forward_cross_attention if seen and number == 0 else layer
+            )
             x = step(
                 tgt=x,
                 memory=memory,

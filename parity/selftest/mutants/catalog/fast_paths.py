@@ -21,7 +21,8 @@ RoPEAttention in samblocks/ops/attend_narrow.py
 
 MemoryAttention in samblocks/models/sam2/memory.py
   self_attention_again | objects of one frame | the first self attention is done for all objects at once | chunks
-    MemoryAttention._attend: layer.forward_cross_attention if seen and number == 0 else layer => layer
+    MemoryAttention._attend:
+      cast(MemoryAttentionLayer, layer).forward_cross_attention if seen and number == 0 else layer => layer
   objects_of_other_frames_shared | objects of one frame | items of a batch may be other frames | chunks
     MemoryAttention._all_see_one_frame: all(x.stride(0) == 0 for x in frame) => True
 
