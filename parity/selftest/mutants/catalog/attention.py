@@ -123,10 +123,10 @@ MemoryAttentionLayer in samblocks/blocks/memory.py
   keys_without_positions | positions of tokens | one of three flags, the only one that is set
     MemoryAttentionLayer.__init__: pos_enc_at_cross_attn_keys=True => pos_enc_at_cross_attn_keys=False
   values_with_positions | positions on values | the encoding of the memory is for its keys alone
-    MemoryAttentionLayer.forward: self._attend_to_memory(queries, keys, memory, num_k_exclude_rope)
+    MemoryAttentionLayer.forward_cross_attention: self._attend_to_memory(queries, keys, memory, num_k_exclude_rope)
       => self._attend_to_memory(queries, keys, keys, num_k_exclude_rope)
   second_norm_missing | missing norm | one of three norms
-    MemoryAttentionLayer.forward: layer_norm(self.norm2, tgt) => tgt
+    MemoryAttentionLayer.forward_cross_attention: layer_norm(self.norm2, tgt) => tgt
   gelu | activation | all other perceptrons of the image encoder have GELU, this one ReLU
     MemoryAttentionLayer.__init__: nn.ReLU() => nn.GELU()
   no_dropout_by_default | training and evaluation | evaluation cannot tell
@@ -135,7 +135,8 @@ MemoryAttentionLayer in samblocks/blocks/memory.py
     MemoryAttentionLayer._transform: self.dropout(self.activation(linear(self.linear1, layer_norm(self.norm3, x))))
       => self.activation(linear(self.linear1, layer_norm(self.norm3, x)))
   drops_the_sum | dropout | what was gathered is dropped, never what it is added to
-    MemoryAttentionLayer.forward: tgt + self.dropout1(self._attend_to_itself(layer_norm(self.norm1, tgt), query_pos))
+    MemoryAttentionLayer.forward_self_attention:
+      tgt + self.dropout1(self._attend_to_itself(layer_norm(self.norm1, tgt), query_pos))
       => self.dropout1(tgt + self._attend_to_itself(layer_norm(self.norm1, tgt), query_pos))
   shortcut_after_norm | residual from elsewhere | post-norm habits: the shortcut starts after the norm
     MemoryAttentionLayer._transform: x + self.dropout3(linear(self.linear2, hidden))

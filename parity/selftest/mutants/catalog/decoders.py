@@ -86,23 +86,23 @@ SAM2MaskDecoder in samblocks/models/sam2/mask_decoder.py
 
 MemoryAttention in samblocks/models/sam2/memory.py
   whole_code_at_input | constants | a tenth, a number out of nowhere
-    MemoryAttention.forward: 0.1 * curr_pos => curr_pos
+    MemoryAttention._placed: 0.1 * curr_pos => curr_pos
   last_norm_missing | last norm missing | the norm after the last layer
-    MemoryAttention.forward: x = layer_norm(self.norm, x) =>
+    MemoryAttention._attend: layer_norm(self.norm, x) => x
   one_layer_for_all | shared layers | the same module several times: names and shapes of the state dict are
       right
     MemoryAttention.__init__: copy.deepcopy(layer) => layer
   code_always_at_input | positions of tokens | all released models have this flag set
-    MemoryAttention.forward: self.pos_enc_at_input and curr_pos is not None => curr_pos is not None
+    MemoryAttention._placed: self.pos_enc_at_input and curr_pos is not None => curr_pos is not None
 
 MemoryEncoder in samblocks/models/sam2/memory.py
   sigmoid_twice | sigmoid | the tracker has taken the sigmoid already
-    MemoryEncoder.forward: masks if skip_mask_sigmoid else torch.sigmoid(masks) => torch.sigmoid(masks)
+    MemoryEncoder._encode: masks if finished else torch.sigmoid(masks) => torch.sigmoid(masks)
   features_not_projected | missing term | made, loaded, and never called
-    MemoryEncoder.forward: self.pix_feat_proj(pix_feat) => pix_feat
+    MemoryEncoder._encode: self.pix_feat_proj(pix_feat) => pix_feat
   mask_after_fuser | order of layers | image and mask are blended by the fuser, so the sum comes before it
-    MemoryEncoder.forward: self.pix_feat_proj(pix_feat) + mask => self.pix_feat_proj(pix_feat)
-    MemoryEncoder.forward: self.fuser(x) => self.fuser(x) + mask
+    MemoryEncoder._encode: self.pix_feat_proj(pix_feat) + mask => self.pix_feat_proj(pix_feat)
+    MemoryEncoder._encode: self.fuser(x) => self.fuser(x) + mask
   three_fusing_layers | number of layers | a number that is written in a configuration elsewhere
     MemoryEncoder.__init__: num_layers=2 => num_layers=3
 
