@@ -85,7 +85,7 @@ def checks_arguments(*methods: str, **channels: str) -> Callable[[type[Made]], t
     def decorate(kind: type[Made]) -> type[Made]:
         for name in ("forward", *methods):
             method = getattr(kind, name)
-            if _stated(method, channels):
+            if _stated(method, channels) or _tensors(method):
                 setattr(kind, name, _checked(method, channels))
         return kind
 
@@ -94,7 +94,7 @@ def checks_arguments(*methods: str, **channels: str) -> Callable[[type[Made]], t
 
 def _checked(forward: Callable[..., Any], channels: Mapping[str, str]) -> Callable[..., Any]:
     names = list(inspect.signature(forward).parameters)[1:]
-    shapes = _stated(forward, channels)
+    shapes, kinds = _stated(forward, channels), _tensors(forward)
     places = [(place, name, shapes[name]) for place, name in enumerate(names) if name in shapes]
     ranks = [(place, name, _ranks(alternatives)) for place, name, alternatives in places]
 
@@ -110,12 +110,17 @@ def _checked(forward: Callable[..., Any], channels: Mapping[str, str]) -> Callab
         try:
             return forward(self, *args, **kwargs)
         except _FAILURES as error:
-            for place, name, alternatives in places:
-                value = args[place] if place < count else kwargs.get(name)
-                if isinstance(value, Tensor):
-                    wrong = _wrong(self, name, value, alternatives)
+            given = dict(zip(names, args, strict=False)) | kwargs
+            for name in names:
+                value = given.get(name)
+                if name in kinds and (words := _no_tensor(self, name, value, kinds[name])):
+                    raise ArgumentError(words) from error
+                if name in shapes and isinstance(value, Tensor):
+                    wrong = _wrong(self, name, value, shapes[name])
                     if wrong is not None:
                         raise wrong from error
+            if words := _disagreement(given, shapes):
+                raise ArgumentError(words) from error
             raise
 
     return checked
@@ -135,6 +140,69 @@ def _wrong(
         return _refused(module, name, value, alternatives)
     words = _misplaced(module, name, value)
     return ArgumentError(words) if words else None
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What an argument of tensors is by its annotation, and of each in a list the shape that the docstring states."""
+
+    several: bool
+    optional: bool
+    shape: str = ""
+
+    def rank(self) -> int | None:
+        """Number of axes of each tensor in a list, None where none is stated."""
+        return self.shape.count(",") + 1 if self.shape and "..." not in self.shape else None
+
+
+def _tensors(forward: Callable[..., Any]) -> dict[str, _Kind]:
+    """The arguments that are tensors, or lists of them."""
+    text = (inspect.getdoc(forward) or "").partition("Args:")[2].partition("Returns:")[0]
+    says = dict(_LINE.findall(text))
+    found = {}
+    for name, one in inspect.signature(forward).parameters.items():
+        words = str(one.annotation)
+        if re.search(r"\bTensor\b", words) and one.default in (inspect.Parameter.empty, None):
+            several = re.search(r"list|tuple|Sequence", words) is not None
+            group = _GROUP.search(says.get(name, "")) if several else None
+            found[name] = _Kind(several, "None" in words, group.group(1) if group else "")
+    return found
+
+
+def _no_tensor(module: nn.Module, name: str, value: Any, kind: _Kind) -> str:
+    """What is wrong with an argument that is none of the tensors it must be; empty where it is one that is dense."""
+    if value is None and kind.optional:
+        return ""
+    if kind.several and isinstance(value, list | tuple):
+        for place, one in enumerate(value):
+            each = f"{name}[{place}]"
+            words = _no_tensor(module, each, one, _Kind(several=False, optional=False))
+            if not words and kind.rank() not in (None, one.dim()):
+                words = f"{each} must be [{kind.shape}], got the shape {tuple(one.shape)}"
+            if words or (words := _misplaced(module, each, one)):
+                return words
+        return ""
+    if not isinstance(value, Tensor):
+        return f"{name} must be {'a list of tensors' if kind.several else 'a tensor'}, got {type(value).__name__}"
+    if value.layout is not torch.strided:
+        return f"{name} is {str(value.layout).removeprefix('torch.')}: make it dense with to_dense()"
+    return f"{name} is empty, of the shape {tuple(value.shape)}" if not value.numel() else ""
+
+
+def _disagreement(given: Mapping[str, Any], shapes: Mapping[str, tuple[_Shape, ...]]) -> str:
+    """Two arguments of a call that failed whose sizes differ where the docstring has one letter."""
+    seen: dict[str, tuple[int, str]] = {}
+    for name, alternatives in shapes.items():
+        value = given.get(name)
+        if not isinstance(value, Tensor) or len(alternatives) > 1 or alternatives[0].open:
+            continue
+        for size, axis in zip(value.shape, alternatives[0].text.split(","), strict=False):
+            letter = axis.strip()
+            if len(letter) == 1 and letter.isupper() and letter != "B":
+                first, other = seen.setdefault(letter, (size, name))
+                if first != size:
+                    return f"{name} has {letter}={size} in its shape {tuple(value.shape)}, {other} has {letter}={first}"
+    return ""
 
 
 def _stated(forward: Callable[..., Any], channels: Mapping[str, str]) -> dict[str, tuple[_Shape, ...]]:

@@ -267,3 +267,59 @@ def test_graphs_hold_nothing_of_it() -> None:
         compiled = torch.compile(block, backend="eager", fullgraph=True)(TOKENS)
         traced = torch.jit.trace(block, (TOKENS,))(TOKENS)
     assert all(torch.equal(found, expected) for found in (exported, compiled, traced))
+
+
+def _others(value: Tensor) -> dict[str, Any]:
+    return {
+        "text": "x",
+        "list": value.tolist(),
+        "sparse": value.to_sparse(),
+        "empty": value[..., :0],
+    }
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_what_is_no_dense_tensor_with_values_is_named(name: str) -> None:
+    make, inputs = TABLE[name]
+    module = fill_(make()).eval()
+    for argument, value in inputs.items():
+        if not isinstance(value, Tensor):
+            continue
+        for kind, other in _others(value).items():
+            with torch.no_grad():
+                told = _refusal(module, {**inputs, argument: other})
+            assert told is None or argument in told, f"{argument} {kind}: {told}"
+
+
+def _refusal(module: nn.Module, inputs: dict[str, Any]) -> str | None:
+    """What a call is refused with, None where it is not; anything but a wrong argument is an error of the test."""
+    try:
+        module(**inputs)
+    except (ValueError, TypeError) as error:
+        return str(error)
+    return None
+
+
+def test_tensors_in_a_list_are_named() -> None:
+    neck = models.FpnNeck(8, [16, 8], fpn_interp_model="nearest").eval()
+    fine, coarse = maps(1, 8, 4, 4), maps(1, 16, 2, 2)
+    neck([fine, coarse])
+    for wrong, words in (
+        (fine.double(), r"xs\[0\] is float64, the module's weights are float32"),
+        (fine.to("meta"), r"xs\[0\] is on meta"),
+        ("x", r"xs\[0\] must be a tensor, got str"),
+        (fine[0, 0], "xs: level 0 must be"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            neck([wrong, coarse])
+    with pytest.raises(ValueError, match="xs must be a list of tensors, got int"):
+        neck(3)
+
+
+def test_arguments_that_disagree_are_named() -> None:
+    make, inputs = TABLE["MaskDecoder"]
+    wider = maps(1, 16, 4, 5)
+    with pytest.raises(
+        ValueError, match=r"image_pe has W=5 in its shape \(1, 16, 4, 5\), image_embeddings? has W=4"
+    ):
+        fill_(make()).eval()(**{**inputs, "image_pe": wider})

@@ -13,6 +13,7 @@ from samblocks.ops.fast_path import folding_allowed
 from samblocks.ops.precision import at_least_float32
 
 
+@checks_arguments()
 class FpnNeck(nn.Module):
     """Feature pyramid neck: a lateral convolution per level, coarse levels added to finer ones.
 
