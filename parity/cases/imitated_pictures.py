@@ -171,10 +171,8 @@ def _bytes(picture: np.ndarray, size: tuple[int, int], rule: str) -> np.ndarray:
 
 
 def _smoothed(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bytes [B, C, H, W] by torch's bilinear rule, smoothed where they shrink; by whole numbers where it has AVX2."""
-    if torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512"):
-        return interpolate(pixels, size, mode="bilinear", antialias=True)
-    return interpolate(pixels.float(), size, mode="bilinear", antialias=True).round().to(torch.uint8)
+    """Bytes [B, C, H, W] by torch's bilinear rule in whole numbers, smoothed where they shrink."""
+    return interpolate(pixels, size, mode="bilinear", antialias=True)
 
 
 _FITTED = {

@@ -6,9 +6,12 @@ What they cannot be asked has no counterpart; what they do to pixels, coordinate
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
+from unittest import mock
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from parity.execution.case import NoCounterpart
@@ -62,7 +65,8 @@ class Pictured:
             prompts["input_labels"] = [[np.asarray(point_labels).tolist()]]
         if box is not None:
             prompts["input_boxes"] = [[np.asarray(box, float).tolist()]]
-        given = self._processor(images=self._picture, return_tensors="pt", **prompts)
+        with _in_whole_numbers():
+            given = self._processor(images=self._picture, return_tensors="pt", **prompts)
         wide = next(self._model.parameters()).dtype
         named = {
             name: value.to(wide) if value.is_floating_point() else value
@@ -80,6 +84,14 @@ class Pictured:
         )
         seen = masks.reshape(-1, *masks.shape[-2:])
         return _array(seen), _array(scores), _array(low_res)
+
+
+def _in_whole_numbers() -> AbstractContextManager[Any]:
+    """Have torchvision resize bytes as it does on processors with AVX2: on others it gives other levels.
+
+    So truths, which are kept, are the same on all of them.
+    """
+    return mock.patch.object(torch.backends.cpu, "get_cpu_capability", return_value="AVX2")
 
 
 def _array(values: Tensor) -> np.ndarray:
@@ -192,7 +204,8 @@ class Filmed:
         """A session on frames [T, H, W, 3]."""
         if not isinstance(frames, np.ndarray):
             raise NoCounterpart("is told the number of a stream's frames")
-        return self._processor.init_video_session(video=frames, dtype=self._dtype)
+        with _in_whole_numbers():
+            return self._processor.init_video_session(video=frames, dtype=self._dtype)
 
     def add_new_points_or_box(
         self,
