@@ -55,8 +55,8 @@ def transform(
     """Let tokens [B, N, C] and maps [B, C, H, W] go through the transformer: tokens, and the image as tokens."""
     transformer = cast(Any, decoder).transformer
     if how.image is not None:
-        return cast(tuple[Tensor, Tensor], transformer.forward_shared(how.image, tokens))
-    return cast(tuple[Tensor, Tensor], transformer(images + dense, places, tokens))
+        return cast("tuple[Tensor, Tensor]", transformer.forward_shared(how.image, tokens))
+    return cast("tuple[Tensor, Tensor]", transformer(images + dense, places, tokens))
 
 
 def for_prompts(name: str, maps: Tensor, prompts: int, *, copies: bool = False) -> Tensor:

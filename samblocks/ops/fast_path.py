@@ -23,6 +23,9 @@ surroundings, and none keeps anything."""
 _KNOWN_ELSEWHERE = {"transformers.activations.GELUActivation"}
 """Layers of other libraries that a swap leaves inside ours and of which the same is true, by their full names."""
 
+is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+"""Whether a graph is being traced for an export. torch 2.6 cannot tell: there every graph may be for one."""
+
 _plain: ContextVar[bool] = ContextVar("samblocks_plain_paths", default=False)
 
 
@@ -136,7 +139,7 @@ def graph_takes_operators(*tensors: Tensor) -> bool:
         >>> graph_takes_operators(torch.zeros(2))
         False
     """
-    if not torch.compiler.is_compiling() or torch.compiler.is_exporting():
+    if not torch.compiler.is_compiling() or is_exporting():
         return False
     if any(x.device.type != "cpu" for x in tensors):
         return False

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from samblocks.ops.fast_path import is_exporting
+
 
 def linear(layer: nn.Module, x: Tensor) -> Tensor:
     """Apply a linear layer by calling the module itself.
@@ -36,7 +38,7 @@ def _compiler_fuses_the_bias(layer: nn.Module, x: Tensor) -> TypeGuard[nn.Linear
     The compiler's product with a bias first writes the bias into all of its output. Added behind the product, it is
     taken into the next element-wise kernel. Half precision would round once more, and an export keeps the layer.
     """
-    if not torch.compiler.is_compiling() or torch.compiler.is_exporting() or type(layer) is not nn.Linear:
+    if not torch.compiler.is_compiling() or is_exporting() or type(layer) is not nn.Linear:
         return False
     if layer.bias is None or x.dtype is not torch.float32 or x.device.type != "cpu":
         return False
