@@ -9,6 +9,8 @@ pairs that do not fill a vector register go through fused multiply-adds. So the 
 differ where width * height * d / 2 is no multiple of 8, which no released model has.)
 """
 
+from __future__ import annotations  # torch 2.6 cannot trace annotations of functions inside functions
+
 import torch
 from torch import Tensor
 

@@ -1,5 +1,7 @@
 """Sine encodings of positions: of the pixels of a map, of points, of distances in time."""
 
+from __future__ import annotations  # torch 2.6 cannot trace annotations of functions inside functions
+
 import torch
 from torch import Tensor
 
