@@ -107,9 +107,11 @@ def test_a_running_request_is_told_every_now_and_then(far, alive: Alive, scratch
     monkeypatch.setattr(process, "EVERY", 0.25)
     with Process("far", OURS, SIDE, {"how": "hang"}, packages=far) as worker:
         # It neither answers nor reads: what is sent is more than a pipe holds.
-        Timer(4.0, worker.close).start()
+        closing = Timer(4.0, worker.close)
+        closing.start()
         with pytest.raises(WorkerError, match="died on Block/case"):
             worker.ask({}, {"x": torch.ones(200_000)}, about="Block/case")
+        closing.join()  # the process has ended before its folder is removed
     told = capfd.readouterr().err.splitlines()
     for waited in ("0.25", "0.5", "0.75", "1"):
         assert f"still waiting for far: Block/case ({waited} s)" in told
