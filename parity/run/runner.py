@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from threading import Lock
 
 import torch
@@ -76,7 +77,7 @@ def run(
         except WorkerError as error:  # what the others say still counts
             return _Answers({}, Reply("raised", f"{type(error).__name__}: {error}", {}, ()))
 
-    def again(job: Job, names: Sequence[str]) -> list[Row]:
+    def again(job: Job, names: Sequence[str], *, only: str | None = None) -> list[Row]:
         used = [PRECISIONS[name] for name in names]
         nothing = TruthCache(None)
         with turn(job), room_for(job.case):
@@ -84,7 +85,7 @@ def run(
             asked = {
                 client: lane.submit(_ask, client, job, used, nothing, teller in (None, client))
                 for client, lane in lanes.items()
-                if client.reference.name not in by_files
+                if client.reference.name not in by_files and only in (None, client.reference.name)
             }
             ours = _ours(job, used, device)
             answers = _shared(teller, {client: future.result() for client, future in asked.items()})
@@ -93,8 +94,8 @@ def run(
     def ours_alone(job: Job) -> dict[str, Outcome | str]:
         return {used.name: outcome for used, outcome in _ours(job, (SINGLE, DOUBLE), device).items()}
 
-    def settled(job: Job, rows: Sequence[Row]) -> list[Row]:
-        return decided(job, rows, again, ours_alone, by_files, own_library())
+    def settled(job: Job, rows: Sequence[Row], *, only: str | None = None) -> list[Row]:
+        return decided(job, rows, partial(again, only=only), ours_alone, by_files, own_library())
 
     def accounted_for(job: Job, rows: Sequence[Row], answers: Mapping[Answering, _Answers]) -> list[Row]:
         """The rows decided, and what is known to differ excused as far as its cause explains it."""
@@ -108,7 +109,9 @@ def run(
                 with turn(job), room_for(job.case):
                     ours = _ours(imitation, wanted, device)
                 left = known.left(by_name[name], _rows(imitation, ours, answers, heat, only=name))
-                by_name[name] = known.shown(job.case, name, by_name[name], settled(imitation, left))
+                # Nobody else does what is imitated: further draws are asked of this reference alone.
+                imitated = settled(imitation, left, only=name)
+                by_name[name] = known.shown(job.case, name, by_name[name], imitated)
         # Other weights may hide what is known to differ, and a low precision may drown it.
         shows = job.filled and any(not each.low for each in wanted)
         return [
