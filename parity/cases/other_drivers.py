@@ -94,44 +94,46 @@ def _tracked_as_ultralytics(case: Case) -> Case:
     return during(prompts_are_remembered_as_they_are, pointers_go_with_memories(8))(stored)
 
 
+def _clicked(why: str, script: Sequence[Say], frames: int, known: Known) -> Row:
+    """A film that Ultralytics' tracker takes, too, and tracks in another way."""
+    return _film(
+        why,
+        script,
+        frames=frames,
+        answers=False,
+        check=partial(objects_are_seen, answers=False),
+        quick=False,
+        threshold=-1.0,
+        known={"ultralytics": known},
+    )
+
+
 _FILMS = FILMS.of(
     film_own_size=_film(
         "frames of the model's size: a click and a box in the middle, forwards and backwards",
         (click(2, 1, (40.0, 70.3)), box(2, 2, 17.0, 18.5, 101.2, 90.0), track(2), track(2, reverse=True)),
         threshold=0.1,
     ),
-    film_own_size_clicks=_film(
+    film_own_size_clicks=_clicked(
         "clicks on two objects, on one frame",
         _CLICKS,
-        frames=1,
-        answers=False,
-        check=partial(objects_are_seen, answers=False),
-        quick=False,
-        threshold=-1.0,
-        known={
-            "ultralytics": Known(
-                cause="its tracker gives each pixel to the object of the highest logit",
-                imitation=_filmed_otherwise(_CLICKS, non_overlap_masks=True),
-                shown="ours with non_overlap_masks on",
-            )
-        },
+        1,
+        Known(
+            cause="its tracker gives each pixel to the object of the highest logit",
+            imitation=_filmed_otherwise(_CLICKS, non_overlap_masks=True),
+            shown="ours with non_overlap_masks on",
+        ),
     ),
-    film_own_size_click=_film(
+    film_own_size_click=_clicked(
         "a click on the first frame alone, more frames than Ultralytics keeps memories",
         _CLICK,
-        frames=12,
-        answers=False,
-        check=partial(objects_are_seen, answers=False),
-        quick=False,
-        threshold=-1.0,
-        known={
-            "ultralytics": Known(
-                cause="it stores memories in float16, which all others round to bfloat16; makes that of a prompt from "
-                "its logits, not from zeros and ones; and drops pointers with the memories of frames that have passed",
-                imitation=_tracked_as_ultralytics,
-                shown="ours doing all three",
-            )
-        },
+        12,
+        Known(
+            cause="it stores memories in float16, which all others round to bfloat16; makes that of a prompt from "
+            "its logits, not from zeros and ones; and drops pointers with the memories of frames that have passed",
+            imitation=_tracked_as_ultralytics,
+            shown="ours doing all three",
+        ),
     ),
     film_own_size_masks=_film(
         "masks of two objects",

@@ -164,8 +164,8 @@ def _from_shards(path: Path, mmap: bool, envelope: str | None) -> Checkpoint:
     lost = [name for name, shard in weights.items() if name not in held[numbers[shard]]]
     if lost:
         raise CheckpointError(
-            f"{path} and its shards do not fit together: it does not say where "
-            f"{counted(len(lost), 'tensor')} can be found, such as {printable(lost[0])}."
+            f"{path} and its shards do not fit together: the shards that it names for them lack "
+            f"{counted(len(lost), 'tensor')}, such as {printable(lost[0])}."
         )
     places = {name: parts[numbers[shard]]._places[name] for name, shard in weights.items()}
     places, ignored = _beginning(path, places, envelope)

@@ -97,7 +97,7 @@ class MemoryAttention(nn.Module):
             curr, memory = curr.transpose(0, 1), memory.transpose(0, 1)
             curr_pos = None if curr_pos is None else curr_pos.transpose(0, 1)
             memory_pos = None if memory_pos is None else memory_pos.transpose(0, 1)
-        shared = self._all_see_one_frame(curr, memory, curr_pos, memory_pos)
+        shared = self._all_see_one_frame(curr, curr_pos)
         if shared:
             pos = None if curr_pos is None else curr_pos[:1]
             first = cast(MemoryAttentionLayer, self.layers[0])
@@ -108,12 +108,11 @@ class MemoryAttention(nn.Module):
         (x,) = items_in_chunks(self, attend, items_at_once(x), x, memory, curr_pos, memory_pos)
         return x.transpose(0, 1) if self.batch_first else x
 
-    def _all_see_one_frame(self, curr: Tensor, *others: Tensor | None) -> bool:
+    def _all_see_one_frame(self, curr: Tensor, curr_pos: Tensor | None) -> bool:
         """Whether all items are views of one frame, so that its first self attention need be done only once."""
-        given = [curr, *(x for x in others if x is not None)]
-        if not self.layers or not fast_path_allowed(self, *given):
+        frame = [x for x in (curr, curr_pos) if x is not None]
+        if not self.layers or not fast_path_allowed(self, *frame):
             return False
-        frame = [x for x in (curr, others[1]) if x is not None]
         own = type(self.layers[0]).forward is MemoryAttentionLayer.forward
         return own and curr.shape[0] > 1 and all(x.stride(0) == 0 for x in frame)
 
