@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -19,6 +20,8 @@ from torch import Tensor, nn
 
 _LINE = re.compile(r"^    (\w+): (.*(?:\n      .*)*)", re.MULTILINE)
 _GROUP = re.compile(r"\[([^\[\]]+)\]")
+_MULTIPLE = re.compile(r"(\d*)([A-Z])(?:/(\d+))?")
+"""A size by a letter: H, 4H, C/8."""
 
 Made = TypeVar("Made", bound=nn.Module)
 
@@ -119,7 +122,7 @@ def _checked(forward: Callable[..., Any], channels: Mapping[str, str]) -> Callab
                     wrong = _wrong(self, name, value, shapes[name])
                     if wrong is not None:
                         raise wrong from error
-            if words := _disagreement(given, shapes):
+            if words := _disagreement(_with_shapes(given, shapes, kinds)):
                 raise ArgumentError(words) from error
             raise
 
@@ -144,15 +147,17 @@ def _wrong(
 
 @dataclass(frozen=True)
 class _Kind:
-    """What an argument of tensors is by its annotation, and of each in a list the shape that the docstring states."""
+    """What an argument of tensors is by its annotation, and of those in a list the shapes that the docstring states:
+    one for all, or one for each, the last behind an "and".
+    """
 
     several: bool
     optional: bool
-    shape: str = ""
+    shapes: tuple[_Shape, ...] = ()
 
     def rank(self) -> int | None:
         """Number of axes of each tensor in a list, None where none is stated."""
-        return self.shape.count(",") + 1 if self.shape and "..." not in self.shape else None
+        return self.shapes[0].rank if self.shapes and not self.shapes[0].open else None
 
 
 def _tensors(forward: Callable[..., Any]) -> dict[str, _Kind]:
@@ -164,8 +169,9 @@ def _tensors(forward: Callable[..., Any]) -> dict[str, _Kind]:
         words = str(one.annotation)
         if re.search(r"\bTensor\b", words) and one.default in (inspect.Parameter.empty, None):
             several = re.search(r"list|tuple|Sequence", words) is not None
-            group = _GROUP.search(says.get(name, "")) if several else None
-            found[name] = _Kind(several, "None" in words, group.group(1) if group else "")
+            stated = _GROUP.findall(says.get(name, "")) if several else []
+            each = stated if "] and [" in says.get(name, "") else stated[:1]
+            found[name] = _Kind(several, "None" in words, tuple(_shape(text, {}) for text in each))
     return found
 
 
@@ -178,7 +184,7 @@ def _no_tensor(module: nn.Module, name: str, value: Any, kind: _Kind) -> str:
             each = f"{name}[{place}]"
             words = _no_tensor(module, each, one, _Kind(several=False, optional=False))
             if not words and kind.rank() not in (None, one.dim()):
-                words = f"{each} must be [{kind.shape}], got the shape {tuple(one.shape)}"
+                words = f"{each} must be [{kind.shapes[0].text}], got the shape {tuple(one.shape)}"
             if words or (words := _misplaced(module, each, one)):
                 return words
         return ""
@@ -189,19 +195,32 @@ def _no_tensor(module: nn.Module, name: str, value: Any, kind: _Kind) -> str:
     return f"{name} is empty, of the shape {tuple(value.shape)}" if not value.numel() else ""
 
 
-def _disagreement(given: Mapping[str, Any], shapes: Mapping[str, tuple[_Shape, ...]]) -> str:
-    """Two arguments of a call that failed whose sizes differ where the docstring has one letter."""
-    seen: dict[str, tuple[int, str]] = {}
+def _with_shapes(
+    given: Mapping[str, Any], shapes: Mapping[str, tuple[_Shape, ...]], kinds: Mapping[str, _Kind]
+) -> Iterator[tuple[str, Tensor, tuple[_Shape, ...]]]:
+    """The tensors of a call whose shapes are stated; those of a list where each has a shape of its own."""
     for name, alternatives in shapes.items():
-        value = given.get(name)
-        if not isinstance(value, Tensor) or len(alternatives) > 1 or alternatives[0].open:
-            continue
-        for size, axis in zip(value.shape, alternatives[0].text.split(","), strict=False):
-            letter = axis.strip()
-            if len(letter) == 1 and letter.isupper() and letter != "B":
-                first, other = seen.setdefault(letter, (size, name))
-                if first != size:
-                    return f"{name} has {letter}={size} in its shape {tuple(value.shape)}, {other} has {letter}={first}"
+        if isinstance(given.get(name), Tensor):
+            yield name, given[name], alternatives
+    for name, kind in kinds.items():
+        if isinstance(given.get(name), list | tuple) and len(kind.shapes) == len(given[name]) > 1:
+            for place, (value, shape) in enumerate(zip(given[name], kind.shapes, strict=True)):
+                yield f"{name}[{place}]", value, (shape,)
+
+
+def _disagreement(tensors: Iterable[tuple[str, Tensor, tuple[_Shape, ...]]]) -> str:
+    """Two tensors of a call that failed whose sizes differ where the docstring has one letter, or multiples of it."""
+    seen: dict[str, tuple[Fraction, str]] = {}
+    for name, value, alternatives in tensors:
+        texts = [one.text.split(", ") for one in alternatives if one.rank == value.dim() and not one.open]
+        for size, *axes in zip(value.shape, *texts, strict=False):
+            found = _MULTIPLE.fullmatch(axes[0]) if len(set(axes)) == 1 else None
+            if not found or found[2] == "B":
+                continue
+            unit = Fraction(size * int(found[3] or 1), int(found[1] or 1))
+            first, where = seen.setdefault(found[2], (unit, f"{name} has {axes[0]}={size}"))
+            if first != unit:
+                return f"{name} has {axes[0]}={size} in its shape {tuple(value.shape)}, {where}"
     return ""
 
 

@@ -316,10 +316,47 @@ def test_tensors_in_a_list_are_named() -> None:
         neck(3)
 
 
-def test_arguments_that_disagree_are_named() -> None:
-    make, inputs = TABLE["MaskDecoder"]
-    wider = maps(1, 16, 4, 5)
-    with pytest.raises(
-        ValueError, match=r"image_pe has W=5 in its shape \(1, 16, 4, 5\), image_embeddings? has W=4"
-    ):
-        fill_(make()).eval()(**{**inputs, "image_pe": wider})
+def _in_levels() -> dict[str, Any]:
+    maps_in = decoder_inputs() | {"repeat_image": False}
+    return maps_in | {"high_res_features": [maps(1, 2, 16, 16), maps(1, 4, 8, 8)]}
+
+
+DISAGREEING = {
+    "MaskDecoder image_pe": r"image_pe has W=8 in its shape \(1, 16, 4, 8\), image_embeddings has W=4",
+    "MaskDecoder image_embeddings": "image_pe has W=4 .*, image_embeddings has W=8",
+    "MaskDecoder dense_prompt_embeddings": "dense_prompt_embeddings has W=8 .*, image_embeddings has W=4",
+    "SAM2MaskDecoder high_res_features 0": r"high_res_features\[0\] has 4W=32 .*, image_embeddings has W=4",
+    "SAM2MaskDecoder high_res_features 1": r"high_res_features\[1\] has 2W=16 .*, image_embeddings has W=4",
+    "MaskDecoderHQ interm_embeddings 0": r"interm_embeddings\[0\] has the shape .*, image_embeddings",
+    "MemoryEncoder masks": r"masks of the shape \(1, 1, 32, 64\) become \(2, 4\) in height and width, pix_feat",
+    "FpnNeck xs 0": r"xs: level 0 has the height and width \(4, 8\), and not twice those of level 1, \(2, 2\)",
+}
+"""By block and argument, and its place in a list: what is said when that tensor alone is twice as wide."""
+
+WITH_LISTS = TABLE | {
+    "SAM2MaskDecoder": (
+        lambda: models.SAM2MaskDecoder(
+            16, blocks.SAM2TwoWayTransformer(1, 16, 2, 16), use_high_res_features=True
+        ),
+        _in_levels(),
+    ),
+    "FpnNeck": (
+        lambda: models.FpnNeck(8, [16, 8], fpn_interp_model="nearest"),
+        {"xs": [maps(1, 8, 4, 4), maps(1, 16, 2, 2)]},
+    ),
+}
+
+
+@pytest.mark.parametrize("which", DISAGREEING)
+def test_arguments_that_disagree_are_named(which: str) -> None:
+    block, name, *place = which.split()
+    make, inputs = WITH_LISTS[block]
+    module = fill_(make()).eval()
+    module(**inputs)
+    given = inputs[name] if place else [inputs[name]]
+    number = int(place[0]) if place else 0
+    axis = -2 if name == "interm_embeddings" else -1
+    wider = torch.cat([given[number]] * 2, axis)
+    spoiled = [wider if at == number else value for at, value in enumerate(given)]
+    with pytest.raises(ValueError, match=DISAGREEING[which]):
+        module(**{**inputs, name: spoiled if place else wider})

@@ -116,8 +116,8 @@ class MaskDecoderHQ(MaskDecoder):
             iou: [B, 1] predicted IoUs of SAM's mask, not squashed.
 
         Raises:
-            ValueError: the number of maps of a kind is neither 1 nor that of the prompts, or `interm_embeddings`
-                holds none of `vit_dim` channels.
+            ValueError: the number of maps of a kind is neither 1 nor that of the prompts, or the first of
+                `interm_embeddings` has not `vit_dim` channels, or another height or width.
         """
         if not interm_embeddings or interm_embeddings[0].shape[-1] != self.vit_dim:
             shapes = [tuple(one.shape) for one in interm_embeddings]
@@ -125,6 +125,11 @@ class MaskDecoderHQ(MaskDecoder):
                 f"interm_embeddings has shapes {shapes}; the first must be [B, H, W, {self.vit_dim}]"
             )
         early = interm_embeddings[0].permute(0, 3, 1, 2)
+        if early.shape[-2:] != image_embeddings.shape[-2:]:
+            raise ValueError(
+                f"interm_embeddings[0] has the shape {tuple(interm_embeddings[0].shape)}, image_embeddings "
+                f"{tuple(image_embeddings.shape)}: their height and width must be alike"
+            )
         fine = self.embedding_encoder(image_embeddings) + self.compress_vit_feat(early)
         prompts = len(sparse_prompt_embeddings)
         inputs = (

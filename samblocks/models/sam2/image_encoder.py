@@ -91,7 +91,8 @@ class FpnNeck(nn.Module):
             the dtype of the convolutions' results.
 
         Raises:
-            ValueError: when the number of levels, or of their channels, is not that of `backbone_channel_list`.
+            ValueError: when the number of levels, or of their channels, is not that of `backbone_channel_list`, or a
+                level that receives the coarser one is not twice as high and wide.
         """
         return self.fuse(xs, {})
 
@@ -125,7 +126,13 @@ class FpnNeck(nn.Module):
                 continue
             fused: Tensor = lateral_conv(xs[level])
             if coarser is not None and level in self.fpn_top_down_levels:
-                fused = fused + self._double(coarser)
+                doubled = self._double(coarser)
+                if doubled.shape[-2:] != fused.shape[-2:]:
+                    raise ValueError(
+                        f"xs: level {level} has the height and width {tuple(fused.shape[-2:])}, and not twice "
+                        f"those of level {level + 1}, {tuple(coarser.shape[-2:])}"
+                    )
+                fused = fused + doubled
                 if self.fuse_type == "avg":
                     fused = fused / 2
             coarser = fused

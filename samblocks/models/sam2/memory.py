@@ -201,6 +201,9 @@ class MemoryEncoder(nn.Module):
         Returns:
             "vision_features", [B, C', H, W] with `out_dim` channels, and "vision_pos_enc", a list of its
             one position encoding.
+
+        Raises:
+            ValueError: `masks` do not become as high and wide as `pix_feat`.
         """
         encode = partial(self._encode, skip_mask_sigmoid)
         (x,) = items_in_chunks(self, encode, items_at_once(pix_feat), masks, pix_feat)
@@ -208,6 +211,11 @@ class MemoryEncoder(nn.Module):
 
     def _encode(self, finished: bool, masks: Tensor, pix_feat: Tensor) -> tuple[Tensor]:
         mask = self.mask_downsampler(masks if finished else torch.sigmoid(masks))
+        if mask.shape[-2:] != pix_feat.shape[-2:]:
+            raise ValueError(
+                f"masks of the shape {tuple(masks.shape)} become {tuple(mask.shape[-2:])} in height and width, "
+                f"pix_feat has {tuple(pix_feat.shape[-2:])}"
+            )
         pix_feat = pix_feat.to(mask.device)  # features of long videos may be kept in host memory
         x = self.pix_feat_proj(pix_feat) + mask
         return (self.out_proj(self.fuser(x)),)
