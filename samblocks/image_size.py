@@ -6,6 +6,8 @@ import operator
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from samblocks.errors import printable
+
 ImageSize = int | tuple[int, int]
 """The side of square images in pixels, or their (height, width)."""
 
@@ -41,11 +43,11 @@ _MOST = 1 << 16
 """What no count of a model comes near; tables made for more would not fit into any memory."""
 
 
-def whole_number(value: object, name: str, least: int) -> int:
+def whole_number(value: object, name: str, least: int, most: int = _MOST) -> int:
     """An integer argument.
 
     Raises:
-        ValueError: it is none, less than `least`, or more than 65,536.
+        ValueError: it is none, less than `least`, or more than `most`.
 
     >>> whole_number(512.0, "num_maskmem", 0)
     Traceback (most recent call last):
@@ -54,9 +56,9 @@ def whole_number(value: object, name: str, least: int) -> int:
     try:
         number = operator.index(value)  # type: ignore[arg-type]  # what it refuses is refused by name
     except TypeError:
-        number = least - 1
-    if isinstance(value, bool) or not least <= number <= _MOST:
-        raise ValueError(f"{name}={value!r} must be an integer from {least} to {_MOST}")
+        number = most + 1
+    if isinstance(value, bool) or not least <= number <= most:
+        raise ValueError(f"{name}={printable(repr(value))} must be an integer from {least} to {most}")
     return number
 
 
@@ -77,7 +79,8 @@ def image_sides(image_size: int | Sequence[int], name: str = "image_size") -> tu
         height, width = (whole_number(side, name, 1) for side in given)
     except ValueError:
         raise ValueError(
-            f"{name}={image_size!r} must be a side in pixels, or a height and a width: integers from 1 to {_MOST}"
+            f"{name}={printable(repr(image_size))} must be a side in pixels, or a height and a width: integers "
+            f"from 1 to {_MOST}"
         ) from None
     return height, width
 

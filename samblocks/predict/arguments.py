@@ -41,21 +41,6 @@ def number(value: Any, argument: str, *, least: float = -math.inf, what: str = "
     return found
 
 
-def whole(value: Any, argument: str, *, least: int, most: int) -> int:
-    """A whole number.
-
-    Raises:
-        ValueError: it is none, or out of bounds.
-
-    >>> whole(1.5, "points_per_batch", least=1, most=9)
-    Traceback (most recent call last):
-    ValueError: points_per_batch=1.5 must be an integer from 1 to 9
-    """
-    if not isinstance(value, int | np.integer) or not least <= value <= most:
-        raise ValueError(f"{argument}={shown(value)} must be an integer from {least} to {most}")
-    return int(value)
-
-
 def flag(value: Any, argument: str) -> bool:
     """Yes or no: a truth value, or a number or None that stands for one.
 

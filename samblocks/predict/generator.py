@@ -11,7 +11,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from samblocks.predict.arguments import flag, number, shown, whole
+from samblocks.image_size import whole_number
+from samblocks.predict.arguments import flag, number, shown
 from samblocks.predict.candidates import Candidates, Thresholds, judge
 from samblocks.predict.crops import CropBox, Grid, build_all_layer_point_grids, generate_crop_boxes
 from samblocks.predict.image import ImagePredictor
@@ -109,8 +110,8 @@ class MaskGenerator:
                 "output_mode must be 'binary_mask', 'uncompressed_rle' or 'coco_rle', not "
                 + shown(output_mode)
             )
-        self.points_per_batch = whole(points_per_batch, "points_per_batch", least=1, most=_MOST_POINTS)
-        self.crop_n_layers = whole(crop_n_layers, "crop_n_layers", least=0, most=_MOST_LAYERS)
+        self.points_per_batch = whole_number(points_per_batch, "points_per_batch", 1, _MOST_POINTS)
+        self.crop_n_layers = whole_number(crop_n_layers, "crop_n_layers", 0, _MOST_LAYERS)
         self.crop_n_points_downscale_factor = number(
             crop_n_points_downscale_factor, "crop_n_points_downscale_factor", least=1, what="at least 1"
         )
@@ -352,7 +353,7 @@ def _grids(per_side: int | None, n_layers: int, factor: int, given: Sequence[Arr
             "exactly one of points_per_side and point_grids must be given: with point_grids, points_per_side=None"
         )
     if given is None:
-        side = whole(per_side, "points_per_side", least=1, most=_MOST_POINTS)
+        side = whole_number(per_side, "points_per_side", 1, _MOST_POINTS)
         return build_all_layer_point_grids(side, n_layers, factor)
     try:
         grids = [np.asarray(grid, dtype=np.float64) for grid in given]

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from samblocks.errors import counted
+from samblocks.image_size import whole_number
 from samblocks.ops.precision import at_least_float32
-from samblocks.predict.arguments import flag, number, whole
+from samblocks.predict.arguments import flag, number
 from samblocks.predict.components import clean_logits
 from samblocks.predict.encoded import EncodedPictures
 from samblocks.predict.loading import model_of, pretrained
@@ -229,7 +230,7 @@ class ImagePredictor(EncodedPictures):
         """
         self._need_picture()
         multimask, plain = flag(multimask_output, "multimask_output"), flag(return_logits, "return_logits")
-        index = whole(img_idx, "img_idx", least=-len(self._orig_hw), most=len(self._orig_hw) - 1)
+        index = whole_number(img_idx, "img_idx", -len(self._orig_hw), len(self._orig_hw) - 1)
         prompts = as_tensors(point_coords, point_labels, boxes, mask_input)
         logits, qualities, low_res = self._logits(index, prompts, multimask)
         return (logits if plain else logits > self._threshold), qualities, low_res
