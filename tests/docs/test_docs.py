@@ -45,15 +45,16 @@ def test_the_guide_to_weights_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert samblocks.load("half.safetensors", dtype="file").pixel_mean is not None
 
 
-def test_the_guide_to_ci_records_and_judges(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("page", ["guides/ci.md", "your-own-code.md"])
+def test_a_golden_is_recorded_and_judged(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, page: str
 ) -> None:
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.syspath_prepend(pytester.path)
     block = "import torch\nclass Block(torch.nn.Linear):\n    def __init__(self, d):\n        super().__init__(d, d)\n"
     for name in ("mine", "theirs"):
         (pytester.path / f"{name}.py").write_text(block)
-    (test,) = blocks(DOCS / "guides" / "ci.md", "python")
+    (test,) = blocks(DOCS / page, "python")
     (pytester.path / "test_block.py").write_text(test)
     for options in (["--parity-record"], []):
         pytester.runpytest_inprocess("-q", "-p", "samblocks.pytest_plugin", *options).assert_outcomes(

@@ -1,11 +1,14 @@
 """Real runtimes: numbers, caches, precisions. They need an environment of their own (`make engines`)."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
+import samblocks
 from parity.bench.sensitivity import effects, ranked
 from samblocks import accelerate
 from samblocks.engines import onnxruntime, openvino, recipes
@@ -103,3 +106,18 @@ def test_the_lines_of_the_page_run(sam, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("SAMBLOCKS_CACHE", str(tmp_path / "cache"))
     exec(lines.replace("photo.jpg", str(PHOTOGRAPH)), {"samblocks": samblocks})
     assert (tmp_path / "files" / "card.html").exists()
+
+
+def test_the_page_runs(sam2, photo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pytest.importorskip("PIL.Image").fromarray(photo).save("photo.jpg")
+
+    def load(name: str, backend: str, precision: str) -> nn.Module:
+        accelerate(sam2, backend, precision, cache=False)
+        return sam2
+
+    monkeypatch.setattr(samblocks, "load", load)
+    page = (Path(__file__).parents[2] / "docs" / "runtimes.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    exec(block, {"samblocks": samblocks})
+    assert Path("files/card.json").exists()
