@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from samblocks.errors import printable
 from samblocks.unfinished import unfinished
 
 
@@ -77,6 +78,33 @@ def write_text(path: str | os.PathLike[str], text: str, *, make_folder: bool = F
     """Write a text in UTF-8, whole or not at all; see `write_atomically`."""
     with write_atomically(path, make_folder=make_folder) as stream:
         stream.write(text.encode())
+
+
+def plain_name(name: str) -> str:
+    """A name that a file or a folder can have inside another folder, and that leads nowhere else.
+
+    Args:
+        name: the name.
+
+    Returns:
+        The same.
+
+    Raises:
+        ValueError: it is empty or long, or holds what cannot be shown or what parts folders.
+
+    >>> plain_name("cat 2"), plain_name("Mütze.1")
+    ('cat 2', 'Mütze.1')
+    >>> plain_name("../cat")
+    Traceback (most recent call last):
+    ValueError: '../cat' cannot be the name of a folder: take letters and digits, no slashes, at most 200 bytes
+    """
+    wrong = not name.strip(" .") or set(name) & set("/\\") or not name.isprintable()
+    if wrong or len(name.encode()) > 200:
+        raise ValueError(
+            f"{printable(repr(name))} cannot be the name of a folder: take letters and digits, no slashes, at most "
+            "200 bytes"
+        )
+    return name
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

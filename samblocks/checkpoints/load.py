@@ -202,9 +202,17 @@ def _fill(
 
 def _device(device: torch.device | str | None) -> torch.device:
     try:
-        return torch.device("cpu" if device is None else device)
+        place = torch.device("cpu" if device is None else device)
     except RuntimeError as error:
         raise ValueError(f"device must be one of torch's, such as 'cpu' or 'cuda', not {device!r}") from error
+    try:
+        torch.empty(1, device=place)
+    except (AssertionError, ImportError, RuntimeError) as error:  # by kind of device
+        raise ValueError(
+            f"device={str(device)!r} is none that this torch finds here: leave it out for the CPU, or install a torch "
+            "that has it"
+        ) from error
+    return place
 
 
 def _dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:

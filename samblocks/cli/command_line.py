@@ -11,11 +11,12 @@ import contextlib
 import errno
 import os
 import pkgutil
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from types import ModuleType
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import samblocks
 from samblocks.cli.interruption import unwinding
@@ -27,7 +28,11 @@ PIPE_CLOSED: Final = 141  # 128 + SIGPIPE
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one sentence."""
+    """An argument parser whose errors are one sentence, and that takes `-5,3` for a value."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._negative_number_matcher = re.compile(r"-\.?\d")
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is, and end."""
@@ -73,7 +78,9 @@ def _run(
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a name that cannot be shown
     try:
         parser = parser_of(program, commands, description)
-        arguments = parser.parse_args(argv)
+        arguments, unknown = parser.parse_known_args(argv)
+        if unknown:
+            arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
         if arguments.command is None:
             parser.print_help(sys.stderr)
             return BAD_INPUT
@@ -122,6 +129,7 @@ def parser_of(program: str, commands: ModuleType, description: str | None = None
     """The parser of a program: see `run_command`."""
     text = argparse.RawDescriptionHelpFormatter
     parser = Parser(prog=program, description=description, formatter_class=text)
+    parser.set_defaults(parser=parser)
     parser.add_argument("--version", action="version", version=f"samblocks {samblocks.__version__}")
     known = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     for found in pkgutil.iter_modules(commands.__path__):
@@ -130,7 +138,7 @@ def parser_of(program: str, commands: ModuleType, description: str | None = None
             found.name.replace("_", "-"), help=module.HELP, description=module.__doc__, formatter_class=text
         )
         module.add(one)
-        one.set_defaults(run=module.run)
+        one.set_defaults(run=module.run, parser=one)
     return parser
 
 

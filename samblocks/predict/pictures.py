@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samblocks.predict.arguments import shown
+from samblocks.predict.picture_files import upright
 
 Picture = Any
 """A NumPy array, a tensor, a PIL picture, or the path of a file."""
@@ -65,25 +65,9 @@ def as_rgb(image: Picture, *, argument: str = "image", image_format: Literal["RG
     return values if values.flags.c_contiguous else values.copy()
 
 
-def pillow(what: str) -> ModuleType:
-    """The module `PIL.Image`, or ImportError that says how to get it; `what` needs it."""
-    try:
-        from PIL import Image
-    except ImportError:
-        raise ImportError(f"{what} needs Pillow: pip install 'samblocks[images]'") from None
-    module: ModuleType = Image
-    return module
-
-
 def _from_file(path: Path, argument: str) -> Pixels:
-    opened = pillow(f"{argument}={str(path)!r}: reading a picture file").open
-    from PIL import ImageOps, UnidentifiedImageError
-
-    try:
-        with opened(path) as picture:
-            return _from_pillow(ImageOps.exif_transpose(picture), f"{argument}={str(path)!r}")
-    except UnidentifiedImageError:
-        raise ValueError(f"{argument}={str(path)!r} is not a picture that Pillow can read") from None
+    what = f"{argument}={str(path)!r}"
+    return _from_pillow(upright(path, what), what)
 
 
 def _from_pillow(picture: Any, argument: str) -> Pixels:
@@ -130,6 +114,10 @@ def _values(array: NDArray[Any], argument: str) -> Pixels:
     _some(array, argument)
     if array.dtype == np.uint8:
         return array
+    if array.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{argument} holds {array.dtype}; it must be numbers: uint8, or floating-point from 0 to 1"
+        )
     if not np.issubdtype(array.dtype, np.floating):
         raise ValueError(
             f"{argument} holds {array.dtype} from {array.min()} to {array.max()}; it must be uint8, or floating-point "

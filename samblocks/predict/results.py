@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ def write_results(
     *,
     format: Format,
     sheet: bool,
+    taken: Collection[Path] = (),
 ) -> list[Path]:
     """Write masks, an overlay, and last a JSON file that names and describes them.
 
@@ -37,9 +38,13 @@ def write_results(
         facts: what else the description tells.
         format: of the masks: "png", a picture for each; "rle", COCO's encoding; "geojson"; or "npz".
         sheet: also write a sheet with every mask by itself.
+        taken: files, without links in their paths, that must not be written over.
 
     Returns:
         The files, in the order in which they were written.
+
+    Raises:
+        ValueError: one of them is taken; nothing is written then.
     """
     stem = overlay_file.with_suffix("")
     files = dict(_masks(stem, masks, format))
@@ -59,6 +64,11 @@ def write_results(
         "masks": records,
     }
     files[Path(f"{stem}.json")] = json.dumps(description, indent=1).encode() + b"\n"
+    for path in files:
+        if path.resolve() in taken:
+            raise ValueError(
+                f"{path} would be written over, which was read, or holds another picture's result: name another place"
+            )
     for path, data in files.items():
         with write_atomically(path, make_folder=True) as stream:
             stream.write(data)

@@ -112,7 +112,7 @@ class SAM2Transforms:
 
     def __call__(self, image: Pixels, dtype: torch.dtype = torch.float32) -> Tensor:
         """Resize and normalise a picture [H, W, 3], uint8 or floating-point from 0 to 1: [3, *sides]."""
-        pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).to(dtype)
+        pixels = torch.from_numpy(image.transpose(2, 0, 1).copy()).to(dtype)
         if image.dtype == np.uint8:
             pixels = pixels / 255
         if pixels.shape[1:] != self.sides:

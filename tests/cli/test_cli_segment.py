@@ -74,9 +74,9 @@ def test_a_mask_is_refined(folder: Path, capsys: pytest.CaptureFixture[str]) -> 
     _ends(capsys, 0, "a.png", "--model", "m", "--mask", "mask.png", "--dtype", "bfloat16", "-o", "out")
     np.save("logits.npy", np.zeros((1, 16, 16), np.float32))
     _ends(capsys, 0, "a.png", "--model", "m", "--mask", "logits.npy", "-o", "out")
-    np.save("small.npy", np.zeros((3, 3), bool))
+    np.save("small.npy", np.ones((3, 3), bool))
     err = _ends(capsys, 2, "a.png", "--model", "m", "--mask", "small.npy", "-o", "out")
-    assert "mask has shape (3, 3); the picture has (40, 60)" in err
+    assert "--mask small.npy has shape (3, 3), height first; it must have that of a.png, (40, 60)" in err
 
 
 def test_everything(
@@ -100,12 +100,12 @@ def test_everything(
         (["a.png", "--everything", "--point", "1,1", "-o", "out"], "give either --everything, or prompts"),
         (["a.png", "--everything", "--multimask", "-o", "out"], "--multimask is for prompts"),
         (["a.png", "--point", "1", "-o", "out"], "'1': must be 2 or 3 numbers"),
-        (["a.png", "--point", "1,2,7", "-o", "out"], "a label is 1 or 0"),
+        (["a.png", "--point", "1,2,7", "-o", "out"], "a label is 1 on the object or 0"),
         (["a.png", "--box", "9,9,1,1", "-o", "out"], "the second corner must be right of the first"),
         (["a.png", "--box", "1,1,9,9", "--box", "1,1,5,5", "--point", "1,1", "-o", "o"], "one --box at most"),
         (["missing.png", "--point", "1,1", "-o", "out"], "there is no file missing.png"),
         (["a.png", "b.npy", "--point", "1,1", "-o", "out.png"], "is one file, for 2 pictures"),
-        (["a.png", "--point", "1,1", "-o", "b.npy"], "neither a folder nor a .png file"),
+        (["a.png", "--point", "1,1", "-o", "b.npy"], "is there already and no folder"),
         (["a.png", "./a.png", "--point", "1,1", "-o", "out"], "two pictures are called a"),
         (["a.png", "--point", "1,1", "-o", "."], "would be written over a.png"),
     ],

@@ -85,10 +85,10 @@ def test_both_ways_reach_all_frames(clip: Path) -> None:
     ("arguments", "message"),
     [
         ([], "nothing to track"),
-        (["--point", "1"], "x,y"),
-        (["--point", "1,2,5"], "label is 0 or 1"),
+        (["--point", "1"], "X,Y"),
+        (["--point", "1,2,5"], "a label is 1 on the object or 0"),
         (["--point", "1,2@x"], "frame's number"),
-        (["--box", "1,2,3"], "four numbers"),
+        (["--box", "1,2,3"], "4 numbers"),
         (["--point", "1,2@9"], "frames 0 to 5"),
         (["--point", "1;2"], "commas"),
     ],

@@ -15,13 +15,17 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from samblocks.cli import values
+from samblocks.cli.places import check_file, check_folder
 from samblocks.errors import counted
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from samblocks.predict.image import ImagePredictor
     from samblocks.predict.masks import Masks
     from samblocks.predict.pictures import Pixels
@@ -34,22 +38,32 @@ FORMATS = ("png", "rle", "geojson", "npz")
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument(
-        "images", nargs="+", type=Path, metavar="IMAGE", help="pictures, or arrays in .npy files"
+        "images", nargs="+", type=values.path, metavar="IMAGE", help="pictures, or arrays in .npy files"
     )
-    parser.add_argument("--model", required=True, metavar="NAME|FILE", help="as for samblocks.load")
+    parser.add_argument(
+        "--model", required=True, type=values.some, metavar="NAME|FILE", help="as for samblocks.load"
+    )
     parser.add_argument(
         "--point",
         action="append",
-        type=_point,
+        type=values.point,
         default=[],
         metavar="X,Y[,LABEL]",
         help="a click in the picture's pixels; label 1, the default, is on the object, 0 on the background",
     )
     parser.add_argument(
-        "--box", action="append", type=_box, default=[], metavar="X0,Y0,X1,Y1", help="a box around an object"
+        "--box",
+        action="append",
+        type=values.box,
+        default=[],
+        metavar="X0,Y0,X1,Y1",
+        help="a box around an object",
     )
     parser.add_argument(
-        "--mask", type=Path, metavar="FILE", help="an earlier mask: a picture, or logits in a .npy file"
+        "--mask",
+        type=values.path,
+        metavar="FILE",
+        help="an earlier mask: a picture, or logits in a .npy file",
     )
     parser.add_argument("--multimask", action="store_true", help="three masks for each prompt")
     parser.add_argument("--everything", action="store_true", help="all masks, without a prompt")
@@ -57,7 +71,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "-o",
         "--output",
         required=True,
-        type=Path,
+        type=values.path,
         metavar="DIR|OUT.png",
         help="a folder, or the overlay's file",
     )
@@ -71,6 +85,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Segment each picture; what is done is kept if it is interrupted."""
     overlays = _overlay_files(arguments)
+    mask = None if arguments.mask is None else _mask(arguments.mask)
+    first = arguments.images[0]
+    _check_prompts(arguments, first, _read(first), mask)  # so that a slip costs no loading of weights
     import torch
 
     from samblocks.predict.image import ImagePredictor
@@ -80,6 +97,8 @@ def run(arguments: argparse.Namespace) -> int:
     dtype = None if arguments.dtype is None else getattr(torch, arguments.dtype)
     _say(f"loading {arguments.model}")
     predictor = ImagePredictor(arguments.model, device=device, dtype=dtype)
+    if predictor.device.type == "meta":
+        raise ValueError("--device meta computes nothing: leave it out for the CPU")
     facts = {
         "model": str(arguments.model),
         "everything": arguments.everything,
@@ -88,14 +107,17 @@ def run(arguments: argparse.Namespace) -> int:
         "mask": None if arguments.mask is None else str(arguments.mask),
     }
     done = 0
+    taken = {path.resolve() for path in (*arguments.images, *filter(None, [arguments.mask]))}
     try:
         for image, file in overlays.items():
-            _say(f"{done + 1}/{len(overlays)} {image}")
+            what = f"{done + 1}/{len(overlays)} {image}"
+            _say(what)
             picture = _read(image)
+            _check_prompts(arguments, image, picture, mask)
             masks = (
-                _everything(predictor, picture, f"{done + 1}/{len(overlays)} {image}")
+                _everything(predictor, picture, what)
                 if arguments.everything
-                else _prompted(predictor, picture, arguments)
+                else _prompted(predictor, picture, arguments, mask)
             )
             written = write_results(
                 file,
@@ -104,17 +126,26 @@ def run(arguments: argparse.Namespace) -> int:
                 {"image": str(image), **facts},
                 format=arguments.format,
                 sheet=arguments.everything,
+                taken=taken,
             )
+            taken.update(path.resolve() for path in written)
             done += 1
             _say("")
-            print(
-                f"{image}: {len(masks)} mask{'' if len(masks) == 1 else 's'} -> {', '.join(map(str, written[-2:]))}"
-            )
+            print(f"{image}: {counted(len(masks), 'mask')} -> {', '.join(map(str, written[-2:]))}")
     except KeyboardInterrupt:
         _say("")
-        print(f"samblocks: {done} of {len(overlays)} pictures are done and kept", file=sys.stderr)
+        print(f"samblocks: {_kept(done, overlays)}", file=sys.stderr)
         raise
+    except ValueError as error:
+        _say("")
+        if not done:
+            raise
+        raise ValueError(f"{error}; {_kept(done, overlays)}") from None
     return 0
+
+
+def _kept(done: int, overlays: Mapping[Path, Path]) -> str:
+    return f"{done} of {counted(len(overlays), 'picture')} are done and kept"
 
 
 def _overlay_files(arguments: argparse.Namespace) -> dict[Path, Path]:
@@ -126,20 +157,18 @@ def _overlay_files(arguments: argparse.Namespace) -> dict[Path, Path]:
         raise ValueError("--multimask is for prompts; --everything always asks for several masks")
     if len(arguments.box) > 1 and arguments.point:
         raise ValueError("--point goes with one --box at most: of several boxes each is an object of its own")
-    for image in (*arguments.images, *filter(None, [arguments.mask])):
-        if not image.is_file():
-            raise ValueError(f"there is no file {image}")
-        if image.suffix != ".npy":
-            _need_pillow(image)
+    inputs = [*arguments.images, *filter(None, [arguments.mask])]
+    for image in inputs:
+        _check_input(image)
     output: Path = arguments.output
-    if output.suffix == ".png" and not output.is_dir():
+    if output.suffix.lower() == ".png" and not output.is_dir():
         if len(arguments.images) > 1:
             raise ValueError(
                 f"-o {output} is one file, for {counted(len(arguments.images), 'picture')}: name a folder"
             )
+        check_file(output, inputs=inputs)
         return {arguments.images[0]: output}
-    if output.exists() and not output.is_dir():
-        raise ValueError(f"-o {output} is neither a folder nor a .png file")
+    check_folder(output)
     files: dict[Path, Path] = {}
     for image in arguments.images:
         file = output / f"{image.stem}.png"
@@ -147,10 +176,20 @@ def _overlay_files(arguments: argparse.Namespace) -> dict[Path, Path]:
             raise ValueError(
                 f"two pictures are called {image.stem}: their masks would be written to one place"
             )
-        if file.exists() and file.samefile(image):
-            raise ValueError(f"the overlay would be written over {image}: name another folder")
+        check_file(file, inputs=inputs)
         files[image] = file
     return files
+
+
+def _check_input(image: Path) -> None:
+    if image.is_dir():
+        raise ValueError(f"{image} is a folder: name the pictures in it")
+    if not image.exists():
+        raise ValueError(f"there is no file {image}: check the path")
+    if not image.is_file():
+        raise ValueError(f"{image} is a pipe or a device: write it to a file first")
+    if not _holds_array(image):
+        _need_pillow(image)
 
 
 def _need_pillow(image: Path) -> None:
@@ -160,40 +199,77 @@ def _need_pillow(image: Path) -> None:
         raise ValueError(f"{image} needs Pillow to be read: pip install 'samblocks[images]'")
 
 
-def _read(image: Path) -> Pixels:
-    import numpy as np
+def _holds_array(file: Path) -> bool:
+    return file.suffix.lower() == ".npy"
 
+
+def _read(image: Path) -> Pixels:
+    from samblocks.predict.picture_files import read_array, upright
     from samblocks.predict.pictures import as_rgb
 
-    if image.suffix != ".npy":
-        return as_rgb(image)
-    return as_rgb(np.load(image, allow_pickle=False), argument=str(image))
+    found = read_array(image, str(image)) if _holds_array(image) else upright(image, str(image))
+    return as_rgb(found, argument=str(image))
 
 
-def _prompted(predictor: ImagePredictor, picture: Pixels, arguments: argparse.Namespace) -> Masks:
+def _mask(file: Path) -> NDArray[Any]:
+    """An earlier mask: logits as the file has them, floating-point, or bool [H, W], true where a pixel is not 0."""
+    import numpy as np
+
+    from samblocks.predict.picture_files import read_array, upright
+
+    what = f"--mask {file}"
+    if _holds_array(file):
+        found = read_array(file, what)
+        if np.issubdtype(found.dtype, np.floating):
+            return found
+        if found.dtype.kind not in "biu":
+            raise ValueError(f"{what} holds {found.dtype}; it must be numbers, 0 outside the mask")
+    else:
+        picture = upright(file, what)
+        deep = picture.mode == "F" or picture.mode.startswith("I")
+        found = np.asarray(picture if deep else picture.convert("RGB"))
+    mask = np.asarray(found != 0)
+    mask = np.asarray(mask.any(-1)) if mask.ndim == 3 else mask
+    if not mask.any():
+        raise ValueError(f"{what} is empty, every pixel of it is 0: mark the object in it")
+    return mask
+
+
+def _check_prompts(
+    arguments: argparse.Namespace, image: Path, picture: Pixels, mask: NDArray[Any] | None
+) -> None:
+    """Refuse what does not lie on the picture."""
+    size = picture.shape[:2]
+    values.check_inside(arguments.point, arguments.box, (size[0], size[1]), str(image))
+    if mask is not None and mask.dtype.kind == "b" and mask.shape != size:
+        raise ValueError(
+            f"--mask {arguments.mask} has shape {mask.shape}, height first; it must have that of {image}, {size}"
+        )
+
+
+def _prompted(
+    predictor: ImagePredictor, picture: Pixels, arguments: argparse.Namespace, mask: NDArray[Any] | None
+) -> Masks:
     from samblocks.predict.masks import Masks
 
     predictor.set_image(picture)
-    points: Sequence[tuple[float, float, int]] = arguments.point
-    masks, scores, _ = predictor.predict(
-        point_coords=[[x, y] for x, y, _ in points] or None,
-        point_labels=[label for _, _, label in points] or None,
-        box=arguments.box or None,
-        mask_input=None if arguments.mask is None else _logits(predictor, arguments.mask),
-        multimask_output=arguments.multimask,
-    )
+    points: Sequence[values.Point] = arguments.point
+    given = mask
+    if mask is not None and mask.dtype.kind == "b":
+        given = predictor.mask_as_input(mask)
+    try:
+        masks, scores, _ = predictor.predict(
+            point_coords=[[x, y] for x, y, _ in points] or None,
+            point_labels=[label for _, _, label in points] or None,
+            box=arguments.box or None,
+            mask_input=given,
+            multimask_output=arguments.multimask,
+        )
+    except ValueError as error:
+        if mask is None:
+            raise
+        raise ValueError(f"--mask {arguments.mask}: {error}") from None
     return Masks(masks, scores)
-
-
-def _logits(predictor: ImagePredictor, file: Path) -> Any:
-    """An earlier mask as the model takes it: its own logits, or a picture of the mask, brought to their size."""
-    import numpy as np
-
-    found = np.load(file, allow_pickle=False) if file.suffix == ".npy" else None
-    if found is not None and np.issubdtype(found.dtype, np.floating):
-        return found
-    mask = _read(file)[..., 0] > 0 if found is None else found != 0
-    return predictor.mask_as_input(mask)
 
 
 def _everything(predictor: ImagePredictor, picture: Pixels, what: str) -> Masks:
@@ -221,30 +297,3 @@ def _say(text: str) -> None:
     if sys.stderr.isatty():
         sys.stderr.write(f"\r\x1b[K{text}")
         sys.stderr.flush()
-
-
-def _point(text: str) -> tuple[float, float, int]:
-    x, y, *label = _numbers(text, (2, 3))
-    if label and label[0] not in (0, 1):
-        raise argparse.ArgumentTypeError(f"{text!r}: a label is 1 or 0")
-    return x, y, int(label[0]) if label else 1
-
-
-def _box(text: str) -> tuple[float, ...]:
-    x0, y0, x1, y1 = _numbers(text, (4,))
-    if x1 <= x0 or y1 <= y0:
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: the second corner must be right of the first, and below it"
-        )
-    return x0, y0, x1, y1
-
-
-def _numbers(text: str, counts: Sequence[int]) -> list[float]:
-    try:
-        found = [float(part) for part in text.split(",")]
-    except ValueError:
-        found = []
-    if len(found) not in counts:
-        wanted = " or ".join(map(str, counts))
-        raise argparse.ArgumentTypeError(f"{text!r}: must be {wanted} numbers with commas between them")
-    return found

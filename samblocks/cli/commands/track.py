@@ -17,14 +17,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+from samblocks.cli import values
+from samblocks.cli.places import check_file, check_folder
+from samblocks.errors import counted
 
 if TYPE_CHECKING:
+    from samblocks.predict.video.clips import Readable
     from samblocks.predict.video.plots import Curves
     from samblocks.predict.video.predictor import VideoPredictor
     from samblocks.predict.video.video_state import VideoState
@@ -32,15 +36,15 @@ if TYPE_CHECKING:
 HELP = "track objects through a video or a folder of pictures"
 INTERRUPTED = 130
 DTYPES = ("float32", "bfloat16", "float16")
+_ANY_SIDE: Final = 64  # of a model's images: the frames themselves do not depend on it
 
 
 @dataclass
 class Prompt:
     """What is said about an object on a frame."""
 
-    points: list[tuple[float, float]] = field(default_factory=list)
-    labels: list[int] = field(default_factory=list)
-    box: tuple[float, float, float, float] | None = None
+    points: list[values.Point] = field(default_factory=list)
+    box: values.Box | None = None
 
 
 Prompts = dict[tuple[str, int], Prompt]
@@ -53,52 +57,78 @@ class _Say(argparse.Action):
         self,
         parser: argparse.ArgumentParser,
         namespace: argparse.Namespace,
-        values: Any,
+        said: Any,
         option_string: str | None = None,
     ) -> None:
         if namespace.prompts is None:
-            namespace.prompts = {}
+            namespace.prompts, namespace.objects = {}, []
         if option_string == "--object":
-            namespace.named = str(values)
+            namespace.named = said
+            namespace.objects.append(said)
             return
-        try:
-            numbers, frame = _numbers(str(values))
-            prompt = namespace.prompts.setdefault((namespace.named, frame), Prompt())
-            if option_string == "--point":
-                _add_point(prompt, numbers)
-            elif len(numbers) != 4 or prompt.box is not None:
-                raise ValueError("a box has four numbers, x0,y0,x1,y1, and an object has one box on a frame")
-            else:
-                prompt.box = (numbers[0], numbers[1], numbers[2], numbers[3])
-        except ValueError as error:
-            parser.error(f"{option_string} {values}: {error}")
+        what, frame = said
+        prompt = namespace.prompts.setdefault((namespace.named, frame), Prompt())
+        if isinstance(what, values.Point):
+            prompt.points.append(what)
+        elif prompt.box is None:
+            prompt.box = what
+        else:
+            parser.error(
+                f"{option_string}: object {namespace.named} has a box on frame {frame} already, and an object has one "
+                "box on a frame: name another object before it by --object"
+            )
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.set_defaults(prompts=None, named="1")
-    parser.add_argument("video", metavar="VIDEO|FOLDER", help="a video file, or a folder of pictures")
+    parser.set_defaults(prompts=None, objects=[], named="1")
     parser.add_argument(
-        "--model", required=True, metavar="NAME|FILE", help="a SAM 2 or 2.1, by name or by its checkpoint"
+        "video", type=values.path, metavar="VIDEO|FOLDER", help="a video file, or a folder of pictures"
     )
     parser.add_argument(
-        "--object", action=_Say, metavar="ID", help="the object that prompts behind it are about"
+        "--model",
+        required=True,
+        type=values.some,
+        metavar="NAME|FILE",
+        help="a SAM 2 or 2.1, by name or by its checkpoint",
+    )
+    parser.add_argument(
+        "--object",
+        action=_Say,
+        type=values.name,
+        metavar="ID",
+        help="the object that prompts behind it are about",
     )
     parser.add_argument(
         "--point",
         action=_Say,
+        type=values.point_on_frame,
         metavar="x,y[,label][@frame]",
         help="a point inside (1) or outside (0) the object",
     )
-    parser.add_argument("--box", action=_Say, metavar="x0,y0,x1,y1[@frame]", help="a box around the object")
     parser.add_argument(
-        "-o", "--output", required=True, metavar="DIR", help="the folder to write, new or empty"
+        "--box",
+        action=_Say,
+        type=values.box_on_frame,
+        metavar="x0,y0,x1,y1[@frame]",
+        help="a box around the object",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        type=values.path,
+        metavar="DIR",
+        help="the folder to write, new or empty",
     )
     parser.add_argument(
         "--both-ways", action="store_true", help="track backwards from the first prompted frame, too"
     )
     parser.add_argument(
-        "--plot", metavar="FILE", help="draw areas, scores and memory of each frame: .png, .svg or .pdf"
+        "--plot",
+        type=values.path,
+        metavar="FILE",
+        help="draw areas, scores and memory of each frame: .png, .svg or .pdf",
     )
     parser.add_argument(
         "--beside-float64", action="store_true", help="with --plot: track in float64, too, and draw the drift"
@@ -109,34 +139,28 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Track, and write masks and the overlay."""
+    prompts = _prompts(arguments)
     import torch
 
     from samblocks.checkpoints import load
     from samblocks.cli.progress import progress
     from samblocks.errors import SamblocksError
     from samblocks.predict.video.clip_writer import ClipWriter
-    from samblocks.predict.video.clips import Readable
-    from samblocks.predict.video.plots import Curves, check_file
+    from samblocks.predict.video.plots import Curves
     from samblocks.predict.video.predictor import VideoPredictor
 
-    prompts: Prompts = arguments.prompts or {}
-    if not prompts:
-        raise SamblocksError("there is nothing to track: show an object by --point or --box")
-    if arguments.beside_float64 and not arguments.plot:
-        raise SamblocksError("--beside-float64 draws drift: name the plot's file by --plot")
     try:
-        if arguments.plot:
-            check_file(arguments.plot)
+        clip = _clip(arguments, prompts)
+        writer = ClipWriter(arguments.output, rate=getattr(clip, "rate", 25.0))
         model = load(
             arguments.model,
             device=arguments.device,
             dtype=getattr(torch, arguments.dtype) if arguments.dtype else None,
         )
         predictor = VideoPredictor(model)
+        if predictor.device.type == "meta":
+            raise SamblocksError("--device meta computes nothing: leave it out for the CPU")
         state = predictor.init_state(arguments.video)
-        clip = state.clip
-        assert isinstance(clip, Readable)
-        writer = ClipWriter(arguments.output, rate=getattr(clip, "rate", 25.0))
         _show(predictor, state, prompts)
         exact: tuple[VideoPredictor, VideoState] | None = None
         if arguments.beside_float64:
@@ -175,39 +199,65 @@ def run(arguments: argparse.Namespace) -> int:
         _plot(arguments, curves)
         return INTERRUPTED
     _plot(arguments, curves)
-    objects = len(state.obj_ids)
-    print(f"{arguments.output}: {writer.frames} frames, {objects} object{'s' if objects > 1 else ''}")
+    print(f"{arguments.output}: {counted(writer.frames, 'frame')}, {counted(len(state.obj_ids), 'object')}")
     return 0
+
+
+def _prompts(arguments: argparse.Namespace) -> Prompts:
+    """What was said, once everything that can be wrong with the arguments alone was looked at."""
+    prompts: Prompts = arguments.prompts or {}
+    for name in arguments.objects:
+        if not any(obj_id == name for obj_id, _ in prompts):
+            raise ValueError(f"--object {name} is shown nowhere: give it a --point or --box behind its name")
+    if not prompts:
+        raise ValueError("there is nothing to track: show an object by --point or --box")
+    if arguments.beside_float64 and not arguments.plot:
+        raise ValueError("--beside-float64 draws drift: name the plot's file by --plot")
+    check_folder(arguments.output)
+    if arguments.plot:
+        check_file(arguments.plot, "--plot", inputs=[arguments.video])
+        if (
+            arguments.plot.suffix.lower() == ".png"
+            and arguments.plot.resolve().parent == arguments.video.resolve()
+        ):
+            raise ValueError(
+                f"--plot {arguments.plot} would lie among the frames in {arguments.video}: name another folder"
+            )
+    return prompts
+
+
+def _clip(arguments: argparse.Namespace, prompts: Prompts) -> Readable:
+    """The video, opened before any model is loaded, and every prompt looked at whether it lies on it."""
+    from samblocks.predict.video.clips import Readable
+    from samblocks.predict.video.plots import check_file as check_plot
+    from samblocks.predict.video.sources import open_clip
+
+    if arguments.plot:
+        check_plot(arguments.plot)
+    clip = open_clip(arguments.video, _ANY_SIDE)
+    assert isinstance(clip, Readable)
+    for (_, frame), prompt in prompts.items():
+        where = f"frame {frame} of {arguments.video}"
+        if not clip.has(frame):
+            option = "--point" if prompt.points else "--box"
+            raise ValueError(
+                f"{option} …@{frame}: {arguments.video} has frames 0 to {(clip.count or 0) - 1}, name one of them"
+            )
+        values.check_inside(
+            prompt.points, [prompt.box] if prompt.box else [], (clip.height, clip.width), where
+        )
+    return clip
 
 
 def _show(predictor: VideoPredictor, state: VideoState, prompts: Prompts) -> None:
     """Say all prompts, in the order of their frames."""
     for (obj_id, frame), prompt in sorted(prompts.items(), key=lambda said: said[0][1]):
-        predictor.add_new_points_or_box(
-            state, frame, obj_id, prompt.points or None, prompt.labels or None, box=prompt.box
-        )
+        places, labels = [[x, y] for x, y, _ in prompt.points], [label for _, _, label in prompt.points]
+        predictor.add_new_points_or_box(state, frame, obj_id, places or None, labels or None, box=prompt.box)
 
 
 def _plot(arguments: argparse.Namespace, curves: Curves) -> None:
     """Draw what was tracked, if a plot was asked for and there is something to draw."""
     if arguments.plot and curves.areas:
-        title = f"{Path(arguments.video).name}, {Path(arguments.model).name}"
+        title = f"{arguments.video.name}, {Path(arguments.model).name}"
         curves.save(arguments.plot, title=title, beside="the same in float64")
-
-
-def _numbers(text: str) -> tuple[Sequence[float], int]:
-    """The numbers of a prompt, and its frame."""
-    said, at, frame = text.partition("@")
-    if at and not frame.isdecimal():
-        raise ValueError("behind @ stands a frame's number, from 0 on")
-    try:
-        return [float(part) for part in said.split(",")], int(frame or 0)
-    except ValueError:
-        raise ValueError("write numbers with commas between them") from None
-
-
-def _add_point(prompt: Prompt, numbers: Sequence[float]) -> None:
-    if len(numbers) not in (2, 3) or (len(numbers) == 3 and numbers[2] not in (0, 1)):
-        raise ValueError("a point is x,y or x,y,label, where the label is 0 or 1")
-    prompt.points.append((numbers[0], numbers[1]))
-    prompt.labels.append(int(numbers[2]) if len(numbers) == 3 else 1)

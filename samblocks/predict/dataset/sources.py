@@ -19,9 +19,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-import numpy as np
-
-from samblocks.predict.pictures import Pixels, as_rgb, pillow
+from samblocks.predict.picture_files import read_array, upright
+from samblocks.predict.pictures import Pixels, as_rgb
 
 SUFFIXES: Final = frozenset((".bmp", ".jpeg", ".jpg", ".npy", ".png", ".ppm", ".tif", ".tiff", ".webp"))
 _GROUPS_KEPT: Final = 2  # row groups of a parquet file, since neighbours lie in the same one
@@ -179,17 +178,8 @@ class Parquet:
 def decode(data: bytes, what: str) -> Pixels:
     """The picture that a file's bytes are; `what` names it where it is none."""
     if data[:6] == b"\x93NUMPY":
-        return as_rgb(np.load(io.BytesIO(data), allow_pickle=False), argument=what)
-    opened = pillow(f"{what}: reading a picture file").open
-    from PIL import ImageOps, UnidentifiedImageError
-
-    try:
-        with opened(io.BytesIO(data)) as picture:
-            return as_rgb(ImageOps.exif_transpose(picture), argument=what)
-    except UnidentifiedImageError:
-        raise ValueError(f"{what} is not a picture that Pillow can read") from None
-    except SyntaxError as error:  # what Pillow raises for a damaged PNG
-        raise ValueError(f"{what} is damaged: {error}") from None
+        return as_rgb(read_array(io.BytesIO(data), what), argument=what)
+    return as_rgb(upright(io.BytesIO(data), what), argument=what)
 
 
 def _of_folder(folder: Path) -> Iterator[Item]:

@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -14,9 +15,10 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from samblocks.files import plain_name
 from samblocks.predict.masks import Masks
 from samblocks.predict.overlays import overlay
-from samblocks.predict.pictures import pillow
+from samblocks.predict.picture_files import pillow
 from samblocks.predict.resize import Bytes
 
 _LABEL: Final = frozenset("0123456789.- ")
@@ -53,6 +55,7 @@ class ClipWriter:
         """How many frames are in it."""
 
     def __enter__(self) -> Self:
+        self._made = [one for one in self._part.parents if not one.exists()]
         self._part.mkdir(parents=True)
         return self
 
@@ -68,6 +71,9 @@ class ClipWriter:
             if self._video is not None:
                 self._video.close()
             shutil.rmtree(self._part, ignore_errors=True)
+            with suppress(OSError):  # somebody else has put something there
+                for folder in self._made:
+                    folder.rmdir()
 
     def write(self, frame: int, pixels: Bytes, ids: Sequence[Hashable], masks: NDArray[np.bool_]) -> None:
         """Add a frame.
@@ -77,9 +83,12 @@ class ClipWriter:
             pixels: [H, W, 3]
             ids: the objects.
             masks: [N, H, W]
+
+        Raises:
+            ValueError: an object's name cannot be a folder's.
         """
         for obj_id, mask in zip(ids, masks, strict=True):
-            file = self._part / "masks" / str(obj_id) / f"{frame:05d}.png"
+            file = self._part / "masks" / plain_name(str(obj_id)) / f"{frame:05d}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             self._image.fromarray(mask.astype(np.uint8) * 255).save(file)
         self._show(frame, painted(pixels, ids, masks))

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from samblocks.image_size import ImageSize, image_sides
 from samblocks.predict.arguments import shown
-from samblocks.predict.pictures import as_rgb, pillow
+from samblocks.predict.picture_files import picture_file
+from samblocks.predict.pictures import as_rgb
 from samblocks.predict.resize import Bytes, resize_bytes
 
 PICTURES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
@@ -111,15 +112,15 @@ class Readable(Clip):
 class Folder(Readable):
     """A folder of pictures, in natural order of their names: `frame2.png` comes before `frame10.png`.
 
-    Files are taken as they lie there: whether EXIF says that they be turned is not looked at, as upstream.
+    Hidden files are none of them. The others are taken as they lie there: whether EXIF says that they be turned is
+    not looked at, as upstream.
     """
 
     def __init__(self, image_size: ImageSize, folder: Path) -> None:
         self.path = folder
-        self.files = sorted((f for f in folder.iterdir() if f.suffix.lower() in PICTURES), key=_natural)
+        self.files = sorted((file for file in folder.iterdir() if _is_frame(file)), key=_natural)
         if not self.files:
             raise ValueError(f"video_path={str(folder)!r} holds no pictures ({', '.join(sorted(PICTURES))})")
-        self._open = pillow(f"video_path={str(folder)!r}: reading picture files").open
         sizes = [self._size(file) for file in self.files]
         for file, size in zip(self.files, sizes, strict=True):
             if size != sizes[0]:
@@ -136,15 +137,14 @@ class Folder(Readable):
 
     def pixels(self, frame: int) -> Bytes:
         """See `Readable`."""
-        with self._open(self.files[frame]) as picture:
-            return _bytes(as_rgb(picture, argument=self.files[frame].name))
+        file = self.files[frame]
+        with picture_file(file, repr(str(file))) as picture:
+            picture.load()
+        return _bytes(as_rgb(picture, argument=repr(str(file))))
 
     def _size(self, file: Path) -> tuple[int, int]:
-        try:
-            with self._open(file) as picture:
-                width, height = picture.size
-        except OSError:
-            raise ValueError(f"{str(file)!r} is not a picture that Pillow can read") from None
+        with picture_file(file, repr(str(file))) as picture:
+            width, height = picture.size
         return height, width
 
 
@@ -259,6 +259,10 @@ def _bytes(pixels: Bytes | NDArray[np.float32]) -> Bytes:
     if pixels.dtype != np.uint8:
         pixels = np.rint(pixels * 255.0)
     return pixels.astype(np.uint8, copy=False)
+
+
+def _is_frame(file: Path) -> bool:
+    return file.suffix.lower() in PICTURES and not file.name.startswith(".") and file.is_file()
 
 
 def _natural(file: Path) -> list[tuple[bool, int, str]]:

@@ -38,6 +38,11 @@ def open_clip(source: Any, image_size: ImageSize, *, keep: bool = False) -> Clip
             return Folder(image_size, path)
         if not path.exists():
             raise FileNotFoundError(f"video_path={str(path)!r}: there is no such folder or file")
+        if not path.is_file():
+            raise ValueError(
+                f"video_path={str(path)!r} is a pipe or a device, whose frames cannot be read again: write it to a "
+                "file first, or give its frames as an iterator"
+            )
         return VideoFile(image_size, path)
     if isinstance(source, np.ndarray | Tensor):
         if source.ndim not in (3, 4):

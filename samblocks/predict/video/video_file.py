@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,15 +24,13 @@ class VideoFile(Readable):
     def __init__(self, image_size: ImageSize, path: Path) -> None:
         av = pyav(f"video_path={str(path)!r}: reading a video file")
         self.path = path
-        try:
+        with self._reading():
             self._container = av.open(str(path))
-        except av.error.FFmpegError as error:
-            raise ValueError(f"{str(path)!r} is not a video that PyAV can read: {error.strerror}") from None
-        if not self._container.streams.video:
-            raise ValueError(f"{str(path)!r} holds no video")
-        self._stream = self._container.streams.video[0]
-        self._stream.thread_type = "AUTO"
-        stamps = [packet.pts for packet in self._container.demux(self._stream) if packet.size]
+            if not self._container.streams.video:
+                raise ValueError(f"{str(path)!r} holds no video")
+            self._stream = self._container.streams.video[0]
+            self._stream.thread_type = "AUTO"
+            stamps = [packet.pts for packet in self._container.demux(self._stream) if packet.size]
         if not stamps or None in stamps or len(set(stamps)) < len(stamps):
             raise ValueError(
                 f"{str(path)!r} holds no frames, or frames without a time of their own: give its frames as pictures "
@@ -41,9 +40,12 @@ class VideoFile(Readable):
         self._kept: OrderedDict[int, Bytes] = OrderedDict()
         self._decoded: Iterator[Any] = iter(())
         self._next = -1
-        self._seek(0)
-        first = next(self._decoded)
-        self._seek(0)
+        with self._reading():
+            self._seek(0)
+            first = next(self._decoded, None)
+            if first is None:
+                raise ValueError(f"{str(path)!r} holds no frame that can be decoded")
+            self._seek(0)
         super().__init__(image_size, _upright(first).shape[:2])
         self.rate = float(self._stream.average_rate or 25)
         """Frames a second."""
@@ -56,18 +58,35 @@ class VideoFile(Readable):
     def pixels(self, frame: int) -> Bytes:
         """See `Readable`."""
         if frame not in self._kept:
-            if not self._next <= frame <= self._next + _KEPT:
-                self._seek(frame)
-            for decoded in self._decoded:
-                number = self._number(decoded)
-                if number > frame - _KEPT:
-                    self._keep(number, np.ascontiguousarray(_upright(decoded)))
-                self._next = number + 1
-                if number >= frame:
-                    break
+            with self._reading():
+                self._decode(frame)
         if frame not in self._kept:
             raise ValueError(f"{str(self.path)!r}: frame {frame} cannot be decoded")
         return self._kept[frame]
+
+    def _decode(self, frame: int) -> None:
+        """Read up to a frame, and keep it and those before it."""
+        if not self._next <= frame <= self._next + _KEPT:
+            self._seek(frame)
+        for decoded in self._decoded:
+            number = self._number(decoded)
+            if number > frame - _KEPT:
+                self._keep(number, np.ascontiguousarray(_upright(decoded)))
+            self._next = number + 1
+            if number >= frame:
+                break
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Tell what goes wrong with the file as one kind of error."""
+        from av.error import FFmpegError
+
+        try:
+            yield
+        except FFmpegError as error:
+            raise ValueError(
+                f"{str(self.path)!r} is not a video that PyAV can read: {error.strerror}"
+            ) from None
 
     def _seek(self, frame: int) -> None:
         """Go to the last frame from which decoding can start, at or before this one."""
