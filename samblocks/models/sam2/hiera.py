@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samblocks.blocks import MultiScaleBlock, PatchEmbed
 from samblocks.blocks.arguments import checks_arguments
+from samblocks.ops.bicubic import resize_bicubic
 from samblocks.ops.precision import at_least_float32
 
 
@@ -116,9 +116,10 @@ class Hiera(nn.Module):
             )
         # Cubic weights in half precision would cost more digits than the table has.
         table = self.pos_embed.to(at_least_float32(self.pos_embed.dtype))
-        table = F.interpolate(table, size=(height, width), mode="bicubic")
-        repeated = window.tile(1, 1, height // rows, width // columns)
-        return (table + repeated).to(window.dtype).permute(0, 2, 3, 1)
+        table = resize_bicubic(table, (height, width))
+        across = window.repeat(1, 1, 1, width // columns)
+        table = (table.unflatten(2, (-1, rows)) + across[:, :, None]).flatten(2, 3)
+        return table.to(window.dtype).permute(0, 2, 3, 1)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Encode images; both sides must be multiples of four times the first window.

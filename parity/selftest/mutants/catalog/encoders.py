@@ -84,15 +84,19 @@ Hiera in samblocks/models/sam2/hiera.py
   window_keeps_up_with_stage | off by one | the first block of a stage still has the windows of the stage
       before
     Hiera.__init__: window_spec[stage] => window_spec[stage + (index - 1 in self.stage_ends)]
-  positions_bilinear | resize mode | bicubic is used here alone
-    Hiera._get_pos_embed: mode="bicubic" => mode="bilinear"
-  positions_aligned_corners | align_corners | for a table of positions it looks right
-    Hiera._get_pos_embed: mode="bicubic" => mode="bicubic", align_corners=True
   window_table_stretched | repetition | the window's table is repeated as a whole, not each of its cells
-    Hiera._get_pos_embed: window.tile(1, 1, height // rows, width // columns)
-      => window.repeat_interleave(height // rows, 2).repeat_interleave(width // columns, 3)
+    Hiera._get_pos_embed: window.repeat(1, 1, 1, width // columns)
+      => window.repeat_interleave(width // columns, 3)
   drop_path_never_reaches_its_rate | off by one | a row of n numbers has n - 1 steps
     _drop_path_rates: max(depth - 1, 1) => depth
+
+Hiera in samblocks/ops/bicubic.py
+  positions_bilinear | positions of the trunk | bicubic is used here alone
+    _weights: mode="bicubic" => mode="bilinear"
+  positions_aligned_corners | align_corners | for a table of positions it looks right
+    _weights: mode="bicubic" => mode="bicubic", align_corners=True
+  positions_bilinear_plainly | positions of the trunk | the same where bits are asked for | plain
+    resize_bicubic: mode="bicubic" => mode="bilinear"
 
 FpnNeck in samblocks/models/sam2/image_encoder.py
   sum_for_mean | fusion | the option that no released model uses
