@@ -142,6 +142,27 @@ def test_nothing_is_left_when_a_frame_cannot_be_read(
     assert os.listdir() == ["frames"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_an_empty_folder_is_filled_and_a_link_to_it_too(clip: Path) -> None:
+    Path("empty").mkdir()
+    Path("link").symlink_to("empty")
+    assert main(["track", "frames", "--model", "any", "--point", "20,20@4", "-o", "link"]) == 0
+    assert list(_masks("empty", "1")) == [4, 5]
+    assert sorted(os.listdir()) == ["empty", "frames", "link"]
+
+
+def test_nothing_is_left_when_the_end_fails(
+    clip: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(ClipWriter, "_finish", broken)
+    assert main(["track", "frames", "--model", "any", "--point", "20,20", "-o", "new/out"]) == 2
+    assert "the disk is full" in capsys.readouterr().err
+    assert os.listdir() == ["frames"]
+
+
 def test_a_plot_of_areas_scores_memory_and_drift(
     clip: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

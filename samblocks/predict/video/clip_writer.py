@@ -43,7 +43,7 @@ class ClipWriter:
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, rate: float = 25.0) -> None:
-        self.folder = Path(folder).absolute()
+        self.folder = Path(folder).resolve()  # of a link what it points to becomes the new folder
         if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             raise FileExistsError(f"{folder} is there already: name another folder, or empty it")
         self._image = pillow("writing masks")
@@ -62,18 +62,25 @@ class ClipWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None or (issubclass(kind, KeyboardInterrupt) and self.frames):
-            self._finish()
-            if self.folder.exists():
-                self.folder.rmdir()
-            self._part.replace(self.folder)
-        else:
+        try:
+            if kind is None or (issubclass(kind, KeyboardInterrupt) and self.frames):
+                self._finish()
+                if self.folder.exists():
+                    self.folder.rmdir()
+                self._part.replace(self.folder)
+                return
             if self._video is not None:
                 self._video.close()
-            shutil.rmtree(self._part, ignore_errors=True)
-            with suppress(OSError):  # somebody else has put something there
-                for folder in self._made:
-                    folder.rmdir()
+        finally:
+            if self._part.exists():
+                self._remove()
+
+    def _remove(self) -> None:
+        """Leave nothing, not even the folders around it."""
+        shutil.rmtree(self._part, ignore_errors=True)
+        with suppress(OSError):  # somebody else has put something there
+            for folder in self._made:
+                folder.rmdir()
 
     def write(self, frame: int, pixels: Bytes, ids: Sequence[Hashable], masks: NDArray[np.bool_]) -> None:
         """Add a frame.

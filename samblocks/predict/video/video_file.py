@@ -58,7 +58,7 @@ class VideoFile(Readable):
     def pixels(self, frame: int) -> Bytes:
         """See `Readable`."""
         if frame not in self._kept:
-            with self._reading():
+            with self._reading(f" from frame {frame} on"):
                 self._decode(frame)
         if frame not in self._kept:
             raise ValueError(f"{str(self.path)!r}: frame {frame} cannot be decoded")
@@ -77,15 +77,15 @@ class VideoFile(Readable):
                 break
 
     @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """Tell what goes wrong with the file as one kind of error."""
+    def _reading(self, part: str = "") -> Iterator[None]:
+        """Tell what goes wrong with the file, or with a part of it, as one kind of error."""
         from av.error import FFmpegError
 
         try:
             yield
         except FFmpegError as error:
             raise ValueError(
-                f"{str(self.path)!r} is not a video that PyAV can read: {error.strerror}"
+                f"{str(self.path)!r} is not a video that PyAV can read{part}: {error.strerror}"
             ) from None
 
     def _seek(self, frame: int) -> None:
