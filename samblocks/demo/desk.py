@@ -138,7 +138,7 @@ class ClipDesk:
     """
 
     def __init__(self, model: nn.Module, file: str) -> None:
-        self.model = model
+        self.model, self.file = model, file
         self._predictor = VideoPredictor(model)
         self._state = self._predictor.init_state(file)
         self.clicks: dict[tuple[str, int], Clicks] = {}
@@ -161,12 +161,21 @@ class ClipDesk:
 
     def click(self, obj_id: str, frame: int, kind: Any, place: tuple[int, int]) -> None:
         """Take a click on a frame, and find the object there."""
-        clicks = self.clicks.setdefault((obj_id, frame), Clicks())
-        if clicks.add(kind, place):
-            found = self._predictor.add_new_points_or_box(
-                self._state, frame, obj_id, clicks.points or None, clicks.labels or None, box=clicks.box
-            )
-            self._keep(*found)
+        if self.clicks.setdefault((obj_id, frame), Clicks()).add(kind, place):
+            self._show(obj_id, frame)
+
+    def with_model(self, model: nn.Module) -> ClipDesk:
+        """The same clip and clicks before another model.
+
+        Raises:
+            ValueError: the model cannot track.
+        """
+        other = ClipDesk(model, self.file)
+        other.clicks = self.clicks
+        for (obj_id, frame), clicks in self.clicks.items():
+            if clicks:
+                other._show(obj_id, frame)
+        return other
 
     def shown(self, frame: int) -> Bytes:
         """A frame, with what is known of it and the clicks on it."""
@@ -215,6 +224,14 @@ class ClipDesk:
         ]
         video = target / "overlay.mp4"
         return (video if video.exists() else sorted((target / "overlay").iterdir())[0]), rows
+
+    def _show(self, obj_id: str, frame: int) -> None:
+        """Say the clicks on an object of a frame to the predictor."""
+        clicks = self.clicks[obj_id, frame]
+        found = self._predictor.add_new_points_or_box(
+            self._state, frame, obj_id, clicks.points or None, clicks.labels or None, box=clicks.box
+        )
+        self._keep(*found)
 
     def _keep(self, frame: int, ids: list[Any], masks: torch.Tensor) -> None:
         self._found[frame] = list(ids), (masks[:, 0] > 0).cpu().numpy()

@@ -174,6 +174,11 @@ class Page:
             found.clicks = clicks
         return found
 
+    def _clip_desk(self, found: ClipDesk | None) -> ClipDesk:
+        """The clip on the desk, its clicks said to another model if one was loaded since."""
+        found, model = _chosen(found), self._desk.loaded()
+        return found if found.model is model else found.with_model(model)
+
     def _clip(self) -> None:
         desk = gr.State(None)
         with gr.Row():
@@ -213,18 +218,18 @@ class Page:
         def clicked(
             found: ClipDesk | None, number: int, which: Any, one: str, event: gr.SelectData
         ) -> tuple[Any, ...]:
-            found = _need(found)
+            found = self._clip_desk(found)
             found.click(one, number, which, (int(event.index[0]), int(event.index[1])))
             return found, found.shown(number)
 
         def moved(found: ClipDesk | None, number: int) -> Any:
-            return _need(found).shown(number)
+            return _chosen(found).shown(number)
 
         def added(found: ClipDesk | None) -> Any:
-            names = sorted({int(one) for one, _ in _need(found).clicks} | {1})
+            names = sorted({int(one) for one, _ in _chosen(found).clicks} | {1})
             names = (
                 [*names, names[-1] + 1]
-                if any(str(names[-1]) == one for one, _ in _need(found).clicks)
+                if any(str(names[-1]) == one for one, _ in _chosen(found).clicks)
                 else names
             )
             return gr.Radio([str(name) for name in names], value=str(names[-1]))
@@ -234,9 +239,9 @@ class Page:
             number: int,
             progress: gr.Progress = gr.Progress(),  # noqa: B008 - gradio's way
         ) -> tuple[Any, ...]:
-            found = _need(found)
+            found = self._clip_desk(found)
             file, rows = found.track(lambda done, total: progress((done, total), unit="frames"))
-            return str(file), rows, found.shown(number)
+            return found, str(file), rows, found.shown(number)
 
         start = [desk, at, frame, tracked, objects, obj_id]
         clip.input(_told(chosen), clip, start)
@@ -244,7 +249,7 @@ class Page:
         frame.select(_told(clicked), [desk, at, kind, obj_id], [desk, frame])
         at.input(_told(moved), [desk, at], frame, show_progress="hidden")
         another.click(_told(added), desk, obj_id)
-        track.click(_told(followed), [desk, at], [tracked, objects, frame])
+        track.click(_told(followed), [desk, at], [desk, tracked, objects, frame])
 
 
 def _answer(found: PictureDesk) -> tuple[Any, ...]:
@@ -267,7 +272,7 @@ def _beside(upstream: Upstream) -> str:
     return f"**Beside upstream, by parity:** {upstream.verdict()}"
 
 
-def _need(found: ClipDesk | None) -> ClipDesk:
+def _chosen(found: ClipDesk | None) -> ClipDesk:
     if found is None:
         raise ValueError("choose a clip first")
     return found

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
+import threading
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Final
 
 _SAID: Final = {0: "PASSED", 1: "FAILED", 3: "NOT RUN"}
 """By exit status; others are an error of the command."""
+_PART: Final = "INCOMPLETE"
+"""What parity's last line begins with where some references ran and others should have."""
+_REASON: Final = re.compile(r"NOT RUN +(?P<name>[\w-]+): (?P<why>.+)")
+"""A line of parity about a reference that did not run."""
 
 
 class Upstream:
@@ -22,6 +29,7 @@ class Upstream:
     def __init__(self, checkpoint: str) -> None:
         self._process: subprocess.Popen[str] | None = None
         self._said = ""
+        self._asking = threading.Lock()  # the page answers several tabs at a time
         if not checkpoint:
             self._said = "NOT RUN: the weights are of no file"
         elif find_spec("parity") is None:
@@ -29,7 +37,16 @@ class Upstream:
         else:
             self._output = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - open as long as the run
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "parity", "run", "--stages-only", "--checkpoint", checkpoint],
+                [
+                    sys.executable,
+                    "-m",
+                    "parity",
+                    "run",
+                    "--stages-only",
+                    "--no-truths",
+                    "--checkpoint",
+                    checkpoint,
+                ],
                 stdout=self._output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
@@ -42,11 +59,12 @@ class Upstream:
         return self._process is not None and self._process.poll() is None
 
     def verdict(self) -> str:
-        """What is known by now: RUNNING, PASSED, FAILED, or NOT RUN, with parity's own last words, or the reason."""
+        """What is known by now: RUNNING, or PASSED, FAILED, INCOMPLETE or NOT RUN in parity's last words."""
         if self.running:
             return "RUNNING: every stage of these weights beside the upstream packages, judged by float64"
-        if self._process is not None and not self._said:
-            self._said = self._last_words(self._process.returncode)
+        with self._asking:
+            if self._process is not None and not self._said:
+                self._said = self._last_words(self._process.returncode)
         return self._said
 
     def wait(self) -> None:
@@ -66,5 +84,18 @@ class Upstream:
             output.seek(0)
             lines = [line.strip() for line in output.read().splitlines() if line.strip()]
         said = lines[-1] if lines else f"parity ended with status {status} and no word"
+        missing = _missing(lines)
+        if said.startswith(_PART):
+            return f"{said}; not run: {missing}"
         verdict = _SAID.get(status, "NOT RUN")
+        if verdict == "NOT RUN" and missing:
+            return f"{verdict}: {missing}"
         return said if said.startswith(verdict) else f"{verdict}: {said}"
+
+
+def _missing(lines: Sequence[str]) -> str:
+    """Why references did not run, each reason once, with their names."""
+    names: dict[str, list[str]] = {}
+    for found in filter(None, map(_REASON.fullmatch, lines)):
+        names.setdefault(found["why"], []).append(found["name"])
+    return "; ".join(f"{why} ({', '.join(those)})" for why, those in names.items())

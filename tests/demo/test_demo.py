@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from parity.__main__ import main as parity_main
 from parity.execution import fill
 from samblocks.cli import main
 from samblocks.demo import verdict
@@ -128,6 +129,7 @@ def test_the_verdict_is_paritys_own(monkeypatch: pytest.MonkeyPatch) -> None:
         ("print('more\\nPASSED: 7 stages')", "PASSED: 7 stages"),
         ("print('it diverged'); exit(1)", "FAILED: it diverged"),
         ("print('no reference is installed'); exit(3)", "NOT RUN: no reference is installed"),
+        ("print('NOT RUN a: is ill\\nINCOMPLETE: 7'); exit(3)", "INCOMPLETE: 7; not run: is ill (a)"),
         ("exit(2)", "NOT RUN: parity ended with status 2 and no word"),
     ):
         scripts.append(script)
@@ -135,7 +137,8 @@ def test_the_verdict_is_paritys_own(monkeypatch: pytest.MonkeyPatch) -> None:
         run.wait()
         assert run.verdict() == expected
         assert not run.running
-    assert started[0][1:] == ["-m", "parity", "run", "--stages-only", "--checkpoint", "model.pt"]
+    told = ["-m", "parity", "run", "--stages-only", "--no-truths", "--checkpoint", "model.pt"]
+    assert started[0][1:] == told
     scripts.append("import time; time.sleep(60)")
     run = Upstream("model.pt")
     assert run.running
@@ -144,6 +147,49 @@ def test_the_verdict_is_paritys_own(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not run.running
     monkeypatch.setattr(verdict, "find_spec", lambda name: None)
     assert Upstream("model.pt").verdict() == "NOT RUN: parity is not installed here"
+
+
+def test_without_references_parity_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = tmp_path / "weights.pt"
+    assert parity_main(["synthesize", "mobile_sam", "--out", str(weights)]) == 0
+    monkeypatch.setenv("SAMBLOCKS_REFERENCES", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.chdir(tmp_path)
+    run = Upstream(str(weights))
+    run.wait()
+    assert run.verdict() == (
+        "NOT RUN: the references' environment is missing: make references "
+        "(meta, ultralytics, transformers, timm, hq)"
+    )
+    assert list(tmp_path.iterdir()) == [weights]
+
+
+def test_a_clip_goes_to_another_model_with_its_clicks(tmp_path: Path) -> None:
+    pillow = pytest.importorskip("PIL.Image")
+    for number in range(3):
+        pillow.fromarray(np.roll(PICTURE, 3 * number, axis=1)).save(tmp_path / f"{number}.png")
+    first, second = small_models.tracker(present=8.0), small_models.tracker(present=8.0)
+    for parameter in second.sam_mask_decoder.output_upscaling.parameters():
+        parameter.data.neg_()
+    moved, fresh = ClipDesk(first, str(tmp_path)), ClipDesk(second, str(tmp_path))
+    for desk in (moved, fresh):
+        desk.click("1", 1, "object", (20, 10))
+        desk.click("2", 1, "box", (5, 5))  # whose second corner is still to come
+    other = moved.with_model(second)
+    assert other.model is second
+    assert np.array_equal(other.shown(1), fresh.shown(1))
+    assert not np.array_equal(other.shown(1), moved.shown(1))
+    assert other.track(lambda done, total: None)[1] == fresh.track(lambda done, total: None)[1]
+    with pytest.raises(ValueError, match="cannot track"):
+        moved.with_model(small_models.sam())
+
+
+@pytest.mark.parametrize("port", ["0", "-1", "65536", "1e3", "x"])
+def test_a_port_that_is_none(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--port", port]) == 2
+    assert f"argument --port: '{port}': a port is a number from 1 to 65535" in capsys.readouterr().err
 
 
 def test_without_gradio_one_sentence(

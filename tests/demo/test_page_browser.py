@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from parity.__main__ import main as parity_main
 from parity.execution import fill
 from samblocks.demo.desk import Desk
 from samblocks.predict import ImagePredictor
@@ -170,3 +171,18 @@ def test_what_is_refused_is_said(page: Any, tmp_path: Path) -> None:
     page.get_by_text("nothing.pt").nth(0).wait_for()
     page.locator(".toast-body").wait_for()
     assert "nothing.pt" in page.locator(".toast-body").inner_text()
+
+
+def test_the_verdict_of_parity_stands_beside_the_loaded_weights(page: Any, tmp_path: Path) -> None:
+    weights = tmp_path / "weights.pt"
+    assert parity_main(["synthesize", "mobile_sam", "--out", str(weights)]) == 0
+    page.locator("#model input").fill(str(weights))
+    page.locator("#model input").press("Enter")
+    page.click("#load")
+    page.locator("#verdict").get_by_text("RUNNING").wait_for()
+    page.locator("#verdict").get_by_text("RUNNING").wait_for(state="detached", timeout=600_000)
+    told = page.locator("#verdict").inner_text()
+    if "the references' environment is missing" in told:
+        pytest.skip(f"{told} (make references)")
+    assert "PASSED: 1 case against " in told
+    assert "SAMModel/stages_mobile_sam" in told

@@ -23,7 +23,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--model", metavar="NAME|FILE", help="as for samblocks.load; without it, it is chosen on the page"
     )
     parser.add_argument(
-        "--port", type=int, help="where the page is; by default the first free one from 7860 on"
+        "--port", type=_port, help="where the page is; by default the first free one from 7860 on"
     )
     parser.add_argument(
         "--device", help="where the model runs; by default on CUDA where it is, else on the CPU"
@@ -55,3 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         page.upstream.stop()
         page.blocks.close(verbose=False)
+
+
+def _port(text: str) -> int:
+    if not (text.isdecimal() and len(text) < 6 and 0 < int(text) < 1 << 16):
+        raise argparse.ArgumentTypeError(f"{text!r}: a port is a number from 1 to 65535")
+    return int(text)
