@@ -118,7 +118,7 @@ class Hiera(nn.Module):
         table = self.pos_embed.to(at_least_float32(self.pos_embed.dtype))
         table = resize_bicubic(table, (height, width))
         across = window.repeat(1, 1, 1, width // columns)
-        table = (table.unflatten(2, (-1, rows)) + across[:, :, None]).flatten(2, 3)
+        table = (torch.unflatten(table, 2, (-1, rows)) + across[:, :, None]).flatten(2, 3)
         return table.to(window.dtype).permute(0, 2, 3, 1)
 
     def forward(self, x: Tensor) -> list[Tensor]:
