@@ -62,6 +62,13 @@ def upright(file: Path | IO[bytes], what: str) -> Any:
         return ImageOps.exif_transpose(picture)
 
 
+def in_colour(picture: Any) -> Any:
+    """A PIL picture in RGB, by its palette where it has one; opacity is dropped, not blended."""
+    if picture.mode == "P" and "transparency" in picture.info:
+        picture = picture.convert("RGBA")  # without this step Pillow warns, and gives the same colours
+    return picture.convert("RGB")
+
+
 def read_array(file: Path | IO[bytes], what: str) -> NDArray[Any]:
     """The array of a .npy file.
 

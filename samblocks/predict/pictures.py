@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samblocks.predict.arguments import shown
-from samblocks.predict.picture_files import upright
+from samblocks.predict.picture_files import in_colour, upright
 
 Picture = Any
 """A NumPy array, a tensor, a PIL picture, or the path of a file."""
@@ -76,8 +76,7 @@ def _from_pillow(picture: Any, argument: str) -> Pixels:
             f"{argument} has mode {picture.mode}, whose white level is not known: scale it to bytes first, "
             "for instance with numpy.asarray and a division by its largest value"
         )
-    # LA and PA go by way of RGBA in Pillow, P by its palette; opacity is dropped, not blended.
-    return _some(np.ascontiguousarray(picture.convert("RGB")), argument)
+    return _some(np.ascontiguousarray(in_colour(picture)), argument)
 
 
 def _from_tensor(image: Tensor, argument: str) -> NDArray[Any]:

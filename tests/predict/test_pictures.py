@@ -1,5 +1,6 @@
 """What is taken as a picture, and what is refused by name."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,12 @@ from samblocks.predict.pictures import as_rgb
 
 def _bytes(*shape: int) -> np.ndarray:
     return fill.integers("picture", shape, 0, 256).astype(np.uint8)
+
+
+def _file(pixels: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "png")
+    return stream.getvalue()
 
 
 _PICTURE = _bytes(5, 7, 3)
@@ -89,6 +96,8 @@ def test_files_are_turned_upright(tmp_path: Path) -> None:
 def test_palettes_and_other_colours() -> None:
     palette = Image.fromarray(_PICTURE).quantize(8)
     assert np.array_equal(as_rgb(palette), np.asarray(palette.convert("RGB")))
+    palette.info["transparency"] = bytes([0, 128, *[255] * 6])  # of which Pillow warns
+    assert np.array_equal(as_rgb(palette), as_rgb(Image.fromarray(_PICTURE).quantize(8)))
     ink = Image.fromarray(_PICTURE).convert("CMYK")
     assert np.array_equal(as_rgb(ink), np.asarray(ink.convert("RGB")))
 
@@ -99,6 +108,7 @@ def test_palettes_and_other_colours() -> None:
         (np.zeros((5, 7, 3), np.uint16), r"holds uint16 from 0 to 0; it must be uint8"),
         (np.zeros((5, 7, 3), np.int64), r"holds int64"),
         (np.zeros((5, 7), np.bool_), r"holds bool"),
+        (np.full((5, 7, 3), "x"), r"holds <U1; it must be numbers"),
         (np.full((5, 7, 3), 255, np.float32), r"float32 from 255 to 255; .* must be from 0 to 1"),
         (np.full((5, 7, 3), -0.1), r"float64 from -0.1 to -0.1"),
         (np.full((5, 7, 3), np.nan, np.float32), r"from nan to nan"),
@@ -122,6 +132,12 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no picture")
     with pytest.raises(ValueError, match=r"image='.*text.png' is not a picture that Pillow can read"):
         as_rgb(tmp_path / "text.png")
+    (tmp_path / "plain.png").write_bytes(whole := _file(_PICTURE))
+    assert np.array_equal(as_rgb(tmp_path / "plain.png"), _PICTURE)
+    for damaged in (whole[:-40], bytes([*whole[:60], whole[60] ^ 255, *whole[61:]])):
+        (tmp_path / "damaged.png").write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"image='.*damaged.png' cannot be decoded, it is damaged"):
+            as_rgb(tmp_path / "damaged.png")
     with pytest.raises(FileNotFoundError):
         as_rgb(tmp_path / "missing.png")
     Image.new("I;16", (3, 3)).save(tmp_path / "deep.png")

@@ -215,7 +215,7 @@ def _mask(file: Path) -> NDArray[Any]:
     """An earlier mask: logits as the file has them, floating-point, or bool [H, W], true where a pixel is not 0."""
     import numpy as np
 
-    from samblocks.predict.picture_files import read_array, upright
+    from samblocks.predict.picture_files import in_colour, read_array, upright
 
     what = f"--mask {file}"
     if _holds_array(file):
@@ -227,7 +227,7 @@ def _mask(file: Path) -> NDArray[Any]:
     else:
         picture = upright(file, what)
         deep = picture.mode == "F" or picture.mode.startswith("I")
-        found = np.asarray(picture if deep else picture.convert("RGB"))
+        found = np.asarray(picture if deep else in_colour(picture))
     mask = np.asarray(found != 0)
     mask = np.asarray(mask.any(-1)) if mask.ndim == 3 else mask
     if not mask.any():
