@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Final
@@ -29,6 +30,7 @@ class Upstream:
     def __init__(self, checkpoint: str) -> None:
         self._process: subprocess.Popen[str] | None = None
         self._said = ""
+        self._began = time.monotonic()
         self._asking = threading.Lock()  # the page answers several tabs at a time
         if not checkpoint:
             self._said = "NOT RUN: the weights are of no file"
@@ -61,7 +63,11 @@ class Upstream:
     def verdict(self) -> str:
         """What is known by now: RUNNING, or PASSED, FAILED, INCOMPLETE or NOT RUN in parity's last words."""
         if self.running:
-            return "RUNNING: every stage of these weights beside the upstream packages, judged by float64"
+            seconds = int(time.monotonic() - self._began)
+            return (
+                f"RUNNING for {seconds} s: every stage of these weights beside the upstream packages, judged by "
+                "float64; it may take minutes"
+            )
         with self._asking:
             if self._process is not None and not self._said:
                 self._said = self._last_words(self._process.returncode)

@@ -46,7 +46,11 @@ def run(arguments: argparse.Namespace) -> int:
         desk.load(arguments.model)
     page = Page(desk)
     try:
-        _, address, _ = page.blocks.launch(server_port=arguments.port, prevent_thread_lock=True, **LAUNCH)
+        try:
+            _, address, _ = page.blocks.launch(server_port=arguments.port, prevent_thread_lock=True, **LAUNCH)
+        except OSError:
+            which = f"port {arguments.port}" if arguments.port else "every port from 7860 on"
+            raise ValueError(f"{which} is taken on this machine: name another one by --port") from None
         print(f"{address} (Ctrl-C ends it)", flush=True)
         while True:
             time.sleep(3600)
