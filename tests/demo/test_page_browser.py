@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import shutil
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 
 from parity.__main__ import main as parity_main
 from parity.execution import fill
+from samblocks.cli import main
 from samblocks.demo.desk import Desk
 from samblocks.predict import ImagePredictor
 from samblocks.predict.masks import Masks
@@ -186,3 +188,13 @@ def test_the_verdict_of_parity_stands_beside_the_loaded_weights(page: Any, tmp_p
         pytest.skip(f"{told} (make references)")
     assert "PASSED: 1 case against " in told
     assert "SAMModel/stages_mobile_sam" in told
+
+
+def test_a_port_that_is_taken_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    if importlib.util.find_spec("gradio") is None:
+        pytest.skip("NOT RUN: gradio is not installed (make browser)")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["demo", "--port", str(port)]) == 2
+    told = f"samblocks: port {port} is taken on this machine: name another one by --port\n"
+    assert capsys.readouterr().err == told
