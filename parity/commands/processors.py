@@ -30,6 +30,9 @@ precision is what kernels change. Truths are kept, and are the same for all."""
 
 _OLD = PERSONALITIES[-1]
 
+_PATIENT = {"OMP_WAIT_POLICY": "passive"}
+"""Threads that wait for each other sleep: those that spin keep others from work where there are more than cores."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -85,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
         done = subprocess.run(
             [sys.executable, *part.command],
             cwd=root,
-            env={**os.environ, **part.variables},
+            env={**os.environ, **_PATIENT, **part.variables},
             capture_output=True,
             text=True,
             check=False,
@@ -101,9 +104,12 @@ def run(options: argparse.Namespace) -> int:
 
 def parts(chosen: Sequence[Personality], tests: Sequence[str] = _TESTS, *, live: bool) -> Iterator[Part]:
     """What is run under each personality; and the sides under different ones, both ways."""
-    command = ("-m", "pytest", "-q", "-n", "2", "--deselect", _WEIGHTS, *tests)
     for personality in chosen:
         why = personality.why_not()
+        at_once = (
+            "2" if int(personality.variables.get(THREADS, 1)) == 1 else "1"
+        )  # processes of several threads
+        command = ("-m", "pytest", "-q", "-n", at_once, "--deselect", _WEIGHTS, *tests)
         yield Part(personality.name, "tests", command, personality.variables, why)
         if live:
             asked = _LIVE if personality is _OLD else _SINGLE
