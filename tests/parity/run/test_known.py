@@ -2,24 +2,20 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from threading import Lock
 from typing import Any
 
 import pytest
-import safetensors.torch
 import torch
+from stand_in import Client, Library
 from torch import Tensor, nn
 
 from parity.cases.imitations import arguments, during, instead
-from parity.execution.case import Case, Known, NoCounterpart, Side, uniform
-from parity.execution.execute import execute
+from parity.execution.case import Case, Known, Side, uniform
 from parity.run.job import jobs
 from parity.run.judging import Row
 from parity.run.runner import run
 from parity.verdict.compare import Verdict
 from parity.verdict.precision import PRECISIONS
-from parity.workers.registry import Reference
-from parity.workers.reply import Reply
 
 KNOWN, DIVERGED, INCOMPARABLE = Verdict.KNOWN, Verdict.DIVERGED, Verdict.INCOMPARABLE
 
@@ -41,47 +37,14 @@ class Net(nn.Module):
         return {"scaled": self.factor * y, "plain": y.cos() + self.shift, "kinds": kinds}
 
 
-class Stand:
-    """A library whose blocks are made with some arguments, whatever a case says."""
-
-    def __init__(self, name: str, **always: Any) -> None:
-        self.name, self.always = name, always
-
-    def construct(self, block: str, kwargs: Mapping[str, Any]) -> nn.Module:
-        return Net(**{**kwargs, **self.always})
-
-    def function(self, name: str) -> Callable[..., Any]:
-        raise NoCounterpart(name)
-
-    def model(self, variant: str, image_size: int, options: Mapping[str, Any]) -> nn.Module:
-        raise NoCounterpart(variant)
-
-    def canonical(self, name: str) -> str:
-        return name
-
-
-_ONE_AT_A_TIME = Lock()
-"""Lifting is a switch of the whole process."""
-
-
-class Worker:
-    """Runs a case as it is written down: a worker knows it by its id."""
-
-    def __init__(self, written: Case, name: str = "other", **always: Any) -> None:
-        self.reference, self.versions = Reference(name, "", ()), {name: "1"}
-        self.written, self.library = written, Stand(name, **always)
-
-    def execute(self, case: Case, inputs: Mapping[str, Tensor], **how: Any) -> Reply:
-        if how.get("weights") is not None:
-            how["weights"] = safetensors.torch.load_file(how["weights"])
-        with _ONE_AT_A_TIME:
-            outcome = execute(self.written, self.library, inputs, **how)
-        return Reply("ok", "", outcome.outputs, outcome.state)
+def worker(written: Case, name: str = "other", **always: Any) -> Client:
+    """One that knows a case as it is written down, and differs by its arguments."""
+    return Client(Library(Net, name, **always), written)
 
 
 @pytest.fixture(autouse=True)
 def _ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("parity.run.runner.own_library", lambda: Stand("ours"))
+    monkeypatch.setattr("parity.run.runner.own_library", lambda: Library(Net, "ours"))
 
 
 def case(known: Known | None = None, **changes: Any) -> Case:
@@ -93,7 +56,7 @@ def case(known: Known | None = None, **changes: Any) -> Case:
 
 def rows_of(subject: Case, *, how: Mapping[str, Any] | None = None, **always: Any) -> list[Row]:
     """The rows of a case against a library that differs by its arguments."""
-    return list(run(list(jobs([subject])), [Worker(subject, **always)], **(how or {})))
+    return list(run(list(jobs([subject])), [worker(subject, **always)], **(how or {})))
 
 
 def verdicts(rows: list[Row], dtype: str = "float64") -> dict[str, Verdict]:
@@ -222,7 +185,7 @@ def test_a_known_difference_is_judged_by_its_own_truth() -> None:
     """By another library's the difference would be the reference's error, and ours could be as large."""
     subject = case(DOUBLED)
     for factor, verdict in ((2.0, KNOWN), (2.02, DIVERGED)):
-        clients = [Worker(subject, factor=factor), Worker(subject, "second")]
+        clients = [worker(subject, factor=factor), worker(subject, "second")]
         [job] = jobs([subject])
         rows = list(run([replace(job, truth_of="second")], clients, dtypes=[torch.float32]))
         assert verdicts([row for row in rows if row.reference == "other"], "float32")["scaled"] is verdict

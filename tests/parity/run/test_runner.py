@@ -2,18 +2,16 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import pytest
-import safetensors.torch
 import torch
+from stand_in import Client, Library
 from torch import Tensor, nn
 
 from parity.execution.case import Case, Known, NoCounterpart, Side, uniform
-from parity.execution.execute import execute
 from parity.reports import summary
 from parity.run.job import jobs
 from parity.run.judging import Row
@@ -44,50 +42,11 @@ class Net(nn.Module):
         return torch.tanh(self.linear(x)) * self.factor
 
 
-class Library:
-    """One side; `upstream` are the arguments that make it differ from the other."""
-
-    def __init__(self, name: str, **upstream: Any) -> None:
-        self.name, self.upstream = name, upstream
-
-    def construct(self, block: str, kwargs: Mapping[str, Any]) -> nn.Module:
-        return Net(**{**kwargs, **self.upstream})
-
-    def function(self, name: str) -> Callable[..., Any]:
-        raise NoCounterpart(name)
-
-    def model(self, variant: str, image_size: int, options: Mapping[str, Any]) -> nn.Module:
-        raise NoCounterpart(variant)
-
-    def canonical(self, name: str) -> str:
-        return name
-
-
-_ONE_PROCESS = Lock()
-"""Lifting is a switch of the whole process, and all fake ones are in this one."""
-
-
-class FakeClient:
-    """Answers like a worker does, from this process."""
+class FakeClient(Client):
+    """A reference whose Net is made with these arguments."""
 
     def __init__(self, **upstream: Any) -> None:
-        self.reference = Reference("stand-in", "", ())
-        self.versions = {"stand-in": "1"}
-        self.library = Library("stand-in", **upstream)
-        self.asked = 0
-
-    def execute(self, case: Case, inputs: Mapping[str, Tensor], **how: Any) -> Reply:
-        self.asked += 1
-        if how.get("weights") is not None:
-            how["weights"] = safetensors.torch.load_file(how["weights"])
-        try:
-            with _ONE_PROCESS:
-                outcome = execute(case, self.library, inputs, **how)
-        except NoCounterpart as missing:
-            return Reply("no counterpart", str(missing), {}, ())
-        except Exception as error:
-            return Reply("raised", str(error), {}, ())
-        return Reply("ok", "", outcome.outputs, outcome.state)
+        super().__init__(Library(Net, **upstream))
 
 
 def case(**changes: Any) -> Case:
@@ -96,7 +55,7 @@ def case(**changes: Any) -> Case:
 
 @pytest.fixture(autouse=True)
 def _ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("parity.run.runner.own_library", lambda: Library("ours"))
+    monkeypatch.setattr("parity.run.runner.own_library", lambda: Library(Net, "ours"))
 
 
 def rows_of(subject: Case, client: FakeClient, **how: Any) -> list[Row]:
@@ -240,20 +199,20 @@ def test_another_upstream_with_the_same_truth_says_what_is_honest() -> None:
         return y if plain else y + 4e-7
 
     first, second = FakeClient(), FakeClient()
-    second.reference, second.library = Reference("second", "", ()), Library("second")
+    second.reference, second.library = Reference("second", "", ()), Library(Net, "second")
     subject = case(call=call)
     assert rows_of(subject, first)[0].comparison.verdict is Verdict.DIVERGED
     rows = list(run(list(jobs([subject])), [first, second]))
     single = {row.reference: row.comparison for row in rows if row.dtype == "float32"}
     assert single["second"].verdict is Verdict.EXACT
     assert not single["stand-in"].verdict.failed
-    second.library = Library("second", factor=1 + 1e-6)  # another function: its error says nothing
+    second.library = Library(Net, "second", factor=1 + 1e-6)  # another function: its error says nothing
     rows = list(run(list(jobs([subject])), [first, second]))
     assert rows[0].comparison.verdict is Verdict.DIVERGED
 
 
 def test_large_models_are_held_by_one_process_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Library, "model", lambda self, variant, size, options: Net(**self.upstream))
+    monkeypatch.setattr(Library, "model", lambda self, variant, size, options: Net(**self.always))
     inside: list[int] = []
     most = {True: 0, False: 0}
 
