@@ -29,21 +29,23 @@ _FRAMES = 10
 def main(argv: Sequence[str] | None = None) -> int:
     """Track, and print the memory of some frames and how much it grew."""
     options = _options(argv)
+    what = f"{options.variant} at {options.size}, {options.objects} objects"
+    print(f"{what}, {options.frames} frames of a stream, one thread")
+    shown = {*np.linspace(0, options.frames - 1, _LINES).round().astype(int).tolist(), options.after}
+    held: list[float] = []
+    started = time.process_time()
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        started = time.process_time()
-        held = track(model(options.variant, options.size), options.objects, options.frames)
-        taken = time.process_time() - started
+        for frame, memory in enumerate(
+            track(model(options.variant, options.size), options.objects, options.frames)
+        ):
+            held.append(memory)
+            if frame in shown:
+                taken = time.process_time() - started
+                print(f"after frame {frame:5}: {memory:8.1f} MB, {taken:.0f} s of processor time", flush=True)
     finally:
         torch.set_num_threads(before)
-    print(
-        f"{options.variant} at {options.size}, {options.objects} objects, {options.frames} frames of a stream, one "
-        f"thread, {taken:.0f} s of processor time"
-    )
-    shown = {*np.linspace(0, options.frames - 1, _LINES).round().astype(int).tolist(), options.after}
-    for frame in sorted(shown):
-        print(f"after frame {frame:5}: {held[frame]:8.1f} MB")
     grown = growth(held, options.after)
     print(f"from frame {options.after} to {options.frames - 1}: {grown:+.1f} MB, highest {max(held):.1f} MB")
     return int(grown > options.most)
@@ -69,7 +71,7 @@ def model(variant: str, size: int) -> SAM2Model:
     return made.eval()
 
 
-def track(tracked: SAM2Model, objects: int, frames: int) -> list[float]:
+def track(tracked: SAM2Model, objects: int, frames: int) -> Iterator[float]:
     """Track objects through a stream.
 
     Args:
@@ -77,7 +79,7 @@ def track(tracked: SAM2Model, objects: int, frames: int) -> list[float]:
         objects: how many, each shown by a click on the first frame.
         frames: of the stream.
 
-    Returns:
+    Yields:
         Resident memory after each frame, in MB.
     """
     predictor = VideoPredictor(tracked)
@@ -86,14 +88,12 @@ def track(tracked: SAM2Model, objects: int, frames: int) -> list[float]:
     places = fill.uniform("places of objects", (objects, 2), 0.1, 0.9) * [state.clip.width, state.clip.height]
     for number, place in enumerate(places):
         predictor.add_new_points_or_box(state, 0, number, points=[place], labels=[1])
-    held = []
     for _, _, masks in predictor.propagate_in_video(state):
         del masks
         memory = resident_memory()
         if memory is None:
             raise SystemExit("this system does not tell how much memory a process holds")
-        held.append(memory)
-    return held
+        yield memory
 
 
 def _stream(frames: int) -> Iterator[np.ndarray]:
