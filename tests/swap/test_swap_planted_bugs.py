@@ -7,6 +7,7 @@ import multiprocessing
 from typing import Any
 
 import pytest
+import torch
 from fake_hosts import picture, pipeline
 
 from parity.selftest.mutants.mutant import Change, Mutant
@@ -51,6 +52,7 @@ BUGS = (
 
 def judged(mutant: Mutant | None, sender: Any) -> None:
     """In a process of its own: what becomes of a swap, in a word."""
+    torch.set_num_threads(1)  # a fork has none of its parent's threads, and would wait for them
     try:
         if mutant is not None:
             plant(mutant)
