@@ -178,6 +178,38 @@ def in_chunks(module: nn.Module, function: Callable[[Tensor], Tensor], x: Tensor
     return out
 
 
+def in_chunks_with_margin(
+    module: nn.Module, function: Callable[[Tensor], Tensor], x: Tensor, step: int, margin: int
+) -> Tensor:
+    """Do the same with a function that looks at rows beside those it makes, and pads with what is no row.
+
+    Args:
+        module: as for `in_chunks`.
+        function: from rows of a map to as many rows of the result.
+        x: [B, H, ...]
+        step: rows of a chunk; the last one may have fewer.
+        margin: how many rows beside its own each row of the result depends on.
+
+    Returns:
+        The result for all rows: [B, H, ...].
+
+    Examples:
+        >>> layer = nn.Conv1d(1, 1, 3, padding=1).eval().requires_grad_(False)
+        >>> rows = torch.randn(1, 9, 1)
+        >>> found = in_chunks_with_margin(layer, lambda x: layer(x.mT).mT, rows, step=2, margin=1)
+        >>> bool((found - layer(rows.mT).mT).abs().max() < 1e-6)
+        True
+    """
+    height = x.shape[1]
+    if step >= height or not fast_path_allowed(module, x):
+        return function(x)
+    parts = []
+    for start in range(0, height, step):
+        first, wanted = max(start - margin, 0), min(step, height - start)
+        parts.append(function(x[:, first : start + step + margin]).narrow(1, start - first, wanted))
+    return torch.cat(parts, dim=1)
+
+
 def items_in_chunks(
     module: nn.Module, function: Callable[..., tuple[Tensor, ...]], step: int, *inputs: Tensor | None
 ) -> tuple[Tensor, ...]:

@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from parity.execution.fill import fill_
+from samblocks import plain_paths
 from samblocks.models import TinyViT
 from samblocks.models.build import materialize
 from samblocks.models.tiny_vit.blocks import Attention, TinyViTBlock
-from samblocks.models.tiny_vit.convs import MBConv, PatchMerging
+from samblocks.models.tiny_vit.convs import Conv2d_BN, MBConv, PatchMerging
 
 
 def small(**changes: Any) -> TinyViT:
@@ -229,3 +230,32 @@ def test_refuses_settings_that_cannot_work() -> None:
         TinyViTBlock(8, (2, 2), num_heads=2, window_size=0)
     with pytest.raises(ValueError, match="out_chans=4 must be in_chans=8"):
         MBConv(8, 4, 4.0, nn.GELU, 0.0)
+
+
+def test_a_norm_is_folded_where_nobody_would_notice(image: Tensor) -> None:
+    pair = fill_(Conv2d_BN(3, 8, 3, pad=1)).eval().requires_grad_(False)
+    exact = copy.deepcopy(pair).double()
+    with plain_paths():
+        plain, truth = pair(image), exact(image.double())
+    folded = pair(image)
+    assert not torch.equal(folded, plain)
+    assert (folded - truth).norm() <= 2 * (plain - truth).norm()
+
+    seen: list[Tensor] = []
+    handle = pair.bn.register_forward_hook(lambda _, inputs, out: seen.append(out))
+    assert torch.equal(pair(image), plain)
+    assert len(seen) == 1
+    handle.remove()
+    pair.append(nn.ReLU())
+    assert torch.equal(pair(image), plain.relu())
+    pair[1] = nn.Identity()  # what a fused convolution leaves behind
+    assert torch.equal(pair(image), pair[0](image).relu())
+
+
+def test_a_training_norm_learns(image: Tensor) -> None:
+    pair = fill_(Conv2d_BN(3, 8)).train()
+    mean = pair.get_buffer("bn.running_mean")
+    before = mean.clone()
+    with torch.no_grad():
+        pair(image)
+    assert not torch.equal(mean, before)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from samblocks.models.tiny_vit.convs import Conv2d_BN, as_map, make_drop_path
 from samblocks.ops.attend import attend
+from samblocks.ops.chunking import in_chunks, rows_at_once
 from samblocks.ops.eager_attention import Implementation
 from samblocks.ops.linear import linear
 from samblocks.ops.norm import layer_norm
@@ -202,14 +203,22 @@ class TinyViTBlock(nn.Module):
         Raises:
             ValueError: N is not the number of cells of `input_resolution`.
         """
-        height, width = self.input_resolution
         grid = as_map(x, self.input_resolution)
+        wide = 4 * grid.shape[-1]
+        grid = in_chunks(self, self._attend, grid, rows_at_once(grid, wide, self.window_size))
+        grid = cast(Tensor, self.local_conv(grid.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
+        return in_chunks(self, self._feed_forward, grid, rows_at_once(grid, wide)).flatten(1, 2)
+
+    def _attend(self, grid: Tensor) -> Tensor:
         windows, padded = window_partition(grid, self.window_size)
         attended = self.attn(windows.flatten(1, 2)).reshape(windows.shape)
-        attended = window_unpartition(attended, self.window_size, padded, (height, width))
-        grid = grid + self.drop_path(attended)
-        x = cast(Tensor, self.local_conv(grid.permute(0, 3, 1, 2))).flatten(2).transpose(1, 2)
-        return x + cast(Tensor, self.drop_path(self.mlp(x)))
+        size = (grid.shape[1], grid.shape[2])
+        attended = window_unpartition(attended, self.window_size, padded, size)
+        return grid + cast(Tensor, self.drop_path(attended))
+
+    def _feed_forward(self, grid: Tensor) -> Tensor:
+        x = grid.flatten(1, 2)
+        return (x + cast(Tensor, self.drop_path(self.mlp(x)))).reshape(grid.shape)
 
     def extra_repr(self) -> str:
         """List what the submodules do not show."""

@@ -2,9 +2,13 @@
 
 from typing import cast
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samblocks.blocks import DropPath
+from samblocks.ops.chunking import in_chunks_with_margin, rows_at_once
+from samblocks.ops.fast_path import folding_allowed
 
 NO_STRIDE_DIMS = (320, 448, 576)  # widths of the last stage in the published models, which keeps its size
 
@@ -46,6 +50,31 @@ class Conv2d_BN(nn.Sequential):
         norm = nn.BatchNorm2d(b)
         nn.init.constant_(norm.weight, bn_weight_init)
         self.add_module("bn", norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve and norm: in evaluation the norm is a factor and an addend of each of the convolution's filters.
+
+        Args:
+            x: [B, a, H, W].
+
+        Returns:
+            [B, b, H', W'].
+        """
+        if not (_is_as_made(self) and folding_allowed(self, x)):
+            return cast(Tensor, super().forward(x))  # type: ignore[no-untyped-call]
+        conv, norm = cast(nn.Conv2d, self.c), cast(nn.BatchNorm2d, self.bn)
+        factor = norm.weight * torch.rsqrt(cast(Tensor, norm.running_var) + norm.eps)
+        weight = conv.weight * factor[:, None, None, None]
+        bias = norm.bias - cast(Tensor, norm.running_mean) * factor
+        return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+
+
+def _is_as_made(pair: Conv2d_BN) -> bool:
+    """Whether nothing was put in the place of convolution or norm, or behind them."""
+    if [type(layer) for layer in pair] != [nn.Conv2d, nn.BatchNorm2d]:
+        return False
+    conv, norm = cast(nn.Conv2d, pair[0]), cast(nn.BatchNorm2d, pair[1])
+    return conv.bias is None and conv.padding_mode == "zeros" and norm.affine and norm.track_running_stats
 
 
 class PatchEmbed(nn.Module):
@@ -135,8 +164,14 @@ class MBConv(nn.Module):
         Returns:
             [B, C, H, W].
         """
+        grid = x.permute(0, 2, 3, 1)
+        step = rows_at_once(grid, self.hidden_chans)
+        return in_chunks_with_margin(self, self._convolve, grid, step, margin=1).permute(0, 3, 1, 2)
+
+    def _convolve(self, grid: Tensor) -> Tensor:
+        x = grid.permute(0, 3, 1, 2)
         branch = self.conv3(self.act2(self.conv2(self.act1(self.conv1(x)))))
-        return cast(Tensor, self.act3(x + self.drop_path(branch)))
+        return cast(Tensor, self.act3(x + self.drop_path(branch))).permute(0, 2, 3, 1)
 
 
 class PatchMerging(nn.Module):

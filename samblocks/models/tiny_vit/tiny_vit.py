@@ -11,6 +11,7 @@ from samblocks.models.sam1.image_encoder import make_neck
 from samblocks.models.tiny_vit.blocks import TinyViTBlock
 from samblocks.models.tiny_vit.convs import PatchEmbed, PatchMerging, as_map, halved
 from samblocks.models.tiny_vit.stages import BasicLayer, ConvLayer
+from samblocks.ops.fast_path import fast_path_allowed
 
 
 @checks_arguments(in_chans="patch_embed.in_chans")
@@ -154,6 +155,8 @@ class TinyViT(nn.Module):
         return self._encode(x, maps), maps
 
     def _encode(self, x: Tensor, maps: list[Tensor] | None) -> Tensor:
+        if fast_path_allowed(self, x):  # convolutions of maps that lie so take half the time
+            x = x.contiguous(memory_format=torch.channels_last)
         x = self.patch_embed(x)
         expected = tuple(self.patches_resolution)
         if x.shape[-2:] != expected:

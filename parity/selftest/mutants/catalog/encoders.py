@@ -72,7 +72,7 @@ TinyViT in samblocks/models/tiny_vit/convs.py
   width_of_21m_missing | widths of the last stage | the largest has another one | cases: wide_576
     <module>: (320, 448, 576) => (320, 448)
   activation_before_sum | activation order | the activation follows the sum, unlike everywhere else
-    MBConv.forward: self.act3(x + self.drop_path(branch)) => x + self.drop_path(self.act3(branch))
+    MBConv._convolve: self.act3(x + self.drop_path(branch)) => x + self.drop_path(self.act3(branch))
   last_stage_halves | stride | the classifier that it was made from halves in every stage
     merging_stride: 1 if out_dim in NO_STRIDE_DIMS else 2 => 2
   batch_norm_eps | eps of convolutional norms | the default of other frameworks

@@ -49,6 +49,25 @@ Block in samblocks/blocks/vit.py
     Block.forward: rows_at_once(x, 4 * x.shape[-1], max(self.window_size, 1))
       => rows_at_once(x, 4 * x.shape[-1])
 
+TinyViT in samblocks/models/tiny_vit/convs.py
+  mean_left_out | folded norms | a norm has a mean, too
+    Conv2d_BN.forward: norm.bias - cast(Tensor, norm.running_mean) * factor => norm.bias
+  folded_without_eps | folded norms | the usual way to fold is by the variance
+    Conv2d_BN.forward: torch.rsqrt(cast(Tensor, norm.running_var) + norm.eps)
+      => torch.rsqrt(cast(Tensor, norm.running_var))
+  rows_without_margin | cut in chunks | the depthwise convolution looks at the rows beside | chunks
+    MBConv.forward: in_chunks_with_margin(self, self._convolve, grid, step, margin=1)
+      => in_chunks_with_margin(self, self._convolve, grid, step, margin=0)
+
+TinyViT in samblocks/models/tiny_vit/blocks.py
+  cut_through_windows | windows in chunks | windows must stay together | chunks
+    TinyViTBlock.forward: rows_at_once(grid, wide, self.window_size) => rows_at_once(grid, wide)
+
+TinyViT in samblocks/ops/chunking.py
+  margin_kept | rows of another piece | the first rows of a chunk are those of the one before | chunks
+    in_chunks_with_margin: function(x[:, first : start + step + margin]).narrow(1, start - first, wanted)
+      => function(x[:, first : start + step + margin]).narrow(1, 0, wanted)
+
 SAM2MaskDecoder in samblocks/models/sam2/mask_decoder.py
   first_image_for_all_prompts | cut in chunks | there may be an image for each prompt | chunks
     SAM2MaskDecoder.predict_masks: for_prompts("image_embeddings", image_embeddings, prompts, copies=repeat_image)
