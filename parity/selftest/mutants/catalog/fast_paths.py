@@ -32,7 +32,7 @@ MultiScaleBlock in samblocks/blocks/hiera.py
       => rows_at_once(x, 4 * self.dim_out, self.window_size // 2)
 
 MultiScaleBlock in samblocks/ops/chunking.py
-  rows_of_a_piece_reversed | rows of another piece | rows of a piece in another order | chunks
+  rows_of_a_chunk_reversed | rows of another chunk | rows of a chunk in another order | chunks
     in_chunks: out[:, index * rows : index * rows + done.shape[1]] = done
       => out[:, index * rows : index * rows + done.shape[1]] = done.flip(1)
   rows_that_are_no_windows | ragged chunks | as many rows as fit, though windows must stay whole | cases:
@@ -64,7 +64,7 @@ TinyViT in samblocks/models/tiny_vit/blocks.py
     TinyViTBlock.forward: rows_at_once(grid, wide, self.window_size) => rows_at_once(grid, wide)
 
 TinyViT in samblocks/ops/chunking.py
-  margin_kept | rows of another piece | the first rows of a chunk are those of the one before | chunks
+  margin_kept | rows of another chunk | the first rows of a chunk are those of the one before | chunks
     in_chunks_with_margin: function(x[:, first : start + step + margin]).narrow(1, start - first, wanted)
       => function(x[:, first : start + step + margin]).narrow(1, 0, wanted)
 
@@ -74,7 +74,7 @@ SAM2MaskDecoder in samblocks/models/sam2/mask_decoder.py
       => for_prompts("image_embeddings", image_embeddings[:1], prompts, copies=repeat_image)
 
 MaskDecoder in samblocks/ops/chunking.py
-  first_mask_prompt_for_all | cut in chunks | each piece has maps of its own | chunks
+  first_mask_prompt_for_all | cut in chunks | each chunk has maps of its own | chunks
     items_in_chunks: *(None if x is None else x[chunk] for x in inputs)
       => *((inputs[0][chunk], *(x if x is None else x[: len(inputs[0][chunk])] for x in inputs[1:])))
 
@@ -115,7 +115,7 @@ MaskDecoder in samblocks/models/decoder_masks.py
 SAM2MaskDecoder in samblocks/models/decoder_masks.py
   finer_rows_and_columns | pixel blocks | maps that are added must lie as what they are added to
     in_blocks: (2 + step, 3 + steps + step) => (3 + steps + step, 2 + step)
-  finest_map_of_the_first_rows | pixel blocks | each piece has rows of its own | chunks
+  finest_map_of_the_first_rows | pixel blocks | each chunk has rows of its own | chunks
     masks_of_blocks: finer[0][:, 16 * start : 16 * (start + step)] => finer[0][:, : x.shape[1]]
 
 SAM2Model in samblocks/models/sam2/image_encoder.py
@@ -133,6 +133,6 @@ REAttention in samblocks/ops/attend_with_rel_pos.py
     attend_with_rel_pos: columns[item, head, places] => columns[item, 0, places]
   queries_of_one_row | ragged chunks | a chunk has as many rows as fit, not one | ragged
     attend_with_rel_pos: slice(top * width, (top + step) * width) => slice(top * width, top * width + width)
-  bias_of_the_first_rows | rows of another piece | each piece has rows of its own | chunks
+  bias_of_the_first_rows | rows of another chunk | each chunk has rows of its own | chunks
     attend_with_rel_pos: rows[item, head, places] => rows[item, head, : step][: bias.shape[0]]
 """)
