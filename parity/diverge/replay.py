@@ -56,7 +56,7 @@ def bind(
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
     }
     takes_any_name = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
-    strange = [
+    unknown = [
         argument.name
         for argument, _ in given
         if argument.name is not None
@@ -64,7 +64,7 @@ def bind(
         and not argument.default
         and not takes_any_name
     ]
-    if not strange and all(argument.name is not None for argument, _ in given):
+    if not unknown and all(argument.name is not None for argument, _ in given):
         kwargs = {
             argument.name: value
             for argument, value in given
@@ -77,7 +77,7 @@ def bind(
         if argument.keyword:
             kwargs[str(argument.name)] = value
         elif argument.name in named and named[argument.name] != position:
-            raise UnbindableError(f"upstream's arguments {', '.join(map(str, strange))} have no counterpart")
+            raise UnbindableError(f"upstream's arguments {', '.join(map(str, unknown))} have no counterpart")
         else:
             args.append(value)
     return _checked(signature, args, kwargs)
