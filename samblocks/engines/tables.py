@@ -11,6 +11,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from samblocks.engines.parts import Graph
+from samblocks.ops.fast_path import plain_paths
 
 _MODES = ("bicubic", "linear")
 """How tables are resized; maps, which are no constants, are resized in other ways."""
@@ -53,7 +54,7 @@ def constant_tables(graph: Graph, example: tuple[Tensor, ...]) -> Iterator[None]
         example: what it is traced with; gradients are off.
     """
     kept: list[Tensor] = []
-    with _Resizing(kept, answers=False):
+    with plain_paths(), _Resizing(kept, answers=False):  # as a trace, which takes no fast path
         graph.module(*example)
     with _Resizing(kept, answers=True):
         yield

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 shard.add("photo.jpg", f"{number}.jpg")
     Path("clip.mp4").mkdir()  # a folder of pictures is as good as a file, and needs no PyAV
     for number in range(42):
-        Image.fromarray(np.roll(picture[::20, ::20], number, axis=1)).save(f"clip.mp4/{number}.png")
+        Image.fromarray(np.roll(picture, number, axis=1)).save(f"clip.mp4/{number}.jpg")
+    if find_spec("pyarrow") is not None:
+        from pyarrow import parquet, table
+
+        parquet.write_table(table({"id": ["a"], "image": [Path("photo.jpg").read_bytes()]}), "photos.parquet")
 
 
 @pytest.fixture
