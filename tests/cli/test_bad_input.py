@@ -1,14 +1,13 @@
 """`samblocks segment` and `track` before strangers: one sentence that names the argument, and nothing left behind."""
 
-import importlib.util
 import io
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import small_models
 from PIL import Image
 
 from parity.execution import fill
@@ -18,14 +17,6 @@ from samblocks.cli import main
 from samblocks.cli.places import check_folder
 from samblocks.predict import loading
 from samblocks.predict.video.clip_writer import ClipWriter
-
-_spec = importlib.util.spec_from_file_location(
-    "small_models", Path(__file__).parents[1] / "predict" / "small_models.py"
-)
-assert _spec is not None
-assert _spec.loader is not None
-small_models = sys.modules.setdefault("small_models", importlib.util.module_from_spec(_spec))
-_spec.loader.exec_module(small_models)
 
 MODEL = small_models.tracker(present=-0.5)
 PICTURE = fill.integers("picture", (40, 60, 3), 0, 256).astype(np.uint8)

@@ -1,12 +1,12 @@
 """`samblocks track`: what it writes, what it says, and what is left when it is stopped."""
 
-import importlib.util
 import os
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import small_models
 import torch
 from PIL import Image
 
@@ -14,14 +14,6 @@ from samblocks.cli import main
 from samblocks.predict import VideoPredictor
 from samblocks.predict.video.clip_writer import ClipWriter, painted
 from samblocks.predict.video.plots import Curves
-
-_spec = importlib.util.spec_from_file_location(
-    "small_models", Path(__file__).parents[1] / "predict" / "small_models.py"
-)
-assert _spec is not None
-assert _spec.loader is not None
-small_models = sys.modules.setdefault("small_models", importlib.util.module_from_spec(_spec))
-_spec.loader.exec_module(small_models)
 
 MODEL = small_models.tracker(present=-0.5)
 

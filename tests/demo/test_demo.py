@@ -1,6 +1,5 @@
 """What stands behind the page of `samblocks demo`, without the page."""
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import small_models
 
 from parity.__main__ import main as parity_main
 from parity.execution import fill
@@ -17,14 +17,6 @@ from samblocks.demo.clicks import Clicks
 from samblocks.demo.desk import ClipDesk, Desk, PictureDesk
 from samblocks.demo.verdict import Upstream
 from samblocks.predict import ImagePredictor, VideoPredictor
-
-_spec = importlib.util.spec_from_file_location(
-    "small_models", Path(__file__).parents[1] / "predict" / "small_models.py"
-)
-assert _spec is not None
-assert _spec.loader is not None
-small_models = sys.modules.setdefault("small_models", importlib.util.module_from_spec(_spec))
-_spec.loader.exec_module(small_models)
 
 PICTURE = fill.integers("picture", (40, 56, 3), 0, 256).astype(np.uint8)
 

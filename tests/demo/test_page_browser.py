@@ -4,7 +4,6 @@ import importlib.util
 import io
 import shutil
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import small_models
 
 from parity.__main__ import main as parity_main
 from parity.execution import fill
@@ -22,14 +22,6 @@ from samblocks.predict.masks import Masks
 from samblocks.predict.overlays import overlay
 
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]
-
-_spec = importlib.util.spec_from_file_location(
-    "small_models", Path(__file__).parents[1] / "predict" / "small_models.py"
-)
-assert _spec is not None
-assert _spec.loader is not None
-small_models = sys.modules.setdefault("small_models", importlib.util.module_from_spec(_spec))
-_spec.loader.exec_module(small_models)
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
