@@ -124,7 +124,9 @@ def _answers(
             client.execute(case, inputs, lift=True, weights=weights) if upstream.status == "ok" else upstream
         )
         if truth.status == "ok":
-            note = goldens.provenance(case, client.reference, client.versions, upstream.state)
+            note = goldens.provenance(
+                case, client.reference, client.versions, upstream.state, upstream.matmul_error
+            )
             found[name] = Golden(upstream.outputs, truth.outputs, note)
         elif truth.status == "raised":
             raised[name] = truth.message

@@ -28,6 +28,7 @@ from parity.workers.client import Client
 from parity.workers.registry import REFERENCES
 from parity.workers.start import incomplete, start_clients
 from samblocks.cli.text import ENVELOPE
+from samblocks.numerics.matmul import matmul_error_ratio
 
 HELP = "compare with the references"
 
@@ -130,13 +131,15 @@ def run(options: argparse.Namespace) -> int:
             )
         elapsed = time.monotonic() - started
         versions = {client.reference.name: client.versions for client in clients}
+        ratios = {client.reference.name: matmul_error_ratio(client.matmul_error) for client in clients}
+        matmul = {name: times for name, times in ratios.items() if times > 1.0}
     for name, why in missing.items():
         rows += [
             Row(job.case.id, name, "-", "-", Comparison(Verdict.NOT_RUN, cause=str(why))) for job in work
         ]
     status = summary.status(rows, incomplete=incomplete(missing, named))
     reasons = {name: str(why) for name, why in missing.items()}
-    ran = overview.Ran(len(work), elapsed, reasons, outliers, status)
+    ran = overview.Ran(len(work), elapsed, reasons, outliers, status, matmul)
     terminal.show(
         overview.lines(rows, ran, failures_only=options.failures_only, every_row=options.verbose), sys.stdout
     )

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from parity.reports import summary
@@ -34,6 +34,7 @@ class Ran:
         missing: why references that were to run did not, by name.
         outliers: where one of several libraries stands apart from the others.
         status: the run's exit status.
+        matmul: where matrix products are less exact here than in references' processes, how many times, by name.
     """
 
     cases: int
@@ -41,6 +42,7 @@ class Ran:
     missing: Mapping[str, str]
     outliers: Sequence[Outlier]
     status: int
+    matmul: Mapping[str, float] = field(default_factory=dict)
 
 
 def lines(
@@ -58,6 +60,9 @@ def lines(
     if every_row:
         yield from _table(rows, found)
     yield from failures(rows)
+    for name, times in ran.matmul.items():
+        what = f"matrix products are {times:.2g} times less exact here than in {name}'s process"
+        yield Text("", f"{what}: so many times counts its error in float32")
     if not failures_only:
         yield from _known([line for line in found if line.verdict is Verdict.KNOWN])
         yield from _outliers(ran.outliers, every_row)

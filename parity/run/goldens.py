@@ -28,6 +28,7 @@ from parity.execution.case import Case
 from parity.workers.registry import REFERENCES, Reference
 from parity.workers.reply import Reply
 from samblocks.files import write_atomically
+from samblocks.numerics.matmul import matmul_error_ratio
 
 FOLDER = package.FOLDER / "goldens"
 SCHEMA = 2
@@ -66,8 +67,14 @@ def path_of(case: Case, reference: str, folder: Path = FOLDER) -> Path:
     return folder / reference / case.block / f"{case.name}.safetensors"
 
 
-def provenance(case: Case, reference: Reference, versions: Mapping[str, str], state: State) -> dict[str, Any]:
-    """What is written beside the tensors: package, version and commit, torch, platform, and the hashes."""
+def provenance(
+    case: Case,
+    reference: Reference,
+    versions: Mapping[str, str],
+    state: State,
+    matmul_error: float | None = None,
+) -> dict[str, Any]:
+    """What is written beside the tensors: package, version and commit, torch, platform and its kernels, hashes."""
     import platform
 
     return {
@@ -78,6 +85,7 @@ def provenance(case: Case, reference: Reference, versions: Mapping[str, str], st
         "sources": dict(reference.sources),
         "torch": versions["torch"],
         "platform": f"{platform.system()} {platform.machine()}",
+        "matmul_error": matmul_error,
         "inputs": inputs_digest(case),
         "weights": weights_digest(case, state),
         "state": [[name, list(shape)] for name, shape in state],
@@ -193,18 +201,23 @@ class GoldenClient:
             raise GoldenError(f"the inputs of {case.id} are not those of its golden any more: make goldens")
         self.versions = {**golden.provenance["packages"], "torch": golden.provenance["torch"]}
         state = tuple((name, tuple(shape)) for name, shape in golden.provenance["state"])
-        return Reply("ok", "", dict(golden.truth if lift else golden.upstream), state)
+        outputs = dict(golden.truth if lift else golden.upstream)
+        return Reply("ok", "", outputs, state, golden.provenance.get("matmul_error"))
 
     def errors(self, case: Case, number: int, output: str) -> tuple[float, float] | None:
         """The reference's rms error in one output in a further draw, and the relative one of its equivalents.
 
         Returns:
-            Both; None where the reference could not be run on that draw.
+            Both, as they are with the matrix products of this processor; None where the reference could not be run on
+            that draw.
         """
         golden = self._read(path_of(case, self.reference.name, self._folder))
         recorded = golden.errors[output][number - 1]
         honest = golden.honest.get(output)
-        return None if recorded is None else (recorded, honest[number - 1] if honest else 0.0)
+        if recorded is None:
+            return None
+        matmul = matmul_error_ratio(golden.provenance.get("matmul_error"))
+        return matmul * recorded, matmul * (honest[number - 1] if honest else 0.0)
 
     def _read(self, file: Path) -> Golden:
         """A golden; the last one is remembered, since its draws and outputs are asked for one after the other."""

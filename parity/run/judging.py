@@ -14,6 +14,7 @@ from parity.verdict.error_map import grid
 from parity.verdict.mask_impact import Impact, impact
 from parity.verdict.precision import SINGLE, Precision
 from parity.workers.reply import Reply
+from samblocks.numerics.matmul import matmul_error_ratio
 from samblocks.numerics.verdict import error, largest
 
 OF_INPUTS = "input/"
@@ -95,6 +96,7 @@ def judge(
             theirs,
             truth,
             equivalents if each == SINGLE else {},
+            matmul_error_ratio(upstream.matmul_error) if upstream is not None and each == SINGLE else 1.0,
             double=upstream is None,
         )
         rows += (_heated(row, mine, theirs) for row in found) if heat else found
@@ -125,6 +127,7 @@ def _outputs(
     theirs: Mapping[str, Tensor],
     truth: Mapping[str, Tensor],
     equivalents: Mapping[str, float],
+    matmul: float,
     *,
     double: bool,
 ) -> Iterator[Row]:
@@ -151,6 +154,7 @@ def _outputs(
                 bound=bound_of(case, used, path),
                 exact=case.exact,
                 honest=max(_half_a_unit(used), equivalents.get(path, 0.0)),
+                matmul=matmul,
             )
         if known is not None and result.verdict.failed and path in ours and path in theirs:
             result = _excused(

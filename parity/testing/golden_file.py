@@ -36,6 +36,7 @@ from parity.testing.wide import candidate_run
 from parity.verdict.compare import Comparison, Verdict
 from samblocks.files import write_atomically
 from samblocks.numerics.draws import settle
+from samblocks.numerics.matmul import matmul_error, matmul_error_ratio
 from samblocks.numerics.rule import MANY
 from samblocks.numerics.verdict import Error, above, error, ratio_of
 
@@ -58,6 +59,11 @@ class Golden:
     upstream: dict[str, Tensor]
     truth: dict[str, Tensor]
     note: Mapping[str, Any]
+
+    @property
+    def matmul(self) -> float:
+        """How many times less exact matrix products are here than where the golden was recorded."""
+        return matmul_error_ratio(float(self.note.get("matmul_error", 0.0)))
 
     def error(self, number: int, output: str) -> Error | None:
         """The reference's error in a further draw; None where there is none."""
@@ -106,6 +112,7 @@ def record(
         "torch": torch.__version__,
         "platform": f"{platform.system()} {platform.machine()}",
         "processor": torch.backends.cpu.get_cpu_capability(),
+        "matmul_error": str(matmul_error()),
         "recorded": datetime.now(UTC).isoformat(timespec="seconds"),
         "test": test,
         "inputs": digest(given),
@@ -164,10 +171,20 @@ def judge_by(file: Path, candidate: Function, inputs: Inputs, how: How) -> Resul
         )
     ours = first_run("candidate", used, given, how.ask)
     double = candidate_run(used, given, how.ask)
-    judged = {"double": None if double.why_not else double.outputs, "bound": how.bound, "heat": how.heat}
+    judged = {
+        "double": None if double.why_not else double.outputs,
+        "bound": how.bound,
+        "heat": how.heat,
+        "matmul": golden.matmul,
+    }
     changed = ours.outcome.changed
     found = judge(ours.outcome.outputs, golden.upstream, golden.truth, changed=changed, **judged)  # type: ignore[arg-type]
     notes = []
+    if golden.matmul > 1.0:
+        notes.append(
+            f"matrix products are {golden.matmul:.2g} times less exact here than where the golden was recorded: so "
+            "many times counts the reference's error"
+        )
     if any(map(is_another, found.findings)):
         rounding, names = _rounding(golden, used, given, how.ask, double.outputs)
         again = judge(
@@ -288,16 +305,16 @@ def _draw(golden: Golden, sides: Sides, how: How, outputs: list[str], draw: int)
         truths.append(candidate_run(drawn.candidate, drawn.inputs, how.ask).outputs)
     narrow, wide = joined(every), joined(truths)
     return {
-        name: _compared(narrow[name], wide[name], theirs, how.bound)
+        name: _compared(narrow[name], wide[name], theirs, how.bound, golden.matmul)
         for name, theirs in errors.items()
         if theirs is not None and name in wide and name in narrow and wide[name].shape == narrow[name].shape
     }
 
 
-def _compared(ours: Tensor, truth: Tensor, theirs: Error, bound: float) -> Comparison:
+def _compared(ours: Tensor, truth: Tensor, theirs: Error, bound: float, matmul: float) -> Comparison:
     if bool(truth.isfinite().all()) and not bool(ours.isfinite().all()):
         return Comparison(Verdict.DIVERGED, cause="ours has values that are not finite")
-    ratio, worst, _ = ratio_of(ours, truth, theirs)
+    ratio, worst, _ = ratio_of(ours, truth, theirs, matmul=matmul)
     found = Comparison(Verdict.WITHIN, ratio, error(ours, truth).worst, worst=worst)
     if (found.excess or 0.0) <= bound:
         return found

@@ -118,6 +118,7 @@ def judge(
     changed: bool = False,
     heat: bool = False,
     rounding: Mapping[str, float] = MappingProxyType({}),
+    matmul: float = 1.0,
 ) -> Result:
     """The result for outputs that are there already, by one draw.
 
@@ -132,6 +133,7 @@ def judge(
         changed: whether the candidate changed its input.
         heat: keep where differences sit.
         rounding: by output, the largest difference in float64 that the rounding of the sides' own tensors explains.
+        matmul: how many times less exact matrix products are here than where the reference ran.
     """
     findings = []
     for name in dict.fromkeys([*theirs, *ours]):
@@ -142,7 +144,9 @@ def judge(
             findings.append(Finding(name, Comparison(Verdict.INCOMPARABLE, cause=cause)))
             continue
         wide = None if double is None else double.get(name)
-        one = _one(name, mine, other, truth.get(name), wide, bound, bound64, exact, rounding.get(name, 0.0))
+        one = _one(
+            name, mine, other, truth.get(name), wide, bound, bound64, exact, rounding.get(name, 0.0), matmul
+        )
         if heat and not mine.is_complex():
             one = replace(one, comparison=replace(one.comparison, heat=grid(mine, other)))
         findings.append(one)
@@ -180,8 +184,9 @@ def _one(
     bound64: float,
     exact: bool,
     rounding: float,
+    matmul: float,
 ) -> Finding:
-    found = compare(ours, theirs, truth, bound=bound, exact=exact)
+    found = compare(ours, theirs, truth, bound=bound, exact=exact, matmul=matmul)
     at = found.index if found.max_abs else None
     finding = Finding(
         name, found, None if at is None else _value(ours, at), None if at is None else _value(theirs, at)

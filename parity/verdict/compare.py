@@ -33,9 +33,10 @@ def compare(
     bound: float = BOUND,
     exact: bool = False,
     honest: float = 0.0,
+    matmul: float = 1.0,
 ) -> Comparison:
     """Judge our output in a working precision by one draw; see `samblocks.numerics.verdict.compare`."""
-    found = verdict.compare(ours, upstream, truth, bound=bound, exact=exact, honest=honest)
+    found = verdict.compare(ours, upstream, truth, bound=bound, exact=exact, honest=honest, matmul=matmul)
     return Comparison(**vars(found), metrics=None if found.ratio is None else measure(ours, upstream))
 
 

@@ -22,6 +22,7 @@ class Client:
     Attributes:
         reference: which reference it runs.
         versions: versions of the reference's packages and of its torch.
+        matmul_error: how exact matrix products are in its process.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Client:
             kind = WorkerError if hello["installed"] else NotInstalledError
             raise kind(f"the {reference.name} worker cannot import its packages: {hello['message']}")
         self.versions: dict[str, str] = hello["versions"]
+        self.matmul_error: float = hello["matmul_error"]
 
     def execute(
         self,
@@ -94,7 +96,7 @@ class Client:
         }
         header, outputs = self._process.ask(request, inputs, about=case.id)
         state = tuple((name, tuple(shape)) for name, shape in header.get("state", ()))
-        return Reply(header["status"], header.get("message", ""), outputs, state)
+        return Reply(header["status"], header.get("message", ""), outputs, state, self.matmul_error)
 
     def ask(
         self, module: str, request: Mapping[str, Any], inputs: Mapping[str, Tensor] | None = None

@@ -21,12 +21,14 @@ class Reply:
         message: what is missing, or what was raised.
         outputs: output tensors by path.
         state: canonical names and shapes of the module's tensors, empty where they are not known.
+        matmul_error: `samblocks.numerics.matmul.matmul_error` where the reference ran, if that is known.
     """
 
     status: str
     message: str
     outputs: dict[str, Tensor]
     state: tuple[tuple[str, tuple[int, ...]], ...]
+    matmul_error: float | None = None
 
 
 class Answering(Protocol):

@@ -16,6 +16,7 @@ from parity.execution.case import Library, NoCounterpart
 from parity.execution.execute import execute
 from parity.execution.large_cases import room_for
 from parity.workers.protocol import requests, send
+from samblocks.numerics.matmul import matmul_error
 
 
 def serve(incoming: BinaryIO, outgoing: BinaryIO, module: str, packages: list[str], threads: int) -> None:
@@ -37,7 +38,7 @@ def serve(incoming: BinaryIO, outgoing: BinaryIO, module: str, packages: list[st
         send(outgoing, {"status": "unavailable", "message": message, "installed": _installed(packages)})
         return
     versions = {name: metadata.version(name) for name in [*packages, "torch"]}
-    send(outgoing, {"status": "ready", "versions": versions})
+    send(outgoing, {"status": "ready", "versions": versions, "matmul_error": matmul_error()})
     for request, inputs in requests(incoming):
         header, outputs = _answer(request, inputs, library)
         send(outgoing, header, outputs)

@@ -5,12 +5,13 @@ max|a − b| / max|truth| is at most 1e-12 for a block. There is no luck in it, 
 
 *Is it as precise?* In the working precision, our error against the reference's own, both against the truth:
 
-    R = rms(ours − truth) / max(rms(reference − truth), floor · rms(truth)),   floor = max(ε / 2, honest)
+    R = rms(ours − truth) / max(m · rms(reference − truth), floor · rms(truth)),   floor = max(ε / 2, m · honest)
 
 A fixed tolerance passes a LayerNorm epsilon ten times too large; R does not (it is near 30 there), and it stays near 1
 for honest variations of the same arithmetic. The floor keeps 0/0 out where the reference happens to be exact: ε/2 is
-half a unit in the last place, `honest` the error of another implementation of the same function. Where few numbers
-decide, one R is luck: `samblocks.numerics.draws` judges by several.
+half a unit in the last place, `honest` the error of another implementation of the same function. m is 1 where both
+sides ran on the same kernels; else how many times less exact matrix products are on ours (`samblocks.numerics.matmul`).
+Where few numbers decide, one R is luck: `samblocks.numerics.draws` judges by several.
 """
 
 from dataclasses import dataclass
@@ -106,6 +107,7 @@ def compare(
     bound: float = BOUND,
     exact: bool = False,
     honest: float = 0.0,
+    matmul: float = 1.0,
 ) -> Comparison:
     """Judge our output in a working precision, by one draw.
 
@@ -116,6 +118,7 @@ def compare(
         bound: largest R that holds.
         exact: demand equal bits.
         honest: relative rms error of another implementation of the same function.
+        matmul: how many times less exact float32 matrix products are here than where the reference ran.
 
     Returns:
         The comparison. Values that are not finite must be the same in the same places, and are then left out.
@@ -138,7 +141,7 @@ def compare(
         cause = f"truth has shape {tuple(truth.shape)}, ours {tuple(ours.shape)}"
         return Comparison(Verdict.INCOMPARABLE, None, max_abs, index, cause)
     upstream_error = error(upstream, truth)
-    ratio, worst, floored = ratio_of(ours, truth, upstream_error, honest=honest)
+    ratio, worst, floored = ratio_of(ours, truth, upstream_error, honest=honest, matmul=matmul)
     found = Comparison(Verdict.NOISE if floored else Verdict.WITHIN, ratio, max_abs, index, worst=worst)
     if found.excess is not None and found.excess <= bound:
         return found
@@ -182,18 +185,19 @@ def error(output: Tensor, truth: Tensor) -> Error:
 
 
 def ratio_of(
-    ours: Tensor, truth: Tensor, upstream: Error, *, honest: float = 0.0
+    ours: Tensor, truth: Tensor, upstream: Error, *, honest: float = 0.0, matmul: float = 1.0
 ) -> tuple[float, float | None, bool]:
     """R of one draw; in a low precision also the ratio of the worst elements; and whether the floor decided."""
     own = error(ours, truth)
     epsilon = torch.finfo(ours.dtype).eps
+    matmul = matmul if ours.dtype in (torch.float32, torch.complex64) else 1.0
     size = rms(_finite(_wide(truth)))
-    floor = max(epsilon / 2, honest) * size
-    ratio = _over(own.rms, max(upstream.rms, floor))
+    floor = max(epsilon / 2, matmul * honest) * size
+    ratio = _over(own.rms, max(matmul * upstream.rms, floor))
     worst = None
     if torch.finfo(ours.dtype).bits < 32:
         worst = _over(own.worst, max(upstream.worst, epsilon * largest(truth)))
-    return ratio, worst, upstream.rms < floor
+    return ratio, worst, matmul * upstream.rms < floor
 
 
 def equal(a: Tensor, b: Tensor) -> bool:

@@ -16,6 +16,7 @@ from parity.run.runner import run
 from parity.verdict.compare import Verdict
 from parity.workers.registry import REFERENCES
 from parity.workers.reply import Reply
+from samblocks.numerics.matmul import matmul_error
 
 META = REFERENCES["meta"]
 VERSIONS = {"sam2": "1.1.0", "segment-anything": "1.0", "torch": "2.13.0"}
@@ -88,6 +89,40 @@ def test_goldens_judge_like_a_worker(
     rows = list(run(list(jobs([case])), [client]))
     assert [row.comparison.verdict for row in rows] == [verdict, verdict]
     assert client.versions["sam2"] == "1.1.0"
+
+
+@pytest.mark.parametrize(("exact", "verdict"), [(1.0, Verdict.DIVERGED), (1.8, Verdict.WITHIN)])
+def test_goldens_of_more_exact_products_are_judged_by_products_of_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exact: float, verdict: Verdict
+) -> None:
+    case = subject(
+        inputs={"x": uniform(512)}, call=lambda side: side.library.function("twice")(side.inputs["x"])
+    )
+
+    class Ours:
+        """Its error is 2.5 times the reference's in every draw: in float32 alone."""
+
+        name = "ours"
+
+        def function(self, name: str) -> Any:
+            return lambda x: x * 2 if x.dtype is torch.float64 else x * 2 * (1 + 2.5e-6)
+
+    x = case.tensors()["x"]
+    size = float(x.double().square().mean().sqrt()) * 2
+    note = goldens.provenance(case, META, VERSIONS, (), matmul_error() / exact)
+    kept = Golden(
+        {"out": x * 2 * (1 + 1e-6)},
+        {"out": x.double() * 2},
+        note,
+        errors={"out": [1.1e-6 * size] * 16},
+    )
+    monkeypatch.setattr("parity.run.runner.own_library", Ours)
+    goldens.write(kept, goldens.path_of(case, "meta", tmp_path))
+    client = GoldenClient(META, tmp_path)
+    single, double = run(list(jobs([case])), [client])
+    assert double.comparison.verdict is Verdict.EXACT
+    assert single.comparison.verdict is verdict
+    assert client.errors(case, 3, "out") == pytest.approx((1.1e-6 * size * exact, 0.0))
 
 
 def test_weights_have_a_hash_that_follows_name_shape_and_adjustment() -> None:

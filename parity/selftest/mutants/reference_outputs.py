@@ -97,7 +97,8 @@ def _record(client: Client, case: Case) -> Golden:
     upstream = client.execute(case, inputs)
     truth = client.execute(case, inputs, lift=True) if upstream.status == "ok" else upstream
     whole = upstream.status == truth.status == "ok"
-    note = goldens.provenance(case, client.reference, client.versions, upstream.state if whole else ())
+    state = upstream.state if whole else ()
+    note = goldens.provenance(case, client.reference, client.versions, state, upstream.matmul_error)
     note[_NOTE] = _sources_digest(case)
     golden = Golden(upstream.outputs if whole else {}, truth.outputs if whole else {}, note)
     goldens.write(golden, goldens.path_of(case, client.reference.name, FOLDER))

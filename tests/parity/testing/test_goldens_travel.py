@@ -1,6 +1,6 @@
 """Goldens of a stranger's project: recorded on one machine, judged on another.
 
-Run as a script it judges the goldens of a folder in this process, and prints how many do not hold.
+Run as a script it records the goldens of a folder, or judges them in this process and prints which do not hold.
 """
 
 import os
@@ -20,6 +20,7 @@ from parity.run.goldens import GoldenError
 from parity.testing import golden_file
 from parity.testing.call import Ask
 from parity.testing.check import How
+from samblocks.numerics import matmul
 
 ROOT = Path(__file__).parents[3]
 HOW = How(Ask())
@@ -50,17 +51,21 @@ class Ours(Theirs):
         )
 
 
+POSITIVE = tensor("weight", (64, 384)).abs()
 PAIRS: dict[str, tuple[Function, Function]] = {
     "sum": (lambda x: x.flip(0).sum(), lambda x: x.sum()),
     "mean": (lambda x: x.reshape(8, -1).mean(1).mean(), lambda x: x.mean()),
     "norm": (lambda x: x.square().sum().sqrt(), lambda x: x.flatten().norm()),
     "product": (lambda x: x[0] @ x[1], lambda x: (x[0] * x[1]).sum()),
     "layers": (fill_(Ours()).eval(), fill_(Theirs()).eval()),
+    # Sums of positive numbers grow, and with them what is rounded: here kernels differ most.
+    "positive": (lambda x: (POSITIVE @ x.abs().T).T, lambda x: nn.functional.linear(x.abs(), POSITIVE)),
 }
+SHAPES = {"layers": (8, 32), "positive": (64, 384)}
 
 
 def inputs(name: str, number: int) -> Tensor:
-    return tensor(f"{name} {number}", (8, 32) if name == "layers" else (8, 512))
+    return tensor(f"{name} {number}", SHAPES.get(name, (8, 512)))
 
 
 def each() -> list[tuple[str, int]]:
@@ -92,14 +97,37 @@ def test_they_hold_where_they_were_recorded(goldens: Path) -> None:
     assert failing(goldens) == []
 
 
-def test_they_hold_with_other_kernels(goldens: Path) -> None:
+def with_old_kernels(what: str, folder: Path) -> str:
+    """What this script prints in a process that computes as an old processor would."""
     personality = next(each for each in PERSONALITIES if each.name == "all-old")
     if why := personality.why_not():
         pytest.skip(why)
     variables = {**os.environ, **personality.variables, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, __file__, str(goldens)]
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "0"
+    command = [sys.executable, __file__, what, str(folder)]
+    return subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_they_hold_with_other_kernels(goldens: Path) -> None:
+    assert with_old_kernels("judge", goldens) == "0"
+
+
+def test_those_of_more_exact_kernels_hold_here(tmp_path: Path) -> None:
+    with_old_kernels("record", tmp_path)
+    assert failing(tmp_path) == []
+
+
+def test_a_judgement_says_how_much_more_exact_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, file = inputs("layers", 0), tmp_path / "g"
+    candidate, reference = PAIRS["layers"]
+    golden_file.record(file, candidate, reference, x, HOW)
+    before, here = golden_file.judge_by(file, candidate, x, HOW), matmul.matmul_error()
+    monkeypatch.setattr(matmul, "matmul_error", lambda: 2 * here)
+    found = golden_file.judge_by(file, candidate, x, HOW)
+    assert "matrix products are 2 times less exact here than where the golden was recorded" in str(found)
+    assert "less exact" not in str(before)
+    assert found.worst.comparison.ratio == pytest.approx((before.worst.comparison.ratio or 0.0) / 2)
 
 
 def test_errors_of_further_draws_decide(tmp_path: Path) -> None:
@@ -129,4 +157,5 @@ def test_a_damaged_golden_says_so(tmp_path: Path, bytes_left: int) -> None:
 
 
 if __name__ == "__main__":
-    print(*(failing(Path(sys.argv[1])) or ["0"]))
+    what, folder = sys.argv[1], Path(sys.argv[2])
+    print(*((failing(folder) or ["0"]) if what == "judge" else [record(folder)]))
