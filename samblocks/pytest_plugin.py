@@ -109,7 +109,7 @@ class _Gathering:
                 record = json.loads(str(value))
                 if report.when == "call":
                     self._records.append(record)
-                value = json.dumps({key: entry for key, entry in record.items() if key != "heat"})
+                value = json.dumps({key: entry for key, entry in record.items() if key != "error_map"})
             properties.append((name, value))
         report.user_properties = properties
 

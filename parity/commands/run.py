@@ -125,7 +125,7 @@ def run(options: argparse.Namespace) -> int:
                     device=options.device,
                     truths=_truths(options, clients),
                     finished=advance,
-                    heat=options.html is not None,
+                    error_map=options.html is not None,
                     outlier_found=outliers.append,
                 )
             )

@@ -81,7 +81,7 @@ def write(
         sarif.write(rows, options.sarif, html.version())
     if options.html is not None:
         page = html.page(
-            [_heated(row) for row in rows],
+            [_with_error_map(row) for row in rows],
             summary.environment(versions),
             title="samblocks against its references",
             mutants=_mutants(options.mutants) if options.mutants is not None else None,
@@ -94,9 +94,9 @@ def write(
             print(line)
 
 
-def _heated(row: Row) -> dict[str, Any]:
-    heat = row.comparison.heat
-    return summary.record(row) | ({"heat": heat.record()} if heat is not None else {})
+def _with_error_map(row: Row) -> dict[str, Any]:
+    error_map = row.comparison.error_map
+    return summary.record(row) | ({"error_map": error_map.record()} if error_map is not None else {})
 
 
 def _mutants(file: Path) -> Mapping[str, Any]:

@@ -52,7 +52,7 @@ def page(
     """The page as text.
 
     Args:
-        records: one for each output, as in the JSON report; a record may carry a "heat" map.
+        records: one for each output, as in the JSON report; a record may carry an "error_map".
         environment: where the figures come from, as in the JSON report.
         title: what was held against what.
         mutants: what `parity mutants --json` wrote, for the kill matrix.
@@ -107,7 +107,7 @@ def page(
 
 def _row(record: Mapping[str, Any]) -> Row:
     """A record as the row that it was written from; what a pytest session does not name stays empty."""
-    heat, index = record.get("heat"), record.get("index")
+    error_map, index = record.get("error_map"), record.get("index")
     comparison = Comparison(
         Verdict(record["verdict"]),
         _number(record.get("ratio")),
@@ -115,7 +115,7 @@ def _row(record: Mapping[str, Any]) -> Row:
         tuple(index) if index is not None else None,
         str(record.get("cause") or ""),
         draws=int(record.get("draws") or 1),
-        heat=ErrorMap.from_record(heat) if heat else None,
+        error_map=ErrorMap.from_record(error_map) if error_map else None,
     )
     reference, dtype = str(record.get("reference") or ""), str(record.get("dtype") or "")
     return Row(str(record["id"]), reference, dtype, str(record.get("output") or "-"), comparison)
@@ -140,31 +140,36 @@ def _maps(rows: Sequence[Row]) -> list[Map]:
     blocks: Counter[str] = Counter()
     maps = []
     for row in sorted((row for row in rows if row.dtype != "float64"), key=summary.badness):
-        heat, about = row.comparison.heat, block_of(row.id)
-        if heat is None or len(heat.levels) < _CELLS or row.id in cases or blocks[about] >= _MAPS_OF_A_BLOCK:
+        error_map, about = row.comparison.error_map, block_of(row.id)
+        if (
+            error_map is None
+            or len(error_map.levels) < _CELLS
+            or row.id in cases
+            or blocks[about] >= _MAPS_OF_A_BLOCK
+        ):
             continue
         cases.add(row.id)
         blocks[about] += 1
-        maps.append(_map(row, heat))
+        maps.append(_map(row, error_map))
         if len(maps) == _MAPS:
             break
     return maps
 
 
-def _map(row: Row, heat: ErrorMap) -> Map:
+def _map(row: Row, error_map: ErrorMap) -> Map:
     verdict = str(row.comparison.verdict)
-    first, second = heat.axes
+    (first, second), shape = error_map.axes, error_map.shape
     return Map(
-        image="data:image/png;base64," + base64.b64encode(png(heat)).decode(),
+        image="data:image/png;base64," + base64.b64encode(png(error_map)).decode(),
         case=row.id,
         reference=row.reference,
         output=row.output,
         verdict=verdict,
         slug=slug(verdict),
         ratio=ratio(row.comparison.ratio),
-        peak=small(heat.peak),
-        axes=f"{heat.shape[first]} × {heat.shape[second]}, axes {first} and {second} of {list(heat.shape)}",
-        wide=min(6.0, max(1 / 3, heat.columns / heat.rows)),
+        peak=small(error_map.peak),
+        axes=f"{shape[first]} × {shape[second]}, axes {first} and {second} of {list(shape)}",
+        wide=min(6.0, max(1 / 3, error_map.columns / error_map.rows)),
     )
 
 

@@ -48,7 +48,7 @@ def judge(
     truth_reply: Reply | None,
     *,
     equivalents: Mapping[str, float] = MappingProxyType({}),
-    heat: bool = False,
+    error_map: bool = False,
 ) -> list[Row]:
     """Compare our outcomes of one case with one reference's, and excuse as much as a known difference explains.
 
@@ -62,7 +62,7 @@ def judge(
             in the same.
         truth_reply: the lifted run; None where nothing needed it.
         equivalents: by output, the relative error in float32 of another reference that computes the same.
-        heat: keep with each comparison where the difference sits.
+        error_map: keep with each comparison where the difference sits.
     """
     full = [reply for each, reply in replies.items() if not each.low]
     for reply in (*full, truth_reply):
@@ -99,7 +99,7 @@ def judge(
             matmul_error_ratio(upstream.matmul_error) if upstream is not None and each == SINGLE else 1.0,
             double=upstream is None,
         )
-        rows += (_heated(row, mine, theirs) for row in found) if heat else found
+        rows += (_with_error_map(row, mine, theirs) for row in found) if error_map else found
     return [*_blindness(case, reference, truth), *rows]
 
 
@@ -186,12 +186,12 @@ def _half_a_unit(used: Precision) -> float:
     return torch.finfo(used.autocast).eps / 2 if used.autocast else 0.0
 
 
-def _heated(row: Row, ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> Row:
+def _with_error_map(row: Row, ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> Row:
     """The row with where its difference sits, if there is one."""
     if row.comparison.verdict is Verdict.EXACT or row.output not in ours or row.output not in theirs:
         return row
     where = grid(ours[row.output], theirs[row.output])
-    return replace(row, comparison=replace(row.comparison, heat=where))
+    return replace(row, comparison=replace(row.comparison, error_map=where))
 
 
 def _state(case: Case, reference: str, dtype: str, ours: Outcome, theirs: Reply) -> list[Row]:

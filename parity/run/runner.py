@@ -47,7 +47,7 @@ def run(
     dtypes: Sequence[Precision | torch.dtype] = (SINGLE, DOUBLE),
     truths: TruthCache | None = None,
     finished: Callable[[Job, Sequence[Row]], None] | None = None,
-    heat: bool = False,
+    error_map: bool = False,
     outlier_found: Callable[[Outlier], None] | None = None,
     device: str = "cpu",
 ) -> Iterator[Row]:
@@ -59,7 +59,7 @@ def run(
         dtypes: working precisions; float64 is judged by the truth itself, a low one against upstream in the same.
         truths: where truths are kept.
         finished: called after each job with its rows.
-        heat: keep with each comparison where the difference sits.
+        error_map: keep with each comparison where the difference sits.
         outlier_found: called for each job on which one of three or more libraries stands apart.
         device: where ours runs; the workers were told when they were started.
     """
@@ -89,7 +89,7 @@ def run(
             }
             ours = _ours(job, used, device)
             answers = _shared(teller, {client: future.result() for client, future in asked.items()})
-        return _rows(job, ours, answers, heat=False)
+        return _rows(job, ours, answers, error_map=False)
 
     def ours_alone(job: Job) -> dict[str, Outcome | str]:
         return {used.name: outcome for used, outcome in _ours(job, (SINGLE, DOUBLE), device).items()}
@@ -108,7 +108,7 @@ def run(
             if imitation is not None and known.differ(by_name[name]):
                 with turn(job), room_for(job.case):
                     ours = _ours(imitation, wanted, device)
-                left = known.left(by_name[name], _rows(imitation, ours, answers, heat, only=name))
+                left = known.left(by_name[name], _rows(imitation, ours, answers, error_map, only=name))
                 # Nobody else does what is imitated: further draws are asked of this reference alone.
                 imitated = settled(imitation, left, only=name)
                 by_name[name] = known.shown(job.case, name, by_name[name], imitated)
@@ -138,7 +138,7 @@ def run(
             answers = _shared(
                 _teller(job, clients), {client: future.result() for client, future in asked.items()}
             )
-            rows = accounted_for(job, _rows(job, ours, answers, heat), answers)
+            rows = accounted_for(job, _rows(job, ours, answers, error_map), answers)
             if outlier_found is not None and (found := _outlier(job, ours, answers)) is not None:
                 outlier_found(found)
             if finished is not None:
@@ -167,7 +167,7 @@ def _rows(
     job: Job,
     ours: Mapping[Precision, Outcome | str],
     answers: Mapping[Answering, _Answers],
-    heat: bool,
+    error_map: bool,
     *,
     only: str | None = None,
 ) -> list[Row]:
@@ -184,7 +184,7 @@ def _rows(
             answer.replies,
             answer.truth,
             equivalents=honest.get(client.reference.name, {}),
-            heat=heat,
+            error_map=error_map,
         )
     ]
 

@@ -6,6 +6,7 @@ result = parity.check(candidate, reference, (x,))
 assert result, result
 """
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -37,7 +38,7 @@ class How:
     build: Callable[[], nn.Module] | None = None
     bound: float = BOUND
     exact: bool = False
-    heat: bool = False
+    error_map: bool = False
     fill: bool = False
     truth: Truth | None = None
     strict_sight: bool = False
@@ -58,12 +59,13 @@ def check(
     bound: float = BOUND,
     exact: bool = False,
     gradients: bool | str = False,
-    heat: bool = False,
+    error_map: bool = False,
     seed: int | None = None,
     fill: bool = False,
     truth: Truth | None = None,
     strict_sight: bool = False,
     progress: Progress | None = None,
+    heat: bool | None = None,
 ) -> Result:
     """Hold a candidate against a reference, both judged by the reference in float64.
 
@@ -83,12 +85,13 @@ def check(
         bound: largest R that holds.
         exact: demand equal bits.
         gradients: also compare the gradients of the inputs; "all": those of the parameters, by name, too.
-        heat: keep with each comparison where the difference sits.
+        error_map: keep with each comparison where the difference sits.
         seed: start every run from this seed. Without it a side that draws random numbers is refused.
         fill: run both sides with weights that follow from the names of their tensors, redrawn in each draw.
         truth: where the reference has no float64: a callable that computes the outputs in float64, or the outputs.
         strict_sight: fail where something could not be seen, such as a table of zeros.
         progress: told what is run next.
+        heat: the former name of `error_map`.
 
     Returns:
         The result; it is true if everything held.
@@ -99,8 +102,11 @@ def check(
     """
     if gradients not in (False, True, "all"):
         raise UsageError(f"gradients is {gradients!r}; give False, True or 'all'")
+    if heat is not None:
+        warnings.warn("heat= is error_map= now", DeprecationWarning, stacklevel=2)
+        error_map = heat
     ask = Ask(gradients, seed)
-    how = How(ask, build, bound, exact, heat, fill, truth, strict_sight, progress or (lambda _: None))
+    how = How(ask, build, bound, exact, error_map, fill, truth, strict_sight, progress or (lambda _: None))
     return _Check(Sides(candidate, reference, inputs), how).result()
 
 
@@ -130,7 +136,7 @@ class _Check:
             bound=how.bound,
             exact=how.exact,
             changed=ours.outcome.changed,
-            heat=how.heat,
+            error_map=how.error_map,
         )
         found, notes = judged(), [truth.note]
         if any(is_another(finding) for finding in found.findings) and how.truth is None:

@@ -46,7 +46,7 @@ class Parity:
         config = request.config
         self._node, self._config, self._file = request.node, config, request.path
         self._count = 0
-        self._heat = bool(config.getoption("--parity-html"))
+        self._error_map = bool(config.getoption("--parity-html"))
         cache = getattr(config, "cache", None)  # none with -p no:cacheprovider
         self._held = Held(cache.mkdir(CACHE)) if cache is not None else None
         self._started = self._said = time.monotonic()
@@ -61,12 +61,14 @@ class Parity:
         if self._held_before(key):
             return
         try:
-            found = check(candidate, reference, inputs, **{"heat": self._heat, "progress": self._tell, **how})
+            found = check(
+                candidate, reference, inputs, **{"error_map": self._error_map, "progress": self._tell, **how}
+            )
         except UsageError as error:
             pytest.fail(f"{error} ({at})", pytrace=False)
         self._settle(found, at, golden=False)
         if self._held is not None:
-            self._held.keep(key, project_files(self._file), _record(found, self._name, heat=False))
+            self._held.keep(key, project_files(self._file), _record(found, self._name, error_map=False))
 
     def golden(
         self,
@@ -95,7 +97,7 @@ class Parity:
             Ask(gradients, seed),
             build=build,
             bound=bound,
-            heat=self._heat,
+            error_map=self._error_map,
             fill=fill,
             truth=truth,
             strict_sight=strict_sight,
@@ -125,7 +127,7 @@ class Parity:
 
     def _settle(self, found: Result, at: failure.Place, *, golden: bool) -> None:
         __tracebackhide__ = True
-        self._report(_record(found, self._name, heat=True))
+        self._report(_record(found, self._name, error_map=True))
         if not found:
             pytest.fail(failure.text(found, at, record=golden), pytrace=False)
 
@@ -154,7 +156,7 @@ class Parity:
             print(f"\nparity: {self._name}: {what} (after {seconds:.0f} s)", file=sys.stderr, flush=True)
 
 
-def _record(found: Result, name: str, *, heat: bool) -> list[Record]:
+def _record(found: Result, name: str, *, error_map: bool) -> list[Record]:
     """One record for each output."""
     records: list[Record] = []
     for finding in found.findings:
@@ -170,8 +172,8 @@ def _record(found: Result, name: str, *, heat: bool) -> list[Record]:
             "draws": comparison.draws,
             "relative": _plain(finding.relative),
         }
-        if heat and comparison.heat is not None:
-            record["heat"] = comparison.heat.record()
+        if error_map and comparison.error_map is not None:
+            record["error_map"] = comparison.error_map.record()
         if found.unseen:
             record["unseen"] = list(found.unseen)
         if found.notes:

@@ -174,7 +174,7 @@ def judge_by(file: Path, candidate: Function, inputs: Inputs, how: How) -> Resul
     judged = {
         "double": None if double.why_not else double.outputs,
         "bound": how.bound,
-        "heat": how.heat,
+        "error_map": how.error_map,
         "matmul": golden.matmul,
     }
     changed = ours.outcome.changed

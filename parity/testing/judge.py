@@ -116,7 +116,7 @@ def judge(
     bound64: float = BOUND64,
     exact: bool = False,
     changed: bool = False,
-    heat: bool = False,
+    error_map: bool = False,
     rounding: Mapping[str, float] = MappingProxyType({}),
     matmul: float = 1.0,
 ) -> Result:
@@ -131,7 +131,7 @@ def judge(
         bound64: largest relative difference in float64 that holds.
         exact: demand equal bits.
         changed: whether the candidate changed its input.
-        heat: keep where differences sit.
+        error_map: keep where differences sit.
         rounding: by output, the largest difference in float64 that the rounding of the sides' own tensors explains.
         matmul: how many times less exact matrix products are here than where the reference ran.
     """
@@ -147,8 +147,8 @@ def judge(
         one = _one(
             name, mine, other, truth.get(name), wide, bound, bound64, exact, rounding.get(name, 0.0), matmul
         )
-        if heat and not mine.is_complex():
-            one = replace(one, comparison=replace(one.comparison, heat=grid(mine, other)))
+        if error_map and not mine.is_complex():
+            one = replace(one, comparison=replace(one.comparison, error_map=grid(mine, other)))
         findings.append(one)
     if changed:
         cause = "the candidate changed its input"

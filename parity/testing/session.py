@@ -11,7 +11,7 @@ from samblocks.files import write_text
 
 def write_json(records: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Write the records as JSON whole or not at all; folders are made."""
-    cases = [{name: value for name, value in record.items() if name != "heat"} for record in records]
+    cases = [{name: value for name, value in record.items() if name != "error_map"} for record in records]
     document = {"schema": SCHEMA, "environment": environment({}), "cases": cases}
     write_text(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n", make_folder=True)
 

@@ -17,11 +17,11 @@ class Comparison(verdict.Comparison):
     """Verdict and figures for one output tensor; see `samblocks.numerics.verdict`.
 
     Attributes:
-        heat: where the difference sits, if that was asked for.
+        error_map: where the difference sits, if that was asked for.
         metrics: how far ours is from upstream's in other measures; None where bits are equal or nothing compares.
     """
 
-    heat: ErrorMap | None = field(default=None, repr=False, compare=False)
+    error_map: ErrorMap | None = field(default=None, repr=False, compare=False)
     metrics: Metrics | None = field(default=None, repr=False, compare=False)
 
 

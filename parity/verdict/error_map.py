@@ -55,7 +55,7 @@ class ErrorMap:
             levels = base64.b64decode(record["levels"], validate=True)
             rows, columns = int(record["rows"]), int(record["columns"])
             first, second = record["axes"]
-            heat = ErrorMap(
+            error_map = ErrorMap(
                 tuple(int(size) for size in record["shape"]),
                 (int(first), int(second)),
                 rows,
@@ -67,7 +67,7 @@ class ErrorMap:
             raise ValueError(f"a heat map cannot be read: {damage}") from None
         if rows < 1 or columns < 1 or len(levels) != rows * columns:
             raise ValueError(f"a heat map of {rows} × {columns} cells has {len(levels)} values")
-        return heat
+        return error_map
 
 
 def grid(ours: Tensor, theirs: Tensor) -> ErrorMap | None:
@@ -109,12 +109,12 @@ def map_axes(shape: tuple[int, ...]) -> tuple[int, int]:
     return (1, 2) if channels_last else (last - 1, last)
 
 
-def png(heat: ErrorMap, colours: str = "inferno") -> bytes:
+def png(error_map: ErrorMap, colours: str = "inferno") -> bytes:
     """The grid as a PNG, one pixel a cell, for a page that scales it up; needs the extra `plots`."""
     import numpy as np
     from matplotlib.image import imsave
 
-    levels = np.frombuffer(heat.levels, np.uint8).reshape(heat.rows, heat.columns)
+    levels = np.frombuffer(error_map.levels, np.uint8).reshape(error_map.rows, error_map.columns)
     file = BytesIO()
     imsave(file, levels, cmap=colours, vmin=0, vmax=255, format="png")
     return file.getvalue()

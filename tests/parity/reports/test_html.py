@@ -87,9 +87,9 @@ def test_all_held_and_nothing_ran_are_said_so() -> None:
 
 
 def test_the_page_loads_nothing() -> None:
-    heat = grid(torch.zeros(1, 1, 8, 8), torch.eye(8)[None, None])
-    assert heat is not None
-    page = html.page([record("B/c", "DIVERGED", 9.0, heat=heat.record())], ENVIRONMENT)
+    error_map = grid(torch.zeros(1, 1, 8, 8), torch.eye(8)[None, None])
+    assert error_map is not None
+    page = html.page([record("B/c", "DIVERGED", 9.0, error_map=error_map.record())], ENVIRONMENT)
     read = Reader(page)
     (image,) = read.all("img")
     assert str(image["src"]).startswith("data:image/png;base64,")
@@ -186,12 +186,12 @@ def test_a_single_wrong_pixel_is_where_the_map_says() -> None:
     ours = torch.zeros(2, 3, 40, 200)
     theirs = ours.clone()
     theirs[1, 2, 39, 100] = -0.5
-    heat = grid(ours, theirs)
-    assert heat is not None
-    assert (heat.rows, heat.columns, heat.axes, heat.peak) == (40, 64, (2, 3), 0.5)
-    levels = torch.frombuffer(bytearray(heat.levels), dtype=torch.uint8).reshape(40, 64)
+    error_map = grid(ours, theirs)
+    assert error_map is not None
+    assert (error_map.rows, error_map.columns, error_map.axes, error_map.peak) == (40, 64, (2, 3), 0.5)
+    levels = torch.frombuffer(bytearray(error_map.levels), dtype=torch.uint8).reshape(40, 64)
     assert levels.nonzero().tolist() == [[39, 32]]
-    assert ErrorMap.from_record(json.loads(json.dumps(heat.record()))) == heat
+    assert ErrorMap.from_record(json.loads(json.dumps(error_map.record()))) == error_map
 
 
 def test_maps_of_channels_last_of_numbers_that_are_none_and_of_nothing() -> None:
@@ -199,11 +199,11 @@ def test_maps_of_channels_last_of_numbers_that_are_none_and_of_nothing() -> None
     assert map_axes((5, 7)) == (0, 1)
     broken = torch.zeros(4, 4)
     broken[1, 1] = torch.nan
-    heat = grid(broken, torch.ones(4, 4))
-    assert heat is not None
-    assert heat.peak == float("inf")
-    assert heat.levels.count(255) == 1
-    assert ErrorMap.from_record(heat.record()).peak == float("inf")
+    error_map = grid(broken, torch.ones(4, 4))
+    assert error_map is not None
+    assert error_map.peak == float("inf")
+    assert error_map.levels.count(255) == 1
+    assert ErrorMap.from_record(error_map.record()).peak == float("inf")
     assert grid(torch.ones(3, 3), torch.ones(3, 3)) is None
     assert grid(torch.ones(3), torch.zeros(3)) is None
     assert grid(torch.ones(2, 3), torch.ones(3, 2)) is None
@@ -211,17 +211,17 @@ def test_maps_of_channels_last_of_numbers_that_are_none_and_of_nothing() -> None
 
 
 def test_a_map_is_a_picture_of_its_grid() -> None:
-    heat = ErrorMap((2, 3), (0, 1), 2, 3, 1.0, bytes([0, 0, 0, 0, 0, 255]))
-    picture = png(heat)
+    error_map = ErrorMap((2, 3), (0, 1), 2, 3, 1.0, bytes([0, 0, 0, 0, 0, 255]))
+    picture = png(error_map)
     assert picture.startswith(b"\x89PNG")
     assert struct.unpack(">II", picture[16:24]) == (3, 2)
 
 
 @pytest.mark.parametrize("damage", [{"levels": "AAAA"}, {"rows": 0}, {"levels": "?"}, {"axes": [1]}])
 def test_a_damaged_map_is_refused(damage: dict[str, Any]) -> None:
-    heat = ErrorMap((2, 2), (0, 1), 2, 2, 1.0, bytes(4))
+    error_map = ErrorMap((2, 2), (0, 1), 2, 2, 1.0, bytes(4))
     with pytest.raises(ValueError, match="heat map"):
-        ErrorMap.from_record(heat.record() | damage)
+        ErrorMap.from_record(error_map.record() | damage)
 
 
 def planted(name: str, state: str, **seen: Any) -> dict[str, Any]:

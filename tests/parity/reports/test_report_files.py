@@ -19,12 +19,12 @@ from parity.verdict.error_map import ErrorMap
 
 CASE = "LayerNorm2d/map"
 VERSIONS = {"meta": {"sam2": "1.1.0"}}
-HEAT = ErrorMap((4, 4), (0, 1), 4, 4, 1.0, bytes(16))
+MAP = ErrorMap((4, 4), (0, 1), 4, 4, 1.0, bytes(16))
 
 
 def row(verdict: Verdict, ratio: float | None = None, case: str = CASE, **more: Any) -> Row:
     fields: dict[str, Any] = {"reference": "meta", "dtype": "float32", "output": "out"}
-    how = {name: more.pop(name) for name in ("cause", "max_abs", "index", "heat") if name in more}
+    how = {name: more.pop(name) for name in ("cause", "max_abs", "index", "error_map") if name in more}
     return Row(case, **(fields | more), comparison=Comparison(verdict, ratio, **how))
 
 
@@ -142,13 +142,13 @@ def test_every_report_is_written_whole(
     names = {"--json": "a.json", "--html": "b.html", "--junit": "c.xml", "--sarif": "d.sarif"}
     chosen = options(*(part for name, file in names.items() for part in (name, str(tmp_path / "out" / file))))
     files.check(chosen)
-    rows = [*ROWS, row(Verdict.DIVERGED, 5.0, case="MLP/y", heat=HEAT)]
+    rows = [*ROWS, row(Verdict.DIVERGED, 5.0, case="MLP/y", error_map=MAP)]
     files.write(chosen, rows, VERSIONS, 1.0, ["MLP/y: timm stands apart"])
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == sorted(names.values())
     page = (tmp_path / "out" / "b.html").read_text()
     assert page.count("data:image/png") == 1
     assert "MLP/y: timm stands apart" in page
-    assert "heat" not in (tmp_path / "out" / "a.json").read_text()
+    assert "error_map" not in (tmp_path / "out" / "a.json").read_text()
     assert capsys.readouterr().out == ""
 
 

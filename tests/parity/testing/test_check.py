@@ -373,3 +373,9 @@ def test_where_nothing_varies_float64_decides() -> None:
     assert found
     assert "one draw" in str(found)
     assert "decided by float64" in str(found)
+
+
+def test_the_former_name_of_the_error_map_still_works(x: Tensor) -> None:
+    with pytest.warns(DeprecationWarning, match="error_map="):
+        found = parity.check(lambda t: t.sin() + 1e-3, torch.sin, x, heat=True)
+    assert found.worst.comparison.error_map is not None
