@@ -12,6 +12,7 @@ _ENDINGS: Final = frozenset(
         *(".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".svg", ".pdf"),
         *(".npy", ".npz", ".json", ".geojson", ".zip"),
         *(".mp4", ".mov", ".avi", ".mkv", ".webm"),
+        *(".onnx", ".xml", ".bin", ".pt2", ".pt", ".pth", ".safetensors"),
     )
 )
 """What files end in, in lower case: a folder of such a name is hardly meant."""

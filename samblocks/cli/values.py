@@ -96,6 +96,13 @@ def path(text: str) -> Path:
     return Path(some(text))
 
 
+def count(text: str) -> int:
+    """Read a number of things, of which there is at least one."""
+    if not (text.isdecimal() and len(text) < 19 and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number from 1 on")
+    return int(text)
+
+
 def check_inside(points: Iterable[Point], boxes: Iterable[Box], size: tuple[int, int], where: str) -> None:
     """Refuse clicks outside a picture, and boxes that hold nothing of it.
 

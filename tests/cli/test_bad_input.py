@@ -1,4 +1,4 @@
-"""`samblocks segment` and `track` before strangers: one sentence that names the argument, and nothing left behind."""
+"""Commands before strangers: one sentence that names the argument, nothing loaded and nothing left behind."""
 
 import io
 import os
@@ -16,6 +16,7 @@ from samblocks.checkpoints import load
 from samblocks.cli import main
 from samblocks.cli.places import check_folder
 from samblocks.predict import loading
+from samblocks.predict.dataset.sources import open_source
 from samblocks.predict.video.clip_writer import ClipWriter
 
 MODEL = small_models.tracker(present=-0.5)
@@ -142,12 +143,20 @@ def test_numbers(
 
 
 @pytest.mark.parametrize(("output", "message"), OUTPUTS)
-@pytest.mark.parametrize(("command", "source"), [("segment", "a.png"), ("track", "film")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["segment", "a.png", "--point", "1,1", "--model", "nowhere.pt"],
+        ["track", "film", "--point", "1,1", "--model", "nowhere.pt"],
+        ["embed", "film", "--model", "nowhere.pt"],
+        ["export", "nowhere.pt"],
+    ],
+    ids=lambda command: command[0],
+)
 def test_outputs(
-    folder: Path, capsys: pytest.CaptureFixture[str], command: str, source: str, output: str, message: str
+    folder: Path, capsys: pytest.CaptureFixture[str], command: list[str], output: str, message: str
 ) -> None:
-    arguments = [command, source, "--point", "1,1", "--model", "nowhere.pt", "-o", output]
-    _refused(folder, capsys, arguments, message)
+    _refused(folder, capsys, [*command, "-o", output], message)
 
 
 @pytest.mark.parametrize(
@@ -240,6 +249,60 @@ def test_segment(
 )
 def test_track(folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
     _refused(folder, capsys, ["track", "--model", "m", "-o", "new/out", *arguments], message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([""], "argument SOURCE: it is empty"),
+        (["film", "--model", ""], "argument --model: it is empty"),
+        (["film", "--batch", "0"], "argument --batch: '0': must be a whole number from 1 on"),
+        (["film", "--shard", "-1"], "argument --shard: '-1': must be a whole number from 1 on"),
+        (["film", "--workers", "x"], "argument --workers: 'x': must be a whole number from 1 on"),
+        (["film", "--ray", "0"], "argument --ray: '0': must be a whole number from 1 on"),
+        (["film", "--ray", "2", "--workers", "3"], "--ray says how many workers there are: give it without"),
+        (["film", "--ray", "2", "--everything"], "--everything runs on this machine alone"),
+        (["film", "--everything", "--batch", "3"], "takes one picture at a time: give it without --batch"),
+        (["film", "--everything", "--shard", "3"], "takes one picture at a time: give it without --shard"),
+        (["film", "-o", "film"], "-o film is the folder that is read: name another one"),
+        (["film", "-o", "sizes/../film"], "is the folder that is read"),
+        (["bytes.txt"], "bytes.txt is no list of paths, one on each line in UTF-8"),
+        (["{film"], "there is nothing at {film"),
+        (["{none,none}"], "{none,none} holds no picture"),
+        (["train-{5..1}.tar"], "{5..1} must be names with commas between them, or numbers from the first"),
+        (["train-{000..x}.tar"], "{000..x} must be names with commas between them"),
+        (["train-{0..99999999999}.tar"], "{0..99999999999} must be"),
+        (["train-{0..999999}.tar"], "there is nothing at train-0.tar"),
+        (["film", "--key", "id"], "columns are for parquet files alone"),
+        (["film", "--device", "hpu"], "device='hpu' is none that this torch finds here"),
+    ],
+)
+def test_embed(folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
+    Path("bytes.txt").write_bytes(b"\xff\xfe\x00")
+    _refused(folder, capsys, ["embed", "--model", "m", "-o", "out", *arguments], message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["export", "", "-o", "out"], "argument NAME|FILE: it is empty"),
+        (["export", "m", "-o", "film"], "-o film is there already: give a folder that is empty or not there"),
+        (["export", "m", "-o", "m.onnx"], "-o m.onnx ends as a file does"),
+        (["export", "m", "-o", "out", "--frames", "-5"], "argument --frames: '-5': must be a whole number"),
+        (["export", "m", "-o", "out", "--picture", ""], "argument --picture: it is empty"),
+        (["verify", ""], "argument DIR: it is empty"),
+        (["verify", "film"], "film/card.json cannot be read: No such file"),
+    ],
+)
+def test_export_and_verify(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    _refused(folder, capsys, arguments, message)
+
+
+def test_braces_in_a_name_that_is_there_are_no_braces(folder: Path) -> None:
+    Path("film").rename("film{0..2}")
+    assert [item.key for item in open_source("film{0..2}").items] == ["0.png", "1.png", "2.png"]
 
 
 def test_a_picture_that_is_none_ends_a_run_that_says_what_it_keeps(

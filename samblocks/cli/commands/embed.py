@@ -19,6 +19,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from samblocks.cli import values
+from samblocks.cli.places import check_folder
 from samblocks.errors import counted
 
 if TYPE_CHECKING:
@@ -28,27 +30,46 @@ if TYPE_CHECKING:
 HELP = "run the image encoder, or find all masks, over a data set"
 DTYPES = ("float32", "bfloat16", "float16")
 UNREAD = 1
+SIZES = {
+    "batch": "pictures in one pass",
+    "shard": "pictures in a file",
+    "workers": "threads that read pictures",
+}
+DEFAULTS = {"batch": 4, "shard": 16, "workers": 2}
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("source", metavar="SOURCE", help="a folder, a .txt list, a .tar or a .parquet file")
-    parser.add_argument("--model", required=True, metavar="NAME|FILE", help="as for samblocks.load")
     parser.add_argument(
-        "-o", "--output", required=True, type=Path, metavar="DIR", help="a new folder, or one to go on with"
+        "source", type=values.some, metavar="SOURCE", help="a folder, a .txt list, a .tar or a .parquet file"
     )
-    parser.add_argument("--batch", type=int, default=4, metavar="N", help="pictures in one pass (default: 4)")
-    parser.add_argument("--shard", type=int, default=16, metavar="N", help="pictures in a file (default: 16)")
     parser.add_argument(
-        "--workers", type=int, default=2, metavar="N", help="threads that read pictures (default: 2)"
+        "--model", required=True, type=values.some, metavar="NAME|FILE", help="as for samblocks.load"
     )
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        type=values.path,
+        metavar="DIR",
+        help="a new folder, or one to go on with",
+    )
+    for name, what in SIZES.items():
+        parser.add_argument(
+            f"--{name}", type=values.count, metavar="N", help=f"{what} (default: {DEFAULTS[name]})"
+        )
     parser.add_argument("--column", metavar="NAME", help="the column of pictures in parquet files")
     parser.add_argument("--key", metavar="NAME", help="the column of keys in parquet files")
     parser.add_argument(
         "--everything", action="store_true", help="find all masks instead: parquet files with COCO's encoding"
     )
     parser.add_argument(
-        "--ray", type=int, nargs="?", const=2, metavar="N", help="on Ray's cluster, by N workers (default: 2)"
+        "--ray",
+        type=values.count,
+        nargs="?",
+        const=2,
+        metavar="N",
+        help="on Ray's cluster, by N workers (default: 2)",
     )
     parser.add_argument(
         "--device", help="where the model runs; by default on CUDA where it is, else on the CPU"
@@ -58,8 +79,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Go over the data set; what is done is kept if it is interrupted."""
-    if arguments.everything and arguments.ray:
-        raise ValueError("--everything runs on this machine alone: give it without --ray")
+    _check(arguments)
     from samblocks.cli.progress import progress
     from samblocks.predict.dataset.sources import open_source
 
@@ -91,6 +111,20 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse options that do nothing together, and a folder that cannot be written, before anything is loaded."""
+    if arguments.everything and arguments.ray:
+        raise ValueError("--everything runs on this machine alone: give it without --ray")
+    for option in ("batch", "shard") if arguments.everything else ():
+        if getattr(arguments, option) is not None:
+            raise ValueError(f"--everything takes one picture at a time: give it without --{option}")
+    if arguments.ray and arguments.workers is not None:
+        raise ValueError("--ray says how many workers there are: give it without --workers")
+    check_folder(arguments.output)
+    if arguments.output.resolve() == Path(arguments.source).resolve():
+        raise ValueError(f"-o {arguments.output} is the folder that is read: name another one")
+
+
 def _go(arguments: argparse.Namespace, source: Source, advance: Progress) -> Done:
     import torch
 
@@ -100,18 +134,20 @@ def _go(arguments: argparse.Namespace, source: Source, advance: Progress) -> Don
     device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = None if arguments.dtype is None else getattr(torch, arguments.dtype)
     model = functools.partial(model_of, arguments.model, device=device, dtype=dtype)
+    sizes: dict[str, Any] = {
+        name: getattr(arguments, name) for name in SIZES if getattr(arguments, name) is not None
+    }
+    sizes["progress"] = advance
     if arguments.everything:
-        from samblocks.predict.dataset.everything import segment_everything
+        from samblocks.predict.dataset.everything import needs_pyarrow, segment_everything
         from samblocks.predict.generator import MaskGenerator
 
+        needs_pyarrow()
         generator = MaskGenerator(model(), output_mode="coco_rle")
-        return segment_everything(
-            generator, source, arguments.output, workers=arguments.workers, progress=advance
-        )
-    sizes: dict[str, Any] = {"batch": arguments.batch, "shard": arguments.shard, "progress": advance}
+        return segment_everything(generator, source, arguments.output, **sizes)
     if arguments.ray:
         from samblocks.predict.dataset.on_ray import embed_on_ray
 
         gpus = 1 if device.startswith("cuda") else 0
         return embed_on_ray(model, source, arguments.output, workers=arguments.ray, gpus=gpus, **sizes)
-    return embed(model(), source, arguments.output, workers=arguments.workers, **sizes)
+    return embed(model(), source, arguments.output, **sizes)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from pathlib import Path
+
+from samblocks.cli import values
+from samblocks.cli.places import check_folder
 
 HELP = (
     "write a model's parts as ONNX, OpenVINO or torch.export files, with a card that says how equal they are"
@@ -13,9 +15,11 @@ HELP = (
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("model", metavar="NAME|FILE", help="a name of `samblocks list`, or a checkpoint")
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="DIR", help="a folder that is not there"
+        "model", type=values.some, metavar="NAME|FILE", help="a name of `samblocks list`, or a checkpoint"
+    )
+    parser.add_argument(
+        "-o", "--output", type=values.path, required=True, metavar="DIR", help="a folder that is not there"
     )
     parser.add_argument("--format", choices=("onnx", "openvino", "exported"), default="onnx")
     parser.add_argument("--precision", choices=("f32", "bf16", "int8"), default="f32")
@@ -23,6 +27,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--picture",
         action="append",
+        type=values.path,
         default=[],
         metavar="FILE",
         help="where samples, and int8's ranges, come from",
@@ -30,7 +35,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-size", type=int, metavar="PIXELS", help="side of the images")
     parser.add_argument(
         "--frames",
-        type=int,
+        type=values.count,
         default=0,
         metavar="N",
         help="track a made-up clip of so many frames with the files and put the drift on the card (SAM 2)",
@@ -43,6 +48,9 @@ def run(arguments: argparse.Namespace) -> int:
     from samblocks.engines import verify_script
     from samblocks.engines.export import export
 
+    check_folder(arguments.output)
+    if arguments.output.is_dir() and any(arguments.output.iterdir()):
+        raise ValueError(f"-o {arguments.output} is there already: give a folder that is empty or not there")
     model = samblocks.load(arguments.model, image_size=arguments.image_size)
     card = export(
         model,
@@ -63,8 +71,8 @@ def _command(arguments: argparse.Namespace) -> list[str]:
     """What makes the same files again."""
     found = ["samblocks", "export", str(arguments.model), "-o", str(arguments.output)]
     found += ["--format", arguments.format, "--precision", arguments.precision]
-    for option, values in (("--part", arguments.part or ()), ("--picture", arguments.picture)):
-        found += [word for value in values for word in (option, str(value))]
+    for option, given in (("--part", arguments.part or ()), ("--picture", arguments.picture)):
+        found += [word for value in given for word in (option, str(value))]
     for option, value in (("--image-size", arguments.image_size), ("--frames", arguments.frames)):
         found += [option, str(value)] if value else []
     return found

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 
+from samblocks.cli import values
 from samblocks.errors import EngineError
 
 HELP = "repeat what the parity card of exported files says"
@@ -14,7 +14,7 @@ HELP = "repeat what the parity card of exported files says"
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("folder", type=Path, metavar="DIR", help="what samblocks export wrote")
+    parser.add_argument("folder", type=values.path, metavar="DIR", help="what samblocks export wrote")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
 
 

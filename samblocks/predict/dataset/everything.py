@@ -61,6 +61,7 @@ def segment_everything(
     for name, value in (("rows", rows), ("workers", workers)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, not {value}")
+    needs_pyarrow()
     with alone_in(folder):
         writer = MaskWriter(folder, binding_of(generator))
         todo = [item for item in source.items if item.key not in writer.done]
@@ -190,6 +191,11 @@ def _schema(arrow: Any) -> Any:
         ("width", arrow.int64()),
     ]
     return arrow.schema([*columns, ("masks", arrow.list_(mask))])
+
+
+def needs_pyarrow() -> None:
+    """Raise ImportError, with what to install, where PyArrow is missing."""
+    _pyarrow("pyarrow.parquet")
 
 
 def _pyarrow(module: str) -> Any:

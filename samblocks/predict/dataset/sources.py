@@ -23,6 +23,7 @@ from samblocks.predict.picture_files import read_array, upright
 from samblocks.predict.pictures import Pixels, as_rgb
 
 SUFFIXES: Final = frozenset((".bmp", ".jpeg", ".jpg", ".npy", ".png", ".ppm", ".tif", ".tiff", ".webp"))
+_MANY: Final = 1_000_000  # files that braces may stand for
 _GROUPS_KEPT: Final = 2  # row groups of a parquet file, since neighbours lie in the same one
 
 
@@ -76,11 +77,12 @@ def open_source(
         ValueError: it is none of these, there is no picture in it, or two have the same key.
         OSError: it cannot be read.
     """
-    paths = [Path(name) for name in _expanded(os.fspath(source))]
-    for path in paths:
-        if not path.exists():
+    paths = []
+    for name in [source] if os.path.lexists(source) else _expanded(os.fspath(source)):
+        paths.append(Path(name))
+        if not paths[-1].exists():
             raise ValueError(
-                f"there is nothing at {path}: name a folder, a .txt list, a .tar or a .parquet file"
+                f"there is nothing at {paths[-1]}: name a folder, a .txt list, a .tar or a .parquet file"
             )
     kinds = {"folder" if path.is_dir() else path.suffix.lower() for path in paths}
     kind = kinds.pop() if len(kinds) == 1 else ""
@@ -192,7 +194,10 @@ def _of_folder(folder: Path) -> Iterator[Item]:
 
 
 def _of_list(path: Path) -> Iterator[Item]:
-    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no list of paths, one on each line in UTF-8: {error.reason}") from None
     for line in dict.fromkeys(line.strip() for line in lines):
         if line:
             yield Item(line, str(path.parent / line))
@@ -247,8 +252,13 @@ def _expanded(text: str) -> Iterable[str]:
 
 
 def _choices(braced: str) -> list[str]:
-    numbers = re.fullmatch(r"(\d+)\.\.(\d+)", braced)
-    if numbers is None:
+    numbers = re.fullmatch(r"([0-9]{1,18})\.\.([0-9]{1,18})", braced)
+    if numbers is None and "," in braced:
         return braced.split(",")
-    first, last = numbers[1], numbers[2]
+    first, last = (numbers[1], numbers[2]) if numbers else ("1", "0")
+    if not 0 <= int(last) - int(first) < _MANY:
+        raise ValueError(
+            f"{{{braced}}} must be names with commas between them, or numbers from the first to the last, such as "
+            f"{{000..012}}, at most {_MANY:,}"
+        )
     return [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
