@@ -21,6 +21,7 @@ from samblocks.engines.report import IMPACT, EngineReport, EngineRow
 from samblocks.engines.samples import Samples, doubled, record
 from samblocks.engines.settings import Settings, checked, require
 from samblocks.errors import EngineError, cause
+from samblocks.predict.arguments import flag
 from samblocks.swap.verify import evaluating
 
 
@@ -56,7 +57,8 @@ def accelerate(
         The report, with `undo()` and `verify(picture)`; a context manager that undoes it at its end.
 
     Raises:
-        ValueError: an unknown backend, a precision that it has not, or int8 without pictures.
+        ValueError: an unknown backend, a precision that it has not, int8 without pictures, or an argument of another
+            kind.
         EngineError: a runtime is missing, nothing in the model can run in an engine, it does already, or a
             conversion failed. The model is as it was then.
 
@@ -67,7 +69,8 @@ def accelerate(
         samblocks.errors.EngineError: a Linear holds no module of samblocks that runs in an engine: give a model of \
 samblocks, or swap blocks into another library's first
     """
-    checked(backend, precision, calibration)
+    checked(backend, precision, calibration, cache)
+    impact = flag(impact, "impact")
     wide = recipes.wide_modules(recipe, precision)
     folder = cache if isinstance(cache, bool) or cache is None else Path(cache)
     settings = Settings(backend, precision, tuple(calibration or ()), folder, wide)
@@ -78,7 +81,9 @@ samblocks, or swap blocks into another library's first
             "or swap blocks into another library's first"
         )
     for part in parts:
-        _refuse(part)
+        if vars(part.module).get("_compiled_call_impl") is not None:
+            raise EngineError(f"{part.path} is compiled, or runs in an engine already: undo that first")
+        refuse_unless_float32(part)
     recipes.check(wide, model)
     with evaluating(model):
         samples = record(model, parts, settings.calibration)
@@ -97,13 +102,16 @@ samblocks, or swap blocks into another library's first
     return report
 
 
-def _refuse(part: Part) -> None:
-    if vars(part.module).get("_compiled_call_impl") is not None:
-        raise EngineError(f"{part.path} is compiled, or runs in an engine already: undo that first")
-    strange = {x.dtype for x in part.module.parameters()} - {torch.float32}
-    if strange:
+def refuse_unless_float32(part: Part) -> None:
+    """Refuse what a runtime is not given: weights in another dtype, or elsewhere than on the processor.
+
+    Raises:
+        EngineError: the part has such weights.
+    """
+    others = {x.dtype for x in part.module.parameters()} - {torch.float32}
+    if others:
         raise EngineError(
-            f"{part.path} has weights in {strange.pop()}: engines take float32, call .float() first"
+            f"{part.path} has weights in {others.pop()}: engines take float32, call .float() first"
         )
     if any(x.device.type != "cpu" for x in part.module.parameters()):
         raise EngineError(f"{part.path} is not on the processor, where these engines run: call .cpu() first")

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from samblocks.engines import onnx_files, openvino, verify_script
-from samblocks.engines.accelerate import within
+from samblocks.engines.accelerate import refuse_unless_float32, within
 from samblocks.engines.card_page import page
 from samblocks.engines.drift import drift, film
 from samblocks.engines.finding import parts_of
@@ -27,14 +27,16 @@ from samblocks.engines.fingerprint import weights_digest
 from samblocks.engines.parts import Graph, Part
 from samblocks.engines.pointer_parts import pointer_parts
 from samblocks.engines.samples import Samples, doubled, record
-from samblocks.engines.settings import require
+from samblocks.engines.settings import check_list, require
 from samblocks.engines.sibling import ManyRows
 from samblocks.errors import EngineError, cause
 from samblocks.files import sha256
+from samblocks.image_size import whole_number
 from samblocks.models.sam2.model import SAM2Model
 from samblocks.numerics import rule
 from samblocks.numerics.float64 import lifted
 from samblocks.numerics.verdict import error
+from samblocks.predict.arguments import path
 from samblocks.swap.float64 import widened
 from samblocks.swap.verify import evaluating
 
@@ -88,13 +90,13 @@ def export(
         The card.
 
     Raises:
-        ValueError: an unknown format, part or precision, or int8 without pictures.
+        ValueError: an unknown format, part or precision, int8 without pictures, or an argument of another kind.
         EngineError: a package is missing, the folder is not empty, or a conversion failed. Nothing is written then.
     """
     _check(format, precision, pictures)
+    target, frames = Path(path(folder, "folder")), whole_number(frames, "frames", 0)
     if frames and not isinstance(model, SAM2Model):
         raise ValueError(f"frames={frames}: a {type(model).__name__} tracks nothing")
-    target = Path(folder)
     if not command:
         more = {"parts": parts and list(parts), "precision": precision, "frames": frames}
         command = f"samblocks.export(model, {target.name!r}, {format!r}, "
@@ -102,6 +104,8 @@ def export(
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise EngineError(f"{target} is there already: give a folder that is empty or not there")
     found = _chosen(model, parts)
+    for part in found:
+        refuse_unless_float32(part)
     if not len(pictures) and isinstance(model, SAM2Model):
         pictures = [film(model.config.image_size, _FRAMES)]
     with evaluating(model):
@@ -125,7 +129,8 @@ def export(
 
 
 def _check(format: str, precision: str, pictures: Sequence[Any]) -> None:
-    if format not in FORMATS:
+    check_list(pictures, "pictures", "pictures")
+    if not isinstance(format, str) or format not in FORMATS:
         raise ValueError(f"format={format!r} must be one of {', '.join(map(repr, FORMATS))}")
     if precision not in FORMATS[format]:
         known = ", ".join(map(repr, FORMATS[format]))
@@ -145,6 +150,11 @@ def _chosen(model: nn.Module, names: Sequence[str] | None) -> list[Part]:
     if names is None:
         return found
     known = {name: part for part in found for name in (part.kind, part.path)}
+    check_list(names, "parts", "names")
+    if not names:
+        raise ValueError(
+            f"parts is empty: name some of {', '.join(map(repr, known))}, or leave it out for all"
+        )
     for name in names:
         if name not in known:
             raise ValueError(f"parts: {name!r} must be one of {', '.join(map(repr, known))}")

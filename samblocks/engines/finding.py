@@ -51,11 +51,18 @@ def parts_of(model: nn.Module) -> list[Part]:
     Args:
         model: of ours, or a host with our modules in it.
 
+    Raises:
+        ValueError: it is no module.
+
     Examples:
         >>> from samblocks.models.skeleton import skeleton
         >>> [part.path for part in parts_of(skeleton("sam_vit_b"))]
         ['image_encoder', 'mask_decoder']
     """
+    if not isinstance(model, nn.Module):
+        raise ValueError(
+            f"model is a {type(model).__name__}; it must be a torch.nn.Module: samblocks.load makes one"
+        )
     found: list[Part] = []
     inside: set[int] = set()
     for path, module in model.named_modules():

@@ -99,7 +99,7 @@ def load(
     from samblocks.engines.accelerate import accelerate  # what no engine needs does not wait for it
     from samblocks.engines.settings import checked
 
-    checked(backend, precision or "f32", calibration)  # before a large file is read
+    checked(backend, precision or "f32", calibration, cache)  # before a large file is read
     found = _eager(path_or_name, options)
     model: nn.Module = found[0] if isinstance(found, tuple) else found
     accelerate(model, backend, precision or "f32", calibration, cache, recipe=recipe)

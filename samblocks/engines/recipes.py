@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from samblocks.files import write_text
+from samblocks.predict.arguments import path as path_of
 
 FORMAT = "samblocks recipe 1"
 
@@ -37,12 +38,14 @@ def wide_modules(
         raise ValueError(
             f"recipe is for precision='int8', not for {precision!r}: there nothing else can stay wide"
         )
+    if not isinstance(recipe, Mapping):
+        recipe = path_of(recipe, "recipe", "what a recipe holds or ")
     try:
         found = (
             recipe if isinstance(recipe, Mapping) else json.loads(Path(recipe).read_text(encoding="utf-8"))
         )
     except (OSError, ValueError) as error:
-        raise ValueError(f"recipe {os.fspath(recipe)!r} cannot be read: {error}") from error  # type: ignore[arg-type]
+        raise ValueError(f"recipe {recipe!r} cannot be read: {error}") from error
     if not isinstance(found, Mapping) or found.get("format") != FORMAT:
         raise ValueError(
             f"recipe: its format must be {FORMAT!r}; `parity sensitivity --recipe FILE` writes one"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -11,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from samblocks.errors import EngineError
+from samblocks.predict.arguments import path
 
 PRECISIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"openvino": ("f32", "bf16", "int8"), "onnxruntime": ("f32", "int8"), "compile": ("f32",)}
@@ -51,11 +53,11 @@ class Settings:
         return f"{self.backend} {self.precision}"
 
 
-def checked(backend: str, precision: str, calibration: Any) -> None:
+def checked(backend: str, precision: str, calibration: Any, cache: Any = None) -> None:
     """Refuse what there is not, before anything is done.
 
     Raises:
-        ValueError: an unknown backend, a precision that it has not, or int8 without pictures.
+        ValueError: an unknown backend, a precision that it has not, int8 without pictures, a cache that is no folder.
         EngineError: a package is missing.
 
     Examples:
@@ -64,22 +66,46 @@ def checked(backend: str, precision: str, calibration: Any) -> None:
         ...
         ValueError: precision='int8': the backend 'compile' has 'f32'
     """
-    if backend not in PRECISIONS:
+    if not isinstance(backend, str) or backend not in PRECISIONS:
         raise ValueError(f"backend={backend!r} must be one of {_listed(PRECISIONS)}")
     if precision not in PRECISIONS[backend]:
         raise ValueError(
             f"precision={precision!r}: the backend {backend!r} has {_listed(PRECISIONS[backend])}"
         )
-    if precision == "int8" and (calibration is None or not len(calibration)):
+    if calibration is not None:
+        check_list(calibration, "calibration", "pictures")
+    if precision == "int8" and not calibration:
         raise ValueError(
             "precision='int8' needs calibration=, some pictures like those to come: ranges of values are taken "
             "from them"
         )
     if precision != "int8" and calibration is not None:
         raise ValueError(f"calibration is for precision='int8', not for {precision!r}")
+    if cache is not None and not isinstance(cache, bool):
+        place = path(cache, "cache", "False or ")
+        if not place:
+            raise ValueError("cache='' must be False or a path: . is the working folder")
+        if os.path.lexists(place) and not os.path.isdir(place):
+            raise ValueError(f"cache={place!r} is there already and no folder: name another place")
     needs = (*_NEEDS[backend], *((("nncf", "openvino"),) if precision == "int8" else ()))
     for package, extra in needs:
         require(package, extra)
+
+
+def check_list(value: Any, argument: str, what: str) -> None:
+    """Refuse what is no list: a text is one of letters, an array one of rows.
+
+    Raises:
+        ValueError: it is none.
+
+    Examples:
+        >>> check_list("photo.png", "calibration", "pictures")
+        Traceback (most recent call last):
+        ...
+        ValueError: calibration must be a list of pictures, not a str
+    """
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+        raise ValueError(f"{argument} must be a list of {what}, not a {type(value).__name__}")
 
 
 def require(package: str, extra: str) -> Any:

@@ -17,6 +17,7 @@ import samblocks
 from samblocks import EngineError, ImagePredictor, VideoPredictor, accelerate, engine_report
 from samblocks.engines import accelerate as accelerating
 from samblocks.engines import blobs, recipes
+from samblocks.engines.export import export
 from samblocks.engines.finding import parts_of
 from samblocks.engines.sibling import ManyRows
 from samblocks.engines.tables import constant_tables
@@ -273,9 +274,42 @@ def test_what_there_is_not_is_said_at_once(sam) -> None:
         (("onnxruntime", "bf16"), "'onnxruntime' has 'f32', 'int8'"),
         (("openvino", "int8"), "needs calibration="),
         (("openvino", "f32", [0]), "calibration is for precision='int8'"),
+        ((["openvino"],), r"backend=\['openvino'\] must be one of"),
+        (("openvino", "int8", "photos"), "calibration must be a list of pictures, not a str"),
+        (("openvino", "int8", np.zeros((4, 4, 3))), "calibration must be a list of pictures, not a ndarray"),
+        (("compile", "f32", None, 3), "cache=3 must be"),
+        (("compile", "f32", None, ""), "cache='' must be"),
+        (("compile", "f32", None, __file__), "is there already and no folder: name another place"),
     ):
         with pytest.raises(ValueError, match=words):
             accelerate(sam, *arguments)
+    with pytest.raises(ValueError, match="impact='no' must be True or False"):
+        accelerate(sam, "compile", impact="no")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"model is a str; it must be a torch\.nn\.Module"):
+        accelerate("mobile_sam", "compile")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"format": None}, "format=None must be one of"),
+        ({"folder": 3}, "folder=3 must be"),
+        ({"parts": "image_encoder"}, "parts must be a list of names, not a str"),
+        ({"parts": []}, "parts is empty: name some of 'image_encoder', 'mask_decoder'"),
+        ({"frames": "3"}, "frames='3' must be an integer from 0"),
+        ({"frames": -1}, "frames=-1 must be an integer from 0"),
+        ({"pictures": "photos"}, "pictures must be a list of pictures, not a str"),
+        ({"pictures": 3}, "pictures must be a list of pictures, not a int"),
+    ],
+)
+def test_an_export_that_cannot_be_is_refused_at_once(
+    sam, tmp_path, arguments: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        export(sam, **{"folder": tmp_path / "out", "format": "exported", **arguments})
+    with pytest.raises(EngineError, match=r"weights in torch.bfloat16.*call .float\(\) first"):
+        export(copy.deepcopy(sam).bfloat16(), tmp_path / "out", "exported")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
