@@ -25,6 +25,7 @@ def _pool_then_norm(side: Side) -> Any:
 
 
 _POOL = TorchModule("MaxPool2d", {"kernel_size": 2, "stride": 2})
+_MEANS = TorchModule("AvgPool2d", {"kernel_size": (2, 3), "stride": (2, 1)})
 
 _DO_POOL = family(block="do_pool", exact=True).of(
     max_2x2=row(
@@ -73,6 +74,12 @@ _ATTENTION = family(block="MultiScaleAttention").of(
         "an odd last row and column have keys but no query of their own",
         {"dim": 8, "dim_out": 16, "num_heads": 1, "q_pool": _POOL},
         {"x": uniform(2, 7, 5, 8)},
+    ),
+    query_pool_of_another_kind=row(
+        "the pool is the module that is given: means here, of other steps down than across",
+        {"dim": 8, "dim_out": 16, "num_heads": 2, "q_pool": _MEANS},
+        {"x": uniform(2, 6, 5, 8)},
+        check=attention_chooses(),
     ),
     one_token=row(
         "a single token attends to itself",

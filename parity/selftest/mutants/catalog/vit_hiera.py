@@ -85,6 +85,10 @@ MultiScaleAttention in samblocks/blocks/hiera.py
     MultiScaleAttention.forward: qkv.unbind(2) => qkv.unbind(3)
   heads_not_moved_back | order of q, k, v and heads | a reshape of the right size over the wrong axes
     MultiScaleAttention.forward: out.transpose(1, 2) => out
+  every_pool_takes_the_largest | pooling | kernel and stride are read off the pool, its kind is not
+    MultiScaleAttention.forward: do_pool(q.reshape(batch, height, width, self.dim_out), self.q_pool)
+      => do_pool(q.reshape(batch, height, width, self.dim_out),
+      nn.MaxPool2d(self.q_pool.kernel_size, self.q_pool.stride))
 
 MultiScaleBlock in samblocks/blocks/hiera.py
   shortcut_projects_raw_input | residual from elsewhere | where the width changes the shortcut starts from the
