@@ -1,9 +1,10 @@
-"""The frozen cases, one file a family; this file collects them and finds one by its id.
+"""The frozen cases, one file a family; this file collects them and finds them by id or block.
 
 Blocks, arguments and defaults are those of the reference page, which documents them under the names that people use:
 https://docs.ultralytics.com/reference/models/sam/modules/blocks/
 """
 
+from collections.abc import Collection
 from functools import cache
 
 from parity.cases import (
@@ -39,6 +40,7 @@ from parity.cases import (
     video,
     vit,
 )
+from parity.errors import UsageError
 from parity.execution.case import Case
 
 _FILES = (
@@ -85,6 +87,23 @@ def all_cases() -> dict[str, Case]:
                 raise ValueError(f"two cases are called {case.id}")
             cases[case.id] = case
     return cases
+
+
+def of(wanted: Collection[str]) -> list[Case]:
+    """The cases of some blocks, or with some ids, in the order of the files; all if nothing is named.
+
+    Raises:
+        UsageError: no case is about a name.
+    """
+    cases = list(all_cases().values())
+    for name in wanted:
+        if not any(name in (case.block, case.id) for case in cases):
+            block = name.partition("/")[0]
+            if names := ", ".join(case.name for case in cases if case.block == block):
+                raise UsageError(f"no case is called {name!r}; {block} has {names}")
+            known = ", ".join(sorted({case.block for case in cases}))
+            raise UsageError(f"no case is about {name!r}; there are cases for {known}")
+    return [case for case in cases if not wanted or case.block in wanted or case.id in wanted]
 
 
 def find(case_id: str) -> Case:

@@ -2,21 +2,24 @@
 
 import argparse
 
-from parity.cases import all_cases
+from parity.cases import of
+from samblocks.errors import counted
 
 HELP = "list the cases"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--block", metavar="NAME", help="only those of this block")
+    parser.add_argument(
+        "--block", action="append", metavar="NAME", help="only this block's, or the one with this id"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the list; 3 if there are none."""
-    chosen = [case for case in all_cases().values() if options.block in (None, case.block)]
-    width = max((len(case.id) for case in chosen), default=0)
+    """Print the list."""
+    chosen = of(options.block or ())
+    width = max(len(case.id) for case in chosen)
     for case in chosen:
         print(f"{case.id:{width}}  {case.why}")
-    print(f"{len(chosen)} cases")
-    return 0 if chosen else 3
+    print(counted(len(chosen), "case"))
+    return 0

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from parity.cases import all_cases
+from parity.cases import of
 from parity.execution.case import Case
 from parity.execution.execute import flatten
 from parity.run import goldens
@@ -27,7 +27,7 @@ from samblocks.numerics.verdict import error
 
 HELP = "record goldens from upstream"
 
-_LARGEST = 96 * 1024
+LARGEST = 96 * 1024
 """Bytes that one golden may have: larger cases are judged live only."""
 
 
@@ -49,11 +49,7 @@ def recordable(case: Case) -> bool:
 
 def run(options: argparse.Namespace) -> int:
     """Record or check goldens; 1 if one drifted or could not be derived, 3 if a reference is missing."""
-    cases = [
-        case
-        for case in all_cases().values()
-        if recordable(case) and (not options.block or {case.block, case.id} & set(options.block))
-    ]
+    cases = [case for case in of(options.block or ()) if recordable(case)]
     wanted = options.reference or list(REFERENCES)
     # Others that compute the same are asked too: their errors are as honest.
     names = list(dict.fromkeys([*wanted, *FOLLOWED]))
@@ -98,7 +94,7 @@ def _derive(clients: Sequence[Client], case: Case) -> tuple[dict[str, Golden], d
     And what was raised by those that have it and failed.
     """
     answers, raised = _answers(clients, case, case.tensors(), None)
-    first = {name: golden for name, golden in answers.items() if _size(golden) <= _LARGEST}
+    first = {name: golden for name, golden in answers.items() if _size(golden) <= LARGEST}
     if not first:
         return {}, raised
     draws: list[dict[str, Golden]] = []
@@ -169,7 +165,7 @@ def _size(golden: Golden) -> int:
 def _drift(fresh: Golden, file: Path) -> Iterator[str]:
     """Say what differs between a fresh golden and the kept one, and what may have caused it."""
     if not file.exists():
-        yield "has no golden; record it: make goldens"
+        yield "has no golden; record it without --check"
         return
     try:
         recorded = goldens.read(file)

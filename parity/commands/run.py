@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from parity.cases import all_cases
+from parity.cases import of
 from parity.errors import NotInstalledError, UsageError, WorkerError
 from parity.execution import devices
 from parity.execution.case import Case
@@ -195,14 +195,7 @@ def _truths(options: argparse.Namespace, clients: Sequence[Client]) -> TruthCach
 
 
 def _chosen(options: argparse.Namespace) -> list[Case]:
-    cases = [case for case in all_cases().values() if case.quick or not options.quick]
-    if not options.block:
-        return cases
-    for wanted in options.block:
-        if not any(wanted in (case.block, case.id) for case in all_cases().values()):
-            known = ", ".join(sorted({case.block for case in all_cases().values()}))
-            raise UsageError(f"no case is about {wanted!r}; there are cases for {known}")
-    return [case for case in cases if case.block in options.block or case.id in options.block]
+    return [case for case in of(options.block or ()) if case.quick or not options.quick]
 
 
 def _stages(options: argparse.Namespace, stack: ExitStack) -> list[Job]:

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from parity.cases import all_cases
-from parity.commands.record import recordable
+from parity.commands.record import LARGEST, recordable
 from parity.execution.case import Case
-from parity.execution.execute import prepare
+from parity.execution.execute import execute, prepare
 from parity.execution.paths import PATHS
 from parity.reports import overview, summary
 from parity.run import goldens
@@ -18,6 +18,7 @@ from parity.run.runner import run
 from parity.run.samblocks_library import library
 from parity.selftest.mutants.depend import dependents
 from parity.workers.registry import REFERENCES
+from samblocks import blocks
 
 PAGE = [
     "DropPath",
@@ -82,6 +83,18 @@ def test_goldens_were_recorded_with_these_weights(case: Case) -> None:
 def test_every_block_of_the_page_has_goldens_from_every_upstream_that_has_it() -> None:
     count = Counter((name, case.block) for name, case in JUDGED)
     assert not [(name, block) for name in ("meta", "ultralytics") for block in PAGE if count[name, block] < 3]
+
+
+def test_every_case_of_a_block_has_a_golden_where_it_is_small_enough() -> None:
+    missing = []
+    for case in all_cases().values():
+        if case.block in blocks.__all__ and recordable(case) and not judges(case):
+            outputs = execute(case, library(), case.tensors()).outputs.values()
+            both = sum(value.nbytes + value.numel() * torch.float64.itemsize for value in outputs)
+            missing += [f"--block {case.id}"] * (both <= LARGEST)
+    assert not missing, "python -m parity record --reference meta --reference ultralytics " + " ".join(
+        missing
+    )
 
 
 def test_no_golden_is_without_its_case() -> None:

@@ -9,7 +9,8 @@ import parity.references.meta.blocks as meta_blocks
 import parity.references.meta.models as meta_models
 import parity.references.ultralytics.blocks as ultralytics_blocks
 import parity.references.ultralytics.models as ultralytics_models
-from parity.cases import all_cases
+from parity.cases import all_cases, of
+from parity.errors import UsageError
 from parity.execution.execute import Outcome, execute
 from parity.run.samblocks_library import library
 from parity.workers.registry import REFERENCES
@@ -121,3 +122,22 @@ def test_double_agrees_with_single(case_id: str) -> None:
 def test_weights_are_given_to_all_but_those_that_have_none() -> None:
     without = {case.block for case in CASES.values() if not case.is_function and not outcome(case.id).state}
     assert without == {"DropPath", "PositionEmbeddingSine"}
+
+
+def test_cases_are_found_by_block_and_by_id() -> None:
+    pools = [case.id for case in of(["do_pool"])]
+    assert [case.id for case in of(["do_pool", "MLP/sigmoid_gelu"])] == ["MLP/sigmoid_gelu", *pools]
+    assert [case.id for case in of(["do_pool/max_2x2", "do_pool"])] == pools
+    assert of([]) == list(all_cases().values())
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("do_pool/max", "no case is called 'do_pool/max'; do_pool has max_2x2, no_pool, "),
+        ("Pool", "no case is about 'Pool'; there are cases for Attention, Block, "),
+    ],
+)
+def test_a_name_that_no_case_has_is_refused(name: str, sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        of(["MLP", name])
