@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from samblocks.layouts import Detection, TensorInfo, detect, meta_tensors, tied_keys
-from samblocks.variants import VARIANTS
+from samblocks.layouts import Detection, TensorInfo, detect, meta_tensors, tied_keys, variants_of
+from samblocks.layouts.components import family_of
+from samblocks.layouts.key_prefix import _SAMPLES
+from samblocks.variants import LAYOUTS, VARIANTS
 
 Manifest = dict[str, TensorInfo]
 Key = tuple[str, str, str | None]
@@ -28,6 +30,12 @@ def test_every_manifest_is_recognised(manifest_key: Key, manifest: Callable[...,
     assert found.model_class == ("SamModel" if layout == "transformers" and not model_class else model_class)
     assert found.prefix == ""
     assert (found.missing, found.unexpected, found.misshapen) == ((), (), ())
+
+
+def test_every_layout_has_a_sample_of_every_family() -> None:
+    by_name = set(LAYOUTS) - {"ultralytics"}  # whose names are Meta's
+    wanted = {(layout, family_of(row)) for layout in by_name for row in variants_of(layout)}
+    assert {(layout, family_of(VARIANTS[variant])) for layout, variant in _SAMPLES} == wanted
 
 
 def test_the_release_is_left_open_where_tensors_cannot_tell(manifest: Callable[..., Manifest]) -> None:
