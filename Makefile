@@ -54,7 +54,8 @@ overlay: $(MADE)  ## a first overlay: weights that are made up, a photograph, on
 	@mkdir -p $(SCRATCH)/checkpoints
 	$(PY) -m parity synthesize $(VARIANT) --out $(SCRATCH)/checkpoints/$(VARIANT).pt
 	$(PY) -m samblocks segment parity/data/truck.jpg --model $(SCRATCH)/checkpoints/$(VARIANT).pt \
-		--point 520,375 -o $(SCRATCH)/overlay.png
+		--point 510,245 -o $(SCRATCH)/overlay.png
+	@echo "The weights are made up, and so is the mask: --model takes a name of samblocks list, or a file of yours."
 
 test: $(MADE)  ## the tests: no network, no upstream package; with coverage where Python can watch lines cheaply
 	$(if $(WATCHES),COVERAGE_CORE=sysmon )$(PY) -m pytest -n 2 $(if $(WATCHES),$(COVERAGE))

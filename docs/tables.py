@@ -18,7 +18,7 @@ def page() -> str:
     lines = [
         "# Layouts, variants and cousins",
         "",
-        "Made from the code by `docs/tables.py` whenever the documentation is built.",
+        "Made from the code by `docs/tables.py`; `make docs` writes it.",
         "",
         "## Which layout holds which released model",
         "",

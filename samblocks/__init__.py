@@ -101,7 +101,12 @@ __all__ = [
 ]
 
 
+_PARTS = ("blocks", "checkpoints", "engines", "layouts", "models", "ops", "predict", "swap")
+
+
 def __getattr__(name: str) -> object:
+    if name in _PARTS:
+        return import_module(f"samblocks.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'samblocks' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

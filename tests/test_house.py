@@ -140,6 +140,11 @@ def test_what_is_public_can_be_imported(module: str) -> None:
     assert all(hasattr(package, name) for name in package.__all__)
 
 
+def test_parts_are_attributes_of_what_they_are_in() -> None:
+    code = "import samblocks; samblocks.models.SAM2Model; samblocks.blocks.MLP; samblocks.predict.SamPredictor; samblocks.swap"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def _targets() -> list[str]:
     return re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from parity.bench.rows import Row
 from parity.bench.works import Loop
 from parity.run.samblocks_library import SELF
-from parity.workers.client import interpreter
+from parity.workers.client import interpreter, missing_environment
 from parity.workers.registry import REFERENCES
 
 OURS = SELF.name
@@ -144,7 +144,7 @@ def python_of(environment: str, references: Path | None, peers: Path | None) -> 
     if environment == "own":
         return Path(sys.executable)
     if environment == "references":
-        return interpreter(references) or "the references' environment is missing: make references"
+        return interpreter(references) or missing_environment()
     found = interpreter(peers, variable="SAMBLOCKS_PEERS", usual=".peers")
     return found or "the peers' environment is missing: make peers"
 

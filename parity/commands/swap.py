@@ -18,7 +18,7 @@ from parity.execution.folders import check_outputs
 from parity.execution.paths import PATHS
 from parity.swap.drive import HOSTS, digests, drive
 from parity.workers import options as worker_options
-from parity.workers.client import interpreter
+from parity.workers.client import interpreter, missing_environment
 from samblocks.files import write_text
 from samblocks.swap.known_code import PATH, recorded
 
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("--repeats must not be negative, --threads at least 1")
     python = interpreter(options.references)
     if python is None:
-        print("parity: the references' environment is missing: make references", file=sys.stderr)
+        print(f"parity: {missing_environment()}", file=sys.stderr)
         return 3
     print(_line("driver", "swapped", "kept", "masks", "front", "flipped", "R", "speed", "memory", "verdict"))
     rows: list[dict[str, Any]] = []

@@ -19,7 +19,7 @@ from parity.layouts import probe
 from parity.layouts.routes import Filled, label
 from parity.layouts.row import Row
 from parity.verdict.compare import Verdict
-from parity.workers.client import interpreter
+from parity.workers.client import interpreter, missing_environment
 from parity.workers.one_request import ask
 from parity.workers.process import TIMEOUT
 from samblocks.checkpoints import convert_file, load
@@ -98,8 +98,7 @@ def prove(
     """
     python = interpreter(references)
     if python is None:
-        why = "the references' environment is missing: make references"
-        yield Row(variant, "meta", "all libraries", 0, 0, None, Verdict.NOT_RUN, why)
+        yield Row(variant, "meta", "all libraries", 0, 0, None, Verdict.NOT_RUN, missing_environment())
         return
     given = probe.inputs(variant)
     original = folder / "original.pt"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 
 from parity.errors import UsageError
@@ -154,6 +155,11 @@ class _Check:
         if double.why_not:
             notes.append(f"the candidate was not compared in float64, where it raises {double.why_not}")
         findings = self._decided(found, outputs)
+        if unlike := _unlike_weights(candidate, reference) if any(map(is_another, findings)) else []:
+            notes.append(
+                f"{names_of(unlike)}: tensors of one name and shape differ between the sides; let one load_state_dict "
+                "of the other, or pass fill=True"
+            )
         how.progress("what cannot be seen")
         return result(
             findings,
@@ -239,6 +245,18 @@ def _with_state(ours: Outcome, theirs: Outcome) -> tuple[dict[str, Tensor], dict
         [f"{', '.join(alone[:6])} {'move' if len(alone) > 1 else 'moves'} on one side alone"] if alone else []
     )
     return mine, others, notes
+
+
+def _unlike_weights(candidate: Function, reference: Function) -> list[str]:
+    """Names of tensors that two modules share, of one shape and with other values: a forgotten copy."""
+    if not (isinstance(candidate, nn.Module) and isinstance(reference, nn.Module)):
+        return []
+    ours, theirs = candidate.state_dict(), reference.state_dict()
+    return [
+        name
+        for name, value in theirs.items()
+        if name in ours and ours[name].shape == value.shape and not torch.equal(ours[name].to(value), value)
+    ]
 
 
 def _need_slopes(theirs: First, ask: Ask) -> None:

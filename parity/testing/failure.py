@@ -3,6 +3,7 @@
 import shlex
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from parity.testing.judge import Result
@@ -65,6 +66,8 @@ def _question(cause: str) -> str:
 def _next(at: Place, *, golden: bool) -> str:
     command = f"pytest {shlex.quote(at.test)} --parity-html=parity.html"
     advice = f"{command} shows where the difference sits"
+    if not find_spec("matplotlib"):
+        advice += " (it needs pip install 'samblocks[plots]')"
     if golden:
         advice += f"; if the reference has changed, pytest {shlex.quote(at.test)} --parity-record"
     return advice

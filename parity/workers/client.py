@@ -125,6 +125,13 @@ def _channels_last(x: Tensor) -> bool:
     return x.dim() == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
 
 
+def missing_environment() -> str:
+    """The sentence on references that are not installed: a checkout makes them, and an installed wheel is none."""
+    inside = (package.ROOT / "Makefile").exists()
+    made = "make references" if inside else "run `make references` in a checkout, and name it by --references"
+    return f"the references' environment is missing: {made}"
+
+
 def interpreter(
     folder: Path | None = None, *, variable: str = "SAMBLOCKS_REFERENCES", usual: str = ".references"
 ) -> Path | None:

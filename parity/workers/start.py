@@ -13,7 +13,7 @@ import torch
 
 from parity.errors import NotInstalledError, WorkerError
 from parity.execution import personalities
-from parity.workers.client import Client, interpreter
+from parity.workers.client import Client, interpreter, missing_environment
 from parity.workers.process import TIMEOUT
 from parity.workers.registry import REFERENCES
 
@@ -39,7 +39,7 @@ def start_clients(
     """
     python = interpreter(folder)
     if python is None:
-        absent = NotInstalledError("the references' environment is missing: make references")
+        absent = NotInstalledError(missing_environment())
         return [], dict.fromkeys(names, absent)
     threads = personalities.threads(max(1, (os.cpu_count() or 1) // (len(names) + 1)))
     torch.set_num_threads(threads)

@@ -43,6 +43,7 @@ class Conversion:
         dropped: names, in the source, of what the target has no place for, each with the reason.
         invented: names, in the target, of what the source does not hold, each with what is put there.
         from_base: names, in the target, of what the base gave.
+        same: whether every tensor has the same name and values in both layouts.
     """
 
     source: str
@@ -54,6 +55,7 @@ class Conversion:
     dropped: tuple[tuple[str, str], ...]
     invented: tuple[tuple[str, str], ...]
     from_base: tuple[str, ...]
+    same: bool = False
 
 
 class StepTensors:
@@ -258,6 +260,7 @@ def _summary(
         dropped=tuple(dropped),
         invented=tuple((name, steps[name].why) for name in infos if steps[name].kind == "invented"),
         from_base=tuple(name for name in infos if chosen[name] and steps[name].kind != "invented"),
+        same=all(step.sources == step.targets and not step.op for step in steps.values()),
     )
 
 

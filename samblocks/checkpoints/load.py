@@ -236,6 +236,12 @@ def _find(path_or_name: str | os.PathLike[str], source: str | None) -> Path:
         return published.fetch(str(path_or_name), source=source)
     except published.UnknownName as error:
         raise CheckpointError(f"there is no file {path_or_name}, and {error}") from None
+    except CheckpointError as error:
+        if named:
+            raise
+        raise CheckpointError(
+            f"there is no file {path_or_name} here, and the published one of that name: {error}"
+        ) from None
 
 
 def _request(

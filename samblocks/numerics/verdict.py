@@ -251,9 +251,9 @@ def _not_finite(ours: Tensor, other: Tensor) -> str:
 
 def _unlike(ours: Tensor, other: Tensor) -> str:
     if ours.shape != other.shape:
-        return f"shape {tuple(ours.shape)}, upstream has {tuple(other.shape)}"
+        return f"shape {tuple(ours.shape)}, the reference has {tuple(other.shape)}"
     if ours.dtype != other.dtype:
-        return f"dtype {ours.dtype}, upstream has {other.dtype}"
+        return f"dtype {ours.dtype}, the reference has {other.dtype}"
     return ""
 
 

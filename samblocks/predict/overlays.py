@@ -39,6 +39,7 @@ _TURN: Final = (
 _FEW: Final = 12  # masks, of which an overlay has room for the scores
 _DARK: Final = 110  # of 255: the brightness of a plate below which its writing is white
 _PAPER: Final = 24  # grey level between the tiles of a sheet
+_CLICKS: Final = ((230, 40, 40), (30, 170, 60))  # on the background, on the object
 
 
 def colour(number: int) -> Colour:
@@ -54,8 +55,10 @@ def overlay(
     labels: Sequence[str] | None = None,
     colours: Sequence[Colour] | None = None,
     opacity: float = 0.45,
+    points: Sequence[tuple[float, float, int]] = (),
+    boxes: Sequence[tuple[float, float, float, float]] = (),
 ) -> Bytes:
-    """Masks in colour on their picture, each with its outline and a label.
+    """Masks in colour on their picture, each with its outline and a label, and what was clicked.
 
     Args:
         picture: [H, W, 3], uint8, or floating-point from 0 to 1.
@@ -64,6 +67,8 @@ def overlay(
             or of more than 12 masks the number alone; an empty one is not drawn.
         colours: one for each mask.
         opacity: of the masks.
+        points: clicks as x, y and label, 1 on the object (green) and 0 on the background (red).
+        boxes: left, upper, right and lower side of each.
 
     Returns:
         [H, W, 3], uint8.
@@ -91,6 +96,10 @@ def overlay(
         text = _label(masks, number, scores=len(masks) <= _FEW) if labels is None else labels[number]
         if text and masks.areas[number]:
             _write(canvas, text, _inside(masks.numpy()[number]), chosen[number], scale)
+    for box in boxes:
+        _frame(canvas, box, width)
+    for x, y, label in points:
+        _disc(canvas, x, y, _CLICKS[label > 0], 2 + 2 * scale)
     return canvas
 
 
@@ -138,6 +147,24 @@ def _eroded(mask: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
             for shift in (step, -step):
                 inner &= np.roll(padded, shift, axis)[width:-width, width:-width]
     return inner
+
+
+def _disc(canvas: Bytes, x: float, y: float, shade: Colour, radius: int) -> None:
+    """A disc with a white rim."""
+    rows, columns = np.ogrid[: canvas.shape[0], : canvas.shape[1]]
+    distance = np.hypot(columns + 0.5 - x, rows + 0.5 - y)
+    canvas[distance <= radius] = 255
+    canvas[distance <= 0.7 * radius] = shade
+
+
+def _frame(canvas: Bytes, box: tuple[float, float, float, float], width: int) -> None:
+    """A white frame, as far as it lies on the canvas."""
+    height, across = canvas.shape[:2]
+    left, right = (min(max(round(side), 0), across - 1) for side in (box[0], box[2]))
+    top, bottom = (min(max(round(side), 0), height - 1) for side in (box[1], box[3]))
+    inner = canvas[top + width : bottom + 1 - width, left + width : right + 1 - width].copy()
+    canvas[top : bottom + 1, left : right + 1] = 255
+    canvas[top + width : top + width + inner.shape[0], left + width : left + width + inner.shape[1]] = inner
 
 
 def _inside(mask: NDArray[np.bool_]) -> tuple[int, int]:

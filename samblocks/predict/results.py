@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +28,8 @@ def write_results(
     format: Format,
     sheet: bool,
     taken: Collection[Path] = (),
+    points: Sequence[tuple[float, float, int]] = (),
+    boxes: Sequence[tuple[float, float, float, float]] = (),
 ) -> list[Path]:
     """Write masks, an overlay, and last a JSON file that names and describes them.
 
@@ -39,6 +41,8 @@ def write_results(
         format: of the masks: "png", a picture for each; "rle", COCO's encoding; "geojson"; or "npz".
         sheet: also write a sheet with every mask by itself.
         taken: files, without links in their paths, that must not be written over.
+        points: the clicks, see `overlay`.
+        boxes: likewise.
 
     Returns:
         The files, in the order in which they were written.
@@ -54,7 +58,7 @@ def write_results(
         records = [{"file": name, **record} for name, record in zip(own, records, strict=True)]
     if sheet:
         files[Path(f"{stem}.sheet.png")] = encode_png(contact_sheet(picture, masks))
-    files[overlay_file] = encode_png(overlay(picture, masks))
+    files[overlay_file] = encode_png(overlay(picture, masks, points=points, boxes=boxes))
     description = {
         **facts,
         "size": list(masks.size),

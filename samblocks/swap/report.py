@@ -197,6 +197,8 @@ class SwapReport:
 
     def __str__(self) -> str:
         """The report as a table."""
+        if not self.rows:
+            return "nothing in it is a module of Ultralytics, sam2, segment_anything or transformers that is known"
         heads = ("path", "from", "to", "verdict", "reason")
         body = [
             (row.path or "(model)", row.source, row.target or "-", row.verdict, row.reason)

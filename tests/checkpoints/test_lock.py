@@ -250,3 +250,15 @@ def test_a_name_that_is_neither_a_file_nor_locked(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CheckpointError, match=f"there is no file {name}, and .*(called|not locked)"):
         load(name)
+
+
+@pytest.mark.parametrize(("name", "said"), [("sam2.1_hiera_tiny.pt", True), ("sam2.1_hiera_tiny", False)])
+def test_a_missing_file_of_a_published_name_is_no_matter_of_the_network_alone(
+    tmp_path, monkeypatch, name, said
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SAMBLOCKS_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(CheckpointError) as raised:
+        load(name)
+    assert str(raised.value).startswith(f"there is no file {name} here, and the published one") is said

@@ -56,6 +56,26 @@ def test_masks_are_coloured_and_outlined_and_the_rest_is_left() -> None:
         overlay(_picture(5, 5), masks)
 
 
+def test_clicks_and_boxes_are_shown() -> None:
+    picture, nothing = _picture(60, 90), Masks(np.zeros((0, 60, 90), bool), [])
+    clicks = [(20.0, 30.0, 1), (70.5, 10.0, 0), (-5.0, 200.0, 1), (90.0, 60.0, 0)]
+    drawn = overlay(picture, nothing, points=clicks)
+    red, green, _ = np.moveaxis(drawn.astype(int), -1, 0)
+    assert green[30, 20] > 2 * red[30, 20]
+    assert red[10, 70] > 2 * green[10, 70]
+    assert red[59, 89] > 2 * green[59, 89]
+    assert np.array_equal(drawn[40:, 30:60], picture[40:, 30:60])
+    framed = overlay(picture, nothing, boxes=[(10, 20, 40, 50), (-9, -9, 200, 5)])
+    assert (framed[[20, 50], 10:41] == 255).all()
+    assert (framed[20:51, [10, 40]] == 255).all()
+    assert np.array_equal(framed[21:50, 11:40], picture[21:50, 11:40])
+    assert np.array_equal(framed[1:5, 1:89], picture[1:5, 1:89])
+    for size in ((1, 1), (3, 2)):
+        assert overlay(
+            _picture(*size), Masks(np.zeros((0, *size), bool), []), boxes=[(0, 0, 9, 9)]
+        ).shape == (*size, 3)
+
+
 def test_small_pictures_and_empty_masks() -> None:
     for size in ((1, 1), (3, 200), (2, 2)):
         masks = Masks(np.ones((1, *size), bool), [0.5])

@@ -175,6 +175,12 @@ def test_as_a_context():
     assert dict(model.named_modules()) == modules
 
 
+def test_a_report_on_nothing_says_so():
+    assert str(swap_blocks(nn.Sequential(nn.Linear(2, 2)))).startswith(
+        "nothing in it is a module of Ultralytics"
+    )
+
+
 def test_reports_are_text_and_json(hosted):
     model, _ = hosted
     report = swap_blocks(model)

@@ -56,6 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     kind = f" ({done.model_class})" if done.model_class else ""
     what = f"{done.variant}, {done.source} -> {done.target}{kind}, {done.tensors:,} tensors"
     print(f"{printable(arguments.target, LONGEST)}: {what}")
+    if done.source != done.target and done.same and not done.dropped:
+        print(f"every tensor has the same name in both layouts: the file is {done.source}'s as well")
     for name, why in done.dropped:
         print(f"dropped   {name}  [{why}]")
     for name, why in done.invented:

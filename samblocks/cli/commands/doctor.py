@@ -29,6 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
     version.run(arguments)
     there = [f"{name} {found}" for name in _OPTIONAL if (found := _version(name))]
     print(f"extras: {', '.join(there) or 'none'}")
+    if absent := [name for name in _OPTIONAL if not _version(name)]:
+        print(f"not installed, and needed by extras alone: {', '.join(absent)}")
     print(f"processor: {_processor()}, {os.cpu_count()} threads of it")
     for line in _torch():
         print(line)

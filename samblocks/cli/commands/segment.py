@@ -4,8 +4,8 @@ Clicks are one object together; each box is an object of its own. For each pictu
 description in JSON are written. Pictures are files that Pillow reads (pip install 'samblocks[images]'), or arrays in
 .npy files, which need no Pillow.
 
-  samblocks segment truck.jpg --model sam2.1_hiera_tiny --point 520,375 -o truck_mask.png
-  samblocks segment truck.jpg --model sam_vit_b.pth --point 520,375 --point 80,90,0 --multimask -o out
+  samblocks segment truck.jpg --model sam2.1_hiera_tiny --point 510,245 -o truck_mask.png
+  samblocks segment truck.jpg --model sam_vit_b.pth --point 510,245 --point 80,90,0 --multimask -o out
   samblocks segment a.jpg b.jpg --model mobile_sam --box 75,275,1725,850 --format rle -o out
   samblocks segment *.jpg --model sam2.1_hiera_large --everything --device cuda --dtype bfloat16 -o out
 """
@@ -127,6 +127,8 @@ def run(arguments: argparse.Namespace) -> int:
                 format=arguments.format,
                 sheet=arguments.everything,
                 taken=taken,
+                points=arguments.point,
+                boxes=arguments.box,
             )
             taken.update(path.resolve() for path in written)
             done += 1

@@ -375,6 +375,18 @@ def test_where_nothing_varies_float64_decides() -> None:
     assert "decided by float64" in str(found)
 
 
+def test_weights_that_were_not_copied_are_named(x: Tensor) -> None:
+    candidate, reference = net(), net()
+    with torch.no_grad():
+        for value in candidate.parameters():
+            value.mul_(1.5)
+    found = parity.check(candidate, reference, x)
+    assert not found
+    assert "0.weight, 0.bias, 2.weight, 2.bias: tensors of one name and shape differ" in str(found)
+    assert parity.check(candidate, reference, x, fill=True)
+    assert "differ between the sides" not in str(parity.check(lambda t: reference(t) * 1.1, reference, x))
+
+
 def test_the_former_name_of_the_error_map_still_works(x: Tensor) -> None:
     with pytest.warns(DeprecationWarning, match="error_map="):
         found = parity.check(lambda t: t.sin() + 1e-3, torch.sin, x, heat=True)
