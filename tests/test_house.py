@@ -141,7 +141,7 @@ def test_what_is_public_can_be_imported(module: str) -> None:
 
 
 def test_parts_are_attributes_of_what_they_are_in() -> None:
-    code = "import samblocks; samblocks.models.SAM2Model; samblocks.blocks.MLP; samblocks.predict.SamPredictor; samblocks.swap"
+    code = "import samblocks as s; s.models.SAM2Model; s.blocks.MLP; s.predict.SamPredictor; s.swap"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

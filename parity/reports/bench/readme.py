@@ -1,5 +1,6 @@
 """The README's table and picture of a bench, put between two marks by the command that measured it."""
 
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from samblocks.files import write_text
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 PICTURE = Path("docs", "bench.svg")
 """Where the picture lies, from the README's folder."""
+
+_LONGEST = 90
+"""Letters that a reason may have."""
 
 
 def check(file: Path) -> None:
@@ -55,7 +59,7 @@ def lines(report: Report, *, picture: bool) -> Iterator[str]:
         if some:
             yield ""
             yield from some
-    reasons = dict.fromkeys(_reasons(report))
+    reasons = list(_reasons(report))
     if reasons:
         yield ""
         yield f"NOT RUN: {'; '.join(reasons)}."
@@ -92,11 +96,18 @@ def _cell(entry: Entry | None) -> str:
 
 
 def _reasons(report: Report) -> Iterator[str]:
-    """Each reason once, with who it is about and the first row that it is about."""
-    known: dict[tuple[str, str], list[str]] = {}
+    """Each reason once, in short, with whom and which rows it is about."""
+    rows: dict[tuple[str, str], list[str]] = {}
     for entry in report.entries:
         if not entry.ran:
-            known.setdefault((_title(entry.contestant), entry.reason), []).append(entry.title)
-    for (who, reason), titles in known.items():
-        more = f" and {len(titles) - 1} more" if len(titles) > 1 else ""
-        yield f"{who} on {titles[0]}{more}: {' '.join(reason.split())}"
+            rows.setdefault((_short(entry.reason), _title(entry.contestant)), []).append(entry.title)
+    alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (reason, who), titles in rows.items():
+        alike.setdefault((reason, tuple(dict.fromkeys(titles))), []).append(who)
+    for (reason, about), names in alike.items():
+        yield f"{', '.join(dict.fromkeys(names))} on {' / '.join(about)}: {reason}"
+
+
+def _short(reason: str) -> str:
+    """The beginning of a reason: a runtime's may be pages, which the JSON and the page of the bench have."""
+    return textwrap.shorten(reason.partition(": Check ")[0], _LONGEST, placeholder=" …")

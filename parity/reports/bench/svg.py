@@ -48,7 +48,8 @@ def bars(
     title: str, groups: Sequence[tuple[str, Sequence[Bar]]], legend: Sequence[tuple[str, int]], unit: str
 ) -> str:
     """Groups of horizontal bars from 1 to their values, on a logarithmic scale: what is below 1 goes to the left."""
-    left, right, thick, gap = 250, 700, 11, 9
+    left = 24 + 7 * max(len(name) for name, _ in groups)  # the width of a letter
+    right, thick, gap = left + 450, 11, 9
     values = [bar.value for _, group in groups for bar in group if bar.value > 0]
     low, high = min([*values, 0.8]) / 1.1, max([*values, 1.25]) * 1.15
 

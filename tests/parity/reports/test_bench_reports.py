@@ -123,6 +123,27 @@ def test_a_bar_ends_where_its_value_is(report):
     assert charts.ratios(dataclasses.replace(report, entries=()), 1) == ""
 
 
+def test_what_a_runtime_says_is_one_short_reason_in_the_readme(report):
+    why = "cannot be converted: OpConversionFailure: Check 'false' failed at src/frontends/" + "x" * 5000
+    none = [
+        Entry(f"d-{n}", f"decoder, {n} clicks", "decoder", one, 1, why)
+        for n in (1, 64)
+        for one in (OPENVINO, INSIDE)
+    ]
+    last = list(
+        readme.lines(dataclasses.replace(report, entries=[*report.entries[:2], *none]), picture=False)
+    )[-1]
+    said = "OpenVINO, samblocks in OpenVINO on decoder, 1 clicks / decoder, 64 clicks"
+    assert last == f"NOT RUN: {said}: cannot be converted: OpConversionFailure."
+
+
+def test_the_name_of_a_row_is_not_cut_off(report):
+    long = [dataclasses.replace(entry, title="m" * 60) for entry in report.entries]
+    drawn = ElementTree.fromstring(charts.ratios(dataclasses.replace(report, entries=long), 1))
+    [name] = [node for node in drawn.iter() if node.text == "m" * 60]
+    assert float(name.attrib["x"]) > 60 * 6.5
+
+
 def test_the_readme_gets_a_table_between_its_marks_and_a_picture(report, tmp_path):
     file = tmp_path / "README.md"
     file.write_text(f"before\n{readme.BEGIN}\nstale figures\n{readme.END}\nafter\n")
