@@ -65,7 +65,9 @@ class Parity:
                 candidate, reference, inputs, **{"error_map": self._error_map, "progress": self._tell, **how}
             )
         except UsageError as error:
-            pytest.fail(f"{error} ({at})", pytrace=False)
+            found, why = None, str(error)
+        if found is None:  # not while the error is handled, which pytest would show a second time
+            pytest.fail(f"{why} ({at})", pytrace=False)
         self._settle(found, at, golden=False)
         if self._held is not None:
             self._held.keep(key, project_files(self._file), _record(found, self._name, error_map=False))
@@ -113,7 +115,9 @@ class Parity:
                 golden_file.record(file, candidate, reference, inputs, how, self._node.nodeid)
             found = golden_file.judge_by(file, candidate, inputs, how)
         except (GoldenError, UsageError) as error:
-            pytest.fail(f"{error} ({at})", pytrace=False)
+            found, why = None, str(error)
+        if found is None:
+            pytest.fail(f"{why} ({at})", pytrace=False)
         self._settle(found, at, golden=True)
 
     @property

@@ -153,7 +153,12 @@ class SwapReport:
             exchange.give_back()
         self._applied = False
 
-    def verify(self, *inputs: Any, run: Callable[..., Any] | None = None) -> Verification:
+    def verify(
+        self,
+        *inputs: Any,
+        run: Callable[..., Any] | None = None,
+        progress: Callable[[str], None] | None = None,
+    ) -> Verification:
         """Run the model before and after the swap on the same inputs, and judge every output.
 
         Two questions are asked where bits differ: in float64, whether ours is the same function as the host's; in the
@@ -167,6 +172,7 @@ class SwapReport:
                 model, or without arguments, and gives what is compared. Or tensors, which the model is called
                 with; one without a forward of its own but with `forward_image` is called by that.
             run: calls the model, `run(model, *inputs)`, where a plain call is not what is wanted.
+            progress: told what is run next, since a large model takes minutes in float64; `print` will do.
 
         Returns:
             The verdict, with a row for each output tensor. Swapped modules that did not run are named, and make it
@@ -180,7 +186,7 @@ class SwapReport:
         """
         if self.dry_run:
             raise SwapError("this is a plan only: call swap_blocks without dry_run")
-        return verify(self, inputs, run)
+        return verify(self, inputs, run, progress)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain data."""

@@ -145,13 +145,18 @@ class Swap(Protocol):
         ...
 
 
-def verify(swap: Swap, inputs: tuple[Any, ...], run: Callable[..., Any] | None) -> Verification:
+def verify(
+    swap: Swap,
+    inputs: tuple[Any, ...],
+    run: Callable[..., Any] | None,
+    progress: Callable[[str], None] | None = None,
+) -> Verification:
     """Run the model with and without the swap; see `SwapReport.verify`. It is left as it was found."""
     was = swap.applied
     with evaluating(swap.model), torch.no_grad():
         try:
             given, call = understood(swap.model, inputs, run)
-            return _verified(_Sides(swap, call), given)
+            return _verified(_Sides(swap, call), given, progress or (lambda _: None))
         finally:
             if was:
                 swap.apply()
@@ -159,11 +164,13 @@ def verify(swap: Swap, inputs: tuple[Any, ...], run: Callable[..., Any] | None) 
                 swap.undo()
 
 
-def _verified(sides: _Sides, inputs: tuple[Any, ...]) -> Verification:
+def _verified(sides: _Sides, inputs: tuple[Any, ...], tell: Callable[[str], None]) -> Verification:
+    tell("the host, twice")
     host = sides.host(inputs)
     with watching(sides.hosts.values()) as ran:
         sides.refuse_randomness(inputs, host)
     not_run = tuple(path for path, module in sides.hosts.items() if id(module) not in ran)
+    tell("with our modules")
     ours = sides.ours(inputs)
     first = {name: compare(ours[name], tensor, None) for name, tensor in host.items() if name in ours}
     truth: Outputs = {}
@@ -171,6 +178,7 @@ def _verified(sides: _Sides, inputs: tuple[Any, ...]) -> Verification:
     why = ""
     # Equal bits need no run in float64 to judge them by.
     if any(found.verdict is not Verdict.EXACT for found in first.values()):
+        tell("both in float64")
         truth, why = sides.truth(inputs)
         wide = sides.ours_in_float64(inputs) if truth else {}
     double = {
@@ -184,6 +192,7 @@ def _verified(sides: _Sides, inputs: tuple[Any, ...]) -> Verification:
         varied = _varied(inputs, number)
         if varied is None:
             return {}
+        tell(f"other inputs, draw {number}")
         theirs, mine, (right, _) = sides.host(varied), sides.ours(varied), sides.truth(varied)
         found = {
             name: compare(mine[name], theirs[name], right[name])

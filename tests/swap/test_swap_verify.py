@@ -37,7 +37,9 @@ def test_another_order_of_operations_is_within():
     model.norm.in_steps = False
     for layer in model.decoder.layers:
         layer.self_attn.implementation = "fused"
-    verification = report.verify(picture())
+    said: list[str] = []
+    verification = report.verify(picture(), progress=said.append)
+    assert said[:3] == ["the host, twice", "with our modules", "both in float64"]
     assert verification.holds
     assert verification.verdict in ("WITHIN", "NOISE")
     assert 0 < verification.ratio <= 2
