@@ -5,6 +5,7 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Sequence
 from typing import Final
+from unicodedata import combining, normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,22 +17,16 @@ from samblocks.predict.resize import fitting_size, resize_bytes
 Bytes = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
-_FONT: Final = {
-    "0": (7, 5, 5, 5, 7),
-    "1": (2, 6, 2, 2, 7),
-    "2": (7, 1, 7, 4, 7),
-    "3": (7, 1, 7, 1, 7),
-    "4": (5, 5, 7, 1, 1),
-    "5": (7, 4, 7, 1, 7),
-    "6": (7, 4, 7, 5, 7),
-    "7": (7, 1, 2, 2, 2),
-    "8": (7, 5, 7, 5, 7),
-    "9": (7, 5, 7, 1, 7),
-    ".": (0, 0, 0, 0, 2),
-    "-": (0, 0, 7, 0, 0),
-    " ": (0, 0, 0, 0, 0),
-}
+_GLYPHS: Final = (
+    "075557 126227 271747 371717 455711 574717 674757 771222 875757 975717 .00002 -00700 _00007 #57575 ?61202 "
+    "A25755 B65656 C34443 D65556 E74647 F74644 G34553 H55755 I72227 J11152 K55655 L44447 M57755 "
+    "N65555 O25552 P65644 Q25563 R65655 S34216 T72222 U55557 V55552 W55775 X55255 Y55222 Z71247"
+)
+_FONT: Final = {" ": (0,) * 5} | {glyph[0]: tuple(map(int, glyph[1:])) for glyph in _GLYPHS.split()}
 """Rows of three dots, the leftmost of most weight: all that labels need."""
+
+_LONGEST: Final = 16
+"""Letters that a label has at most."""
 
 _TURN: Final = (
     0.381966  # of the colour circle, from one mask to the next: the golden angle keeps neighbours apart
@@ -63,8 +58,8 @@ def overlay(
     Args:
         picture: [H, W, 3], uint8, or floating-point from 0 to 1.
         masks: of that picture; small ones are drawn over large ones.
-        labels: one for each mask, of digits, points and dashes; by default its number, from 1, and its score,
-            or of more than 12 masks the number alone; an empty one is not drawn.
+        labels: one for each mask, in capitals without accents, cut after 16 letters; by default its number, from 1,
+            and its score, or of more than 12 masks the number alone; an empty one is not drawn.
         colours: one for each mask.
         opacity: of the masks.
         points: clicks as x, y and label, 1 on the object (green) and 0 on the background (red).
@@ -183,7 +178,9 @@ def _write(
     canvas: Bytes, text: str, place: tuple[int, int], shade: Colour, scale: int, *, centred: bool = True
 ) -> None:
     """Write a label on a plate of a colour; what does not fit on the canvas is moved onto it, or cut."""
-    rows = np.array([[_FONT.get(letter, _FONT["-"])[row] for letter in text] for row in range(5)])
+    # Accents stand apart from their letters then, and are left out with whatever else has no dots.
+    plain = [letter for letter in normalize("NFKD", text.upper()) if not combining(letter)][:_LONGEST]
+    rows = np.array([[_FONT.get(letter, _FONT["?"])[row] for letter in plain] for row in range(5)])
     dots = np.stack([rows >> 2 & 1, rows >> 1 & 1, rows & 1, np.zeros_like(rows)], axis=2).reshape(5, -1)[
         :, :-1
     ]

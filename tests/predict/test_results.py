@@ -56,6 +56,21 @@ def test_masks_are_coloured_and_outlined_and_the_rest_is_left() -> None:
         overlay(_picture(5, 5), masks)
 
 
+def test_labels_are_written_in_capitals_without_accents() -> None:
+    picture, mask = _picture(200, 300), Masks(np.ones((1, 200, 300), bool))
+    for one, other in (
+        ("disc", "DISC"),
+        ("Mütze", "MUTZE"),
+        ("x" * 40, "x" * 16),
+        ("犬", "?"),
+        ("ﬁn", "fin"),
+    ):
+        assert np.array_equal(overlay(picture, mask, labels=[one]), overlay(picture, mask, labels=[other]))
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_#? "
+    drawn = {overlay(picture, mask, labels=[letter]).tobytes() for letter in letters}
+    assert len(drawn) == len(letters), "two letters look alike"
+
+
 def test_clicks_and_boxes_are_shown() -> None:
     picture, nothing = _picture(60, 90), Masks(np.zeros((0, 60, 90), bool), [])
     clicks = [(20.0, 30.0, 1), (70.5, 10.0, 0), (-5.0, 200.0, 1), (90.0, 60.0, 0)]

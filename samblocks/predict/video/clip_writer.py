@@ -21,8 +21,6 @@ from samblocks.predict.overlays import overlay
 from samblocks.predict.picture_files import pillow
 from samblocks.predict.resize import Bytes
 
-_LABEL: Final = frozenset("0123456789.- ")
-"""What can be written on an overlay."""
 _CODECS: Final = ("libx264", "mpeg4")
 """Of the overlay: the first is what browsers play, and is not in every build of PyAV."""
 
@@ -129,9 +127,5 @@ class ClipWriter:
 
 
 def painted(pixels: Bytes, ids: Sequence[Hashable], masks: NDArray[np.bool_]) -> Bytes:
-    """A picture with objects in colours, each with its outline and its id, or its number if the id has letters."""
-    labels = [
-        str(obj_id) if set(str(obj_id)) <= _LABEL else str(number)
-        for number, obj_id in enumerate(ids, start=1)
-    ]
-    return overlay(pixels, Masks(masks), labels=labels)
+    """A picture with objects in colours, each with its outline and its id."""
+    return overlay(pixels, Masks(masks), labels=[str(obj_id) for obj_id in ids])
