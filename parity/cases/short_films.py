@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from parity.cases.family import Row, row
-from parity.cases.filming import SAVE, Say, click, filmed, objects_are_seen, track
+from parity.cases.filming import SAVE, Say, box, click, filmed, objects_are_seen, remove, track
 from parity.cases.sam2_settings import RELEASED, small_parts
 from parity.cases.video import FILMS, clip, seeing
 
@@ -25,7 +25,6 @@ def _film(why: str, script: Sequence[Say], frames: int, **settings: Any) -> Row:
         call=filmed(script, **settings),
         adjust=seeing(-1.0, 4.0),
         check=objects_are_seen(script, mixed=0.7),
-        quick=False,
     )
 
 
@@ -41,6 +40,11 @@ CASES = FILMS.of(
         10,
         stream=True,
         **_REACH,
+    ),
+    film_short_objects=_film(
+        "two objects in one pass, and the first alone once the second was removed",
+        (_ONE, box(0, 2, 1.0, 1.5, 8.2, 9.0), track(), remove(2), track()),
+        4,
     ),
     film_short_saved=_film(
         "a click on a prompted frame of a state that was saved: no result from before it passes for one from behind it",
