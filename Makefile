@@ -136,12 +136,14 @@ clean:  ## remove the environments and everything made by a run
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(MADE): pyproject.toml constraints.txt
+	@echo "making $(VENV) with torch and the tools, which takes some minutes"
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) -e ".[dev]"
 	@touch $@
 
 # By ranges alone: gradio is behind with some of what constraints.txt pins.
 $(BROWSER_MADE): pyproject.toml
+	@echo "making $(BROWSER) with torch and gradio, which takes some minutes"
 	$(PYTHON) -m venv $(BROWSER)
 	$(BROWSER)/bin/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) -e ".[browser]"
 	@touch $@
@@ -149,6 +151,7 @@ $(BROWSER_MADE): pyproject.toml
 # sam2 names torch as a requirement of its build: built without isolation, it uses the torch that is installed
 # already instead of fetching another. Its CUDA extension only fills holes in masks and is not needed.
 $(REFERENCES_MADE): parity/references/requirements.txt parity/references/constraints.txt
+	@echo "making $(REFERENCES) with the upstream packages, which takes some minutes"
 	$(PYTHON) -m venv $(REFERENCES)
 	$(INSTALL_REFERENCES) setuptools wheel $$(grep '^torch==' parity/references/requirements.txt)
 	$(INSTALL_REFERENCES) $$(grep -E '^[a-z]' parity/references/requirements.txt | grep -v '^sam2==')
@@ -156,6 +159,7 @@ $(REFERENCES_MADE): parity/references/requirements.txt parity/references/constra
 	@touch $@
 
 $(PEERS_MADE): parity/bench/peers.txt parity/bench/peers-constraints.txt
+	@echo "making $(PEERS) with the runtimes, which takes some minutes"
 	$(PYTHON) -m venv $(PEERS)
 	$(INSTALL_PEERS) setuptools wheel $$(grep '^torch==' parity/bench/peers.txt)
 	$(INSTALL_PEERS) $$(grep -E '^[a-z]' parity/bench/peers.txt | grep -v '^sam2==')
