@@ -1,5 +1,7 @@
 """Write `tables.md`: released models, layouts and cousins, from the code. `python docs/tables.py` prints it."""
 
+import re
+
 from samblocks.layouts import cousins
 from samblocks.layouts.tables import classes_of, variants_of
 from samblocks.variants import LAYOUTS, VARIANTS
@@ -11,6 +13,14 @@ def _held(layout: str, variant: str) -> str:
     if row not in variants_of(layout):
         return ""
     return ", ".join(name or "yes" for name in classes_of(layout, row))
+
+
+def example(pattern: str) -> str:
+    """A name that a pattern matches: of alternatives the first, of what may be anything three dots."""
+    chosen = re.sub(r"\(\?:([^|)]*)[^)]*\)", r"\1", pattern.removeprefix(r"(?:.*\.)?"))
+    return re.sub(
+        r"\\(.)|\.[*+]", lambda found: {"d": "0", "b": ".", None: "…"}.get(found[1], found[1]), chosen
+    )
 
 
 def page() -> str:
@@ -38,7 +48,7 @@ def page() -> str:
         "|---|---|---|",
     ]
     for model, pattern in cousins._OWN:
-        lines.append(f"| {model} | names like `{pattern.replace('|', chr(92) + '|')}` | refused, by name |")
+        lines.append(f"| {model} | names like `{example(pattern)}` | refused, by name |")
     lines.append("| EfficientTAM | a SAM 2 whose trunk is a plain ViT | refused, by name |")
     for variant, text in cousins._SAME.items():
         lines.append(f"| {text.split(' has ')[0]} | the tensors of `{variant}` | loads; {text} |")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import samblocks
+from samblocks.layouts import cousins
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -119,7 +120,11 @@ def test_the_tables_say_what_the_code_holds(monkeypatch: pytest.MonkeyPatch) -> 
     )
     for variant in samblocks.VARIANTS:
         assert f"| `{variant}` | yes |" in page
-    assert "EdgeTAM" in page
+    assert "| EdgeTAM | names like `spatial_perceiver.…` | refused, by name |" in page
+    for _, pattern in cousins._OWN:
+        shown = importlib.import_module("tables").example(pattern)
+        assert f"`{shown}`" in page
+        assert re.fullmatch(pattern, shown.replace("…", "x")), shown
     rows = [line for line in page.splitlines() if line.startswith("| `mobile_sam`")]
     assert rows == ["| `mobile_sam` | yes | yes |  |  |  |"]
 
