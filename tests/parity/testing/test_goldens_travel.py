@@ -6,7 +6,7 @@ Run as a script it records the goldens of a folder, or judges them in this proce
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -64,26 +64,22 @@ PAIRS: dict[str, tuple[Function, Function]] = {
 SHAPES = {"layers": (8, 32), "positive": (64, 384)}
 
 
-def inputs(name: str, number: int) -> Tensor:
-    return tensor(f"{name} {number}", SHAPES.get(name, (8, 512)))
+def inputs(name: str) -> Tensor:
+    return tensor(name, SHAPES.get(name, (8, 512)))
 
 
-def each() -> list[tuple[str, int]]:
-    return [(name, number) for name in PAIRS for number in range(1)]
-
-
-def record(folder: Path) -> None:
-    for name, number in each():
+def record(folder: Path, names: Iterable[str] = PAIRS) -> None:
+    for name in names:
         candidate, reference = PAIRS[name]
-        golden_file.record(folder / f"{name}{number}", candidate, reference, inputs(name, number), HOW)
+        golden_file.record(folder / name, candidate, reference, inputs(name), HOW)
 
 
 def failing(folder: Path) -> list[str]:
-    found = []
-    for name, number in each():
-        result = golden_file.judge_by(folder / f"{name}{number}", PAIRS[name][0], inputs(name, number), HOW)
-        found += [] if result else [f"{name}{number}: {result}"]
-    return found
+    """What the goldens of a folder say of those that do not hold."""
+    names = sorted(path.name for path in folder.iterdir())
+    assert names
+    judged = {name: golden_file.judge_by(folder / name, PAIRS[name][0], inputs(name), HOW) for name in names}
+    return [f"{name}: {result}" for name, result in judged.items() if not result]
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +115,7 @@ def test_those_of_more_exact_kernels_hold_here(tmp_path: Path) -> None:
 def test_a_judgement_says_how_much_more_exact_they_were(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    x, file = inputs("layers", 0), tmp_path / "g"
+    x, file = inputs("layers"), tmp_path / "g"
     candidate, reference = PAIRS["layers"]
     golden_file.record(file, candidate, reference, x, HOW)
     before, here = golden_file.judge_by(file, candidate, x, HOW), matmul.matmul_error()
@@ -158,4 +154,4 @@ def test_a_damaged_golden_says_so(tmp_path: Path, bytes_left: int) -> None:
 
 if __name__ == "__main__":
     what, folder = sys.argv[1], Path(sys.argv[2])
-    print(*((failing(folder) or ["0"]) if what == "judge" else [record(folder)]))
+    print(*((failing(folder) or ["0"]) if what == "judge" else [record(folder, SHAPES)]))
