@@ -80,6 +80,11 @@ def write_text(path: str | os.PathLike[str], text: str, *, make_folder: bool = F
         stream.write(text.encode())
 
 
+def is_free(folder: Path) -> bool:
+    """Whether a folder can be written whole: it is not there, or it is empty."""
+    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+
+
 def plain_name(name: str) -> str:
     """A name that a file or a folder can have inside another folder, and that leads nowhere else.
 

@@ -30,7 +30,7 @@ from samblocks.engines.samples import Samples, doubled, record
 from samblocks.engines.settings import check_list, require
 from samblocks.engines.sibling import ManyRows
 from samblocks.errors import EngineError, cause
-from samblocks.files import sha256
+from samblocks.files import is_free, sha256
 from samblocks.image_size import whole_number
 from samblocks.models.sam2.model import SAM2Model
 from samblocks.numerics import rule
@@ -101,7 +101,7 @@ def export(
         more = {"parts": parts and list(parts), "precision": precision, "frames": frames}
         command = f"samblocks.export(model, {target.name!r}, {format!r}, "
         command += ", ".join(f"{name}={value!r}" for name, value in more.items() if value) + ")"
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    if not is_free(target):
         raise EngineError(f"{target} is there already: give a folder that is empty or not there")
     found = _chosen(model, parts)
     for part in found:

@@ -7,6 +7,7 @@ import shlex
 
 from samblocks.cli import values
 from samblocks.cli.places import check_folder
+from samblocks.files import is_free
 
 HELP = (
     "write a model's parts as ONNX, OpenVINO or torch.export files, with a card that says how equal they are"
@@ -49,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     from samblocks.engines.export import export
 
     check_folder(arguments.output)
-    if arguments.output.is_dir() and any(arguments.output.iterdir()):
+    if not is_free(arguments.output):
         raise ValueError(f"-o {arguments.output} is there already: give a folder that is empty or not there")
     model = samblocks.load(arguments.model, image_size=arguments.image_size)
     card = export(

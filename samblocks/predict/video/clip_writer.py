@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from samblocks.files import plain_name
+from samblocks.files import is_free, plain_name
 from samblocks.predict.masks import Masks
 from samblocks.predict.overlays import overlay
 from samblocks.predict.picture_files import pillow
@@ -42,7 +42,7 @@ class ClipWriter:
 
     def __init__(self, folder: str | os.PathLike[str], *, rate: float = 25.0) -> None:
         self.folder = Path(folder).resolve()  # of a link what it points to becomes the new folder
-        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+        if not is_free(self.folder):
             raise FileExistsError(f"{folder} is there already: name another folder, or empty it")
         self._image = pillow("writing masks")
         self._part = self.folder.with_name(f".{self.folder.name}.{secrets.token_hex(4)}.part")
