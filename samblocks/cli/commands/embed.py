@@ -31,11 +31,11 @@ HELP = "run the image encoder, or find all masks, over a data set"
 DTYPES = ("float32", "bfloat16", "float16")
 UNREAD = 1
 SIZES = {
-    "batch": "pictures in one pass",
-    "shard": "pictures in a file",
-    "workers": "threads that read pictures",
+    "batch": (4, "pictures in one pass"),
+    "shard": (16, "pictures in a file"),
+    "workers": (2, "threads that read pictures"),
 }
-DEFAULTS = {"batch": 4, "shard": 16, "workers": 2}
+"""By option, the usual number and what it counts."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -54,10 +54,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="a new folder, or one to go on with",
     )
-    for name, what in SIZES.items():
-        parser.add_argument(
-            f"--{name}", type=values.count, metavar="N", help=f"{what} (default: {DEFAULTS[name]})"
-        )
+    for name, (usual, what) in SIZES.items():
+        parser.add_argument(f"--{name}", type=values.count, metavar="N", help=f"{what} (default: {usual})")
     parser.add_argument("--column", metavar="NAME", help="the column of pictures in parquet files")
     parser.add_argument("--key", metavar="NAME", help="the column of keys in parquet files")
     parser.add_argument(
@@ -134,20 +132,20 @@ def _go(arguments: argparse.Namespace, source: Source, advance: Progress) -> Don
     device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = None if arguments.dtype is None else getattr(torch, arguments.dtype)
     model = functools.partial(model_of, arguments.model, device=device, dtype=dtype)
-    sizes: dict[str, Any] = {
-        name: getattr(arguments, name) for name in SIZES if getattr(arguments, name) is not None
-    }
-    sizes["progress"] = advance
+    sizes: dict[str, Any] = {name: getattr(arguments, name) or usual for name, (usual, _) in SIZES.items()}
+    workers = sizes.pop("workers")
     if arguments.everything:
         from samblocks.predict.dataset.everything import needs_pyarrow, segment_everything
         from samblocks.predict.generator import MaskGenerator
 
         needs_pyarrow()
         generator = MaskGenerator(model(), output_mode="coco_rle")
-        return segment_everything(generator, source, arguments.output, **sizes)
+        return segment_everything(generator, source, arguments.output, workers=workers, progress=advance)
     if arguments.ray:
         from samblocks.predict.dataset.on_ray import embed_on_ray
 
         gpus = 1 if device.startswith("cuda") else 0
-        return embed_on_ray(model, source, arguments.output, workers=arguments.ray, gpus=gpus, **sizes)
-    return embed(model(), source, arguments.output, **sizes)
+        return embed_on_ray(
+            model, source, arguments.output, workers=arguments.ray, gpus=gpus, progress=advance, **sizes
+        )
+    return embed(model(), source, arguments.output, workers=workers, progress=advance, **sizes)
