@@ -76,7 +76,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         choices=sorted(PATHS),
         default="usual",
         help="plain: ours takes no fast path; chunks: whatever can be cut is cut, as far as it goes; ragged: several "
-        "windows, rows or prompts at a time, with a smaller last chunk",
+        "windows, rows or prompts at a time, with a smaller last chunk; wide, narrow: half precision computed in "
+        "float32 inside, or not, whatever the processor",
     )
     parser.add_argument(
         "--device",

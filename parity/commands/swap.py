@@ -37,7 +37,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         choices=sorted(PATHS),
         default="usual",
         help="plain: ours takes no fast path, so that results keep their bits; chunks: all that can be cut is cut; "
-        "ragged: into larger chunks, of which the last is smaller",
+        "ragged: into larger chunks, of which the last is smaller; wide, narrow: half precision computed in float32 "
+        "inside, or not",
     )
     parser.add_argument(
         "--record-code",

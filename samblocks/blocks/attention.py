@@ -8,10 +8,12 @@ from samblocks.ops.attend import attend, merge_heads, split_heads
 from samblocks.ops.attend_few import gather_from_few, gather_from_many, spread, worth_folding
 from samblocks.ops.eager_attention import Implementation
 from samblocks.ops.fast_path import folding_allowed
+from samblocks.ops.half_precision import computes_half_in_float32
 from samblocks.ops.linear import linear
 
 
 @checks_arguments(C="embedding_dim", K="kv_in_dim")
+@computes_half_in_float32
 class Attention(nn.Module):
     """Attention of queries to keys and values, with projections that may narrow the channels.
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from samblocks.blocks.arguments import checks_arguments
+from samblocks.ops.half_precision import computes_half_in_float32
 from samblocks.ops.linear import linear
 from samblocks.ops.norm import layer_norm_2d
 
@@ -51,6 +52,7 @@ class LayerNorm2d(nn.Module):
 
 
 @checks_arguments(C="lin1.in_features")
+@computes_half_in_float32
 class MLPBlock(nn.Module):
     """Two linear layers with an activation between them, back to the width of the input.
 
@@ -85,6 +87,7 @@ class MLPBlock(nn.Module):
 
 
 @checks_arguments(C="layers.0.in_features")
+@computes_half_in_float32
 class MLP(nn.Module):
     """A row of linear layers with activations between them.
 
@@ -229,6 +232,7 @@ def drop_path_or_nothing(drop_prob: float) -> nn.Module:
 
 
 @checks_arguments(C="proj.in_channels")
+@computes_half_in_float32
 class PatchEmbed(nn.Module):
     """Cut an image into patches and give each its channels, by one convolution.
 

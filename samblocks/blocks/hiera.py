@@ -10,6 +10,7 @@ from samblocks.blocks.common import MLP, drop_path_or_nothing
 from samblocks.ops.attend import attend
 from samblocks.ops.chunking import in_chunks, rows_at_once
 from samblocks.ops.eager_attention import Implementation
+from samblocks.ops.half_precision import computes_half_in_float32
 from samblocks.ops.linear import linear
 from samblocks.ops.norm import layer_norm
 from samblocks.ops.windows import window_partition, window_unpartition
@@ -45,6 +46,7 @@ def do_pool(x: Tensor, pool: nn.Module | None, norm: nn.Module | None = None) ->
 
 
 @checks_arguments(C="dim")
+@computes_half_in_float32
 class MultiScaleAttention(nn.Module):
     """Attention among the pixels of a map, with queries that may be pooled to a smaller map.
 
@@ -105,6 +107,7 @@ class MultiScaleAttention(nn.Module):
 
 
 @checks_arguments(C="dim")
+@computes_half_in_float32
 class MultiScaleBlock(nn.Module):
     """A transformer block on a map, in windows or global, which may pool the map and widen its channels.
 

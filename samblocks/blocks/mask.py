@@ -9,11 +9,13 @@ from torch.nn import functional as F
 
 from samblocks.blocks.arguments import checks_arguments
 from samblocks.blocks.common import LayerNorm2d, drop_path_or_nothing
+from samblocks.ops.half_precision import computes_half_in_float32
 from samblocks.ops.linear import linear
 from samblocks.ops.precision import at_least_float32
 
 
 @checks_arguments()
+@computes_half_in_float32
 class MaskDownSampler(nn.Module):
     """Shrink a mask step by step while its channels grow, to the size and width of the image features.
 
@@ -94,6 +96,7 @@ class MaskDownSampler(nn.Module):
 
 
 @checks_arguments(C="dwconv.in_channels")
+@computes_half_in_float32
 class CXBlock(nn.Module):
     """A ConvNeXt block: a wide convolution per channel, then an MLP per pixel, scaled and added.
 
@@ -160,6 +163,7 @@ class CXBlock(nn.Module):
 
 
 @checks_arguments(C="layers.0.dwconv.in_channels")
+@computes_half_in_float32
 class Fuser(nn.Module):
     """A row of copies of one layer, after a projection if wanted.
 

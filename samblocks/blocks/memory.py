@@ -5,11 +5,13 @@ from torch import Tensor, nn
 from samblocks.blocks.arguments import checks_arguments
 from samblocks.blocks.rope import RoPEAttention
 from samblocks.ops.chunking import in_chunks, rows_at_once
+from samblocks.ops.half_precision import computes_half_in_float32
 from samblocks.ops.linear import linear
 from samblocks.ops.norm import layer_norm
 
 
 @checks_arguments(C="d_model", K="cross_attn_image.kv_in_dim")
+@computes_half_in_float32
 class MemoryAttentionLayer(nn.Module):
     """Attention of a frame's pixels among themselves, to the memory, and an MLP, each normed before.
 

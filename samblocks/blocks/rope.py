@@ -11,12 +11,14 @@ from samblocks.blocks.arguments import checks_arguments
 from samblocks.blocks.attention import Attention
 from samblocks.ops.attend_narrow import attend_narrow
 from samblocks.ops.fast_path import fast_path_allowed
+from samblocks.ops.half_precision import computes_half_in_float32
 from samblocks.ops.linear import linear
 from samblocks.ops.precision import at_least_float32
 from samblocks.ops.rope import axial_tables, compute_axial_cis, rotate_pairs, rotate_pairs_
 
 
 @checks_arguments(C="embedding_dim", K="kv_in_dim")
+@computes_half_in_float32
 class RoPEAttention(Attention):
     """Attention with axial rotary position encoding of queries and keys.
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from samblocks.blocks.arguments import checks_arguments
 from samblocks.blocks.attention import Attention
 from samblocks.blocks.common import MLP, MLPBlock
+from samblocks.ops.half_precision import computes_half_in_float32
 from samblocks.ops.norm import layer_norm
 
 
@@ -26,6 +27,7 @@ class SharedImage(NamedTuple):
 
 
 @checks_arguments(C="self_attn.embedding_dim")
+@computes_half_in_float32
 class TwoWayAttentionBlock(nn.Module):
     """One layer of SAM's decoder: tokens among themselves, tokens to image, MLP, image to tokens.
 
@@ -166,6 +168,7 @@ class SAM2TwoWayAttentionBlock(TwoWayAttentionBlock):
 
 
 @checks_arguments(C="embedding_dim")
+@computes_half_in_float32
 class TwoWayTransformer(nn.Module):
     """SAM's decoder transformer: layers of two-way attention, and a last look of the tokens at the image.
 

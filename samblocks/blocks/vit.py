@@ -11,6 +11,7 @@ from samblocks.ops.attend import attend, merge_heads
 from samblocks.ops.attend_with_rel_pos import attend_with_rel_pos
 from samblocks.ops.chunking import in_chunks, rows_at_once
 from samblocks.ops.eager_attention import Implementation
+from samblocks.ops.half_precision import computes_half_in_float32
 from samblocks.ops.linear import linear
 from samblocks.ops.norm import layer_norm
 from samblocks.ops.rel_pos import rel_pos_terms
@@ -18,6 +19,7 @@ from samblocks.ops.windows import window_partition, window_unpartition
 
 
 @checks_arguments(C="qkv.in_features")
+@computes_half_in_float32
 class REAttention(nn.Module):
     """Attention among the pixels of a map, with decomposed relative positions if wanted.
 
@@ -108,6 +110,7 @@ class REAttention(nn.Module):
 
 
 @checks_arguments(C="norm1.weight")
+@computes_half_in_float32
 class Block(nn.Module):
     """A transformer block on a map: attention, in windows or global, and an MLP, each added to its input.
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from samblocks.blocks import LayerNorm2d, PositionEmbeddingRandom
 from samblocks.blocks.arguments import checks_arguments
+from samblocks.ops.half_precision import call_in_float32
 from samblocks.ops.precision import at_least_float32
 
 NOT_A_POINT = -1
@@ -194,8 +195,8 @@ class PromptEncoder(nn.Module):
         height, width = self.mask_input_size
         if masks.shape[-2:] != (height, width):
             masks = F.interpolate(_widened(masks), size=(height, width), mode="bilinear")
-        out: Tensor = self.mask_downscaling(masks.to(cast(nn.Conv2d, self.mask_downscaling[0]).weight.dtype))
-        return out
+        first = cast(nn.Conv2d, self.mask_downscaling[0])
+        return call_in_float32(self.mask_downscaling, masks.to(first.weight.dtype))
 
     def _place(self, coords: Tensor) -> Tensor:
         """Encode the place of (x, y) coordinates."""

@@ -4,12 +4,14 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from parity.execution import fill
 from samblocks import blocks
+from samblocks.ops import half_precision
+from samblocks.ops.half_precision import half_in_float32
 
 # Encodings of pixels are given in float32 for every half type, as upstream gives them.
 ALWAYS_FLOAT32 = {"PositionEmbeddingSine"}
@@ -139,3 +141,29 @@ def test_a_mask_of_bool_takes_the_dtype_of_the_weights() -> None:
         sampler = fill.fill_(blocks.MaskDownSampler(8, interpol_size=interpol_size)).bfloat16()
         assert torch.equal(sampler(mask), sampler(mask.bfloat16()))
         assert sampler(mask).dtype == torch.bfloat16
+
+
+WITHOUT_PRODUCTS = {"PositionEmbeddingSine", "PositionEmbeddingRandom", "DropPath", "LayerNorm2d"}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_is_nearer_when_computed_in_float32(
+    sample: Any, leaves: Any, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every block with a product in it has both ways, whatever the processor; results have the same dtypes."""
+    twins: list[nn.Module] = []
+    twin = half_precision._twin
+    monkeypatch.setattr(
+        half_precision, "_twin", lambda module, made: twins.append(module) or twin(module, made)
+    )
+    truths = leaves(run(sample, torch.float64))
+    found: dict[bool, list[Tensor]] = {}
+    for wide in (False, True):
+        with half_in_float32(wide):
+            found[wide] = leaves(run(sample, dtype))
+        assert bool(twins) == (wide and sample.name not in WITHOUT_PRODUCTS)
+    for truth, rounded, once in zip(truths, *found.values(), strict=True):
+        assert rounded.dtype == once.dtype
+        scale = truth.square().mean().sqrt()
+        of_steps, of_one = ((x.double() - truth).square().mean().sqrt() / scale for x in (rounded, once))
+        assert of_one <= 1.05 * of_steps + 1e-12

@@ -11,6 +11,7 @@ import torch
 import samblocks
 from parity.execution.personalities import PERSONALITIES
 from samblocks.cli import main
+from samblocks.ops.half_precision import has_fast_products
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,6 +24,13 @@ def test_everything_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     assert f"torch {torch.__version__}" in out
     assert f"kernels: ATen {torch.backends.cpu.get_cpu_capability()}" in out
     assert f"{os.cpu_count()} threads" in out
+    for dtype in (torch.bfloat16, torch.float16):
+        way = (
+            "this processor's own products"
+            if has_fast_products(dtype)
+            else "computed in float32 inside modules"
+        )
+        assert f"\n{dtype}: {way}\n" in out
     for one in PERSONALITIES:
         (line,) = (line for line in out.splitlines() if line.split()[:1] == [one.name])
         assert line.endswith("in this process") == (one.name == "mkl-compatible")

@@ -67,6 +67,12 @@ def _torch() -> Iterator[str]:
     libraries = [name for name in ("mkl", "mkldnn", "openmp") if getattr(backends, name).is_available()]
     chosen = ", ".join([f"ATen {backends.cpu.get_cpu_capability()}", *libraries])
     yield f"kernels: {chosen}; {torch.get_num_threads()} threads"
+    half_precision: Any = import_module("samblocks.ops.half_precision")
+    for dtype in (torch.bfloat16, torch.float16):
+        fast = half_precision.has_fast_products(dtype)
+        yield f"{dtype}: " + (
+            "this processor's own products" if fast else "computed in float32 inside modules"
+        )
     for number in range(torch.cuda.device_count()):
         yield f"CUDA {torch.version.cuda}, device {number}: {torch.cuda.get_device_name(number)}"
     if backends.mps.is_available():

@@ -20,9 +20,11 @@ from samblocks.models.decoder_parts import (
 )
 from samblocks.models.sam1.mask_decoder import MaskDecoder
 from samblocks.ops.chunking import items_at_once, items_in_chunks
+from samblocks.ops.half_precision import computes_half_in_float32
 
 
 @checks_arguments(C="transformer_dim")
+@computes_half_in_float32
 class MaskDecoderHQ(MaskDecoder):
     """The mask decoder of HQ-SAM.
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from samblocks.blocks import Block, LayerNorm2d, PatchEmbed
 from samblocks.blocks.arguments import checks_arguments
 from samblocks.image_size import ImageSize, image_sides
+from samblocks.ops.half_precision import call_in_float32
 
 
 @checks_arguments(in_chans="patch_embed.proj.in_channels")
@@ -145,8 +146,7 @@ class ImageEncoderViT(nn.Module):
             x = block(x)
             if maps is not None and not cast(Block, block).window_size:
                 maps.append(x)
-        out: Tensor = self.neck(x.permute(0, 3, 1, 2))
-        return out
+        return call_in_float32(self.neck, x.permute(0, 3, 1, 2))
 
 
 def make_neck(in_chans: int, out_chans: int) -> nn.Sequential:

@@ -19,9 +19,11 @@ from samblocks.models.decoder_parts import (
     transform,
 )
 from samblocks.ops.chunking import items_at_once, items_in_chunks
+from samblocks.ops.half_precision import computes_half_in_float32
 
 
 @checks_arguments(C="transformer_dim")
+@computes_half_in_float32
 class MaskDecoder(nn.Module):
     """The mask decoder of SAM 1.
 

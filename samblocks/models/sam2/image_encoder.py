@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from samblocks.blocks import PositionEmbeddingSine
 from samblocks.blocks.arguments import checks_arguments
 from samblocks.ops.fast_path import folding_allowed
+from samblocks.ops.half_precision import call_in_float32
 from samblocks.ops.precision import at_least_float32
 
 
@@ -124,7 +125,7 @@ class FpnNeck(nn.Module):
                 maps.append(_both(lateral_conv.get_submodule("conv"), projections[level], xs[level]))
                 coarser = None
                 continue
-            fused: Tensor = lateral_conv(xs[level])
+            fused = call_in_float32(lateral_conv, xs[level])
             if coarser is not None and level in self.fpn_top_down_levels:
                 doubled = self._double(coarser)
                 if doubled.shape[-2:] != fused.shape[-2:]:
@@ -255,7 +256,12 @@ def encode_and_project(
             return dict(projected)
     encoded: dict[str, Any] = dict(encoder(sample))
     *unused, high, middle, coarsest = encoded["backbone_fpn"]
-    encoded["backbone_fpn"] = [*unused, finest(high), fine(middle), coarsest]
+    encoded["backbone_fpn"] = [
+        *unused,
+        call_in_float32(finest, high),
+        call_in_float32(fine, middle),
+        coarsest,
+    ]
     return encoded
 
 

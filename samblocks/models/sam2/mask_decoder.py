@@ -20,10 +20,12 @@ from samblocks.models.decoder_parts import (
     transform,
 )
 from samblocks.ops.chunking import items_at_once, items_in_chunks
+from samblocks.ops.half_precision import computes_half_in_float32
 from samblocks.ops.linear import linear
 
 
 @checks_arguments(C="transformer_dim")
+@computes_half_in_float32
 class SAM2MaskDecoder(nn.Module):
     """The mask decoder of SAM 2: `MaskDecoder`, and an object's presence, finer maps and a choice of masks.
 

@@ -19,6 +19,7 @@ from samblocks.blocks import (
 from samblocks.blocks.arguments import checks_arguments
 from samblocks.ops.chunking import items_at_once, items_in_chunks
 from samblocks.ops.fast_path import fast_path_allowed
+from samblocks.ops.half_precision import computes_half_in_float32
 from samblocks.ops.norm import layer_norm
 
 
@@ -146,6 +147,7 @@ class MemoryAttention(nn.Module):
 
 
 @checks_arguments(C="pix_feat_proj.in_channels")
+@computes_half_in_float32
 class MemoryEncoder(nn.Module):
     """Turns the features of a frame and the mask found in it into a map to be remembered.
 

@@ -10,11 +10,13 @@ from samblocks.models.tiny_vit.convs import Conv2d_BN, as_map, make_drop_path
 from samblocks.ops.attend import attend
 from samblocks.ops.chunking import in_chunks, rows_at_once
 from samblocks.ops.eager_attention import Implementation
+from samblocks.ops.half_precision import computes_half_in_float32
 from samblocks.ops.linear import linear
 from samblocks.ops.norm import layer_norm
 from samblocks.ops.windows import window_partition, window_unpartition
 
 
+@computes_half_in_float32
 class MLP(nn.Module):
     """Norm, two linears, an activation between them.
 
@@ -61,6 +63,7 @@ class MLP(nn.Module):
         return cast(Tensor, self.drop(linear(self.fc2, x)))
 
 
+@computes_half_in_float32
 class Attention(nn.Module):
     """Attention within a window, with a learned bias for each distance |dy|, |dx|. Norms its input itself.
 
@@ -135,6 +138,7 @@ class Attention(nn.Module):
         return linear(self.proj, out.transpose(1, 2).reshape(batch, tokens, self.dh))
 
 
+@computes_half_in_float32
 class TinyViTBlock(nn.Module):
     """Windowed attention, a depthwise convolution over the whole map, an MLP.
 

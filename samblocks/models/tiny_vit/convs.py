@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from samblocks.blocks import DropPath
 from samblocks.ops.chunking import in_chunks_with_margin, rows_at_once
 from samblocks.ops.fast_path import folding_allowed
+from samblocks.ops.half_precision import computes_half_in_float32
 
 NO_STRIDE_DIMS = (320, 448, 576)  # widths of the last stage in the published models, which keeps its size
 
@@ -77,6 +78,7 @@ def _is_as_made(pair: Conv2d_BN) -> bool:
     return conv.bias is None and conv.padding_mode == "zeros" and norm.affine and norm.track_running_stats
 
 
+@computes_half_in_float32
 class PatchEmbed(nn.Module):
     """TinyViT's stem: two convolutions of stride 2.
 
@@ -119,6 +121,7 @@ class PatchEmbed(nn.Module):
         return cast(Tensor, self.seq(x))
 
 
+@computes_half_in_float32
 class MBConv(nn.Module):
     """Inverted bottleneck: widen, filter each channel, narrow; the activation follows the residual sum.
 
@@ -174,6 +177,7 @@ class MBConv(nn.Module):
         return cast(Tensor, self.act3(x + self.drop_path(branch))).permute(0, 2, 3, 1)
 
 
+@computes_half_in_float32
 class PatchMerging(nn.Module):
     """Changes the channels and, but for the widths of a last stage (320, 448, 576), halves the map.
 

@@ -8,8 +8,10 @@ from torch import Tensor, nn
 
 from samblocks.models.tiny_vit.blocks import TinyViTBlock
 from samblocks.models.tiny_vit.convs import MBConv, PatchMerging
+from samblocks.ops.half_precision import computes_half_in_float32
 
 
+@computes_half_in_float32
 class ConvLayer(nn.Module):
     """The first stage: `MBConv` blocks, then the step to the next stage.
 
@@ -69,6 +71,7 @@ class ConvLayer(nn.Module):
         return x if self.downsample is None else cast(Tensor, self.downsample(x))
 
 
+@computes_half_in_float32
 class BasicLayer(nn.Module):
     """A later stage: `TinyViTBlock` blocks, then the step to the next stage.
 

@@ -12,6 +12,7 @@ from samblocks.models.tiny_vit.blocks import TinyViTBlock
 from samblocks.models.tiny_vit.convs import PatchEmbed, PatchMerging, as_map, halved
 from samblocks.models.tiny_vit.stages import BasicLayer, ConvLayer
 from samblocks.ops.fast_path import fast_path_allowed
+from samblocks.ops.half_precision import call_in_float32
 
 
 @checks_arguments(in_chans="patch_embed.in_chans")
@@ -169,7 +170,7 @@ class TinyViT(nn.Module):
             if maps is not None and index == 1:
                 maps.append(as_map(x, cast(BasicLayer, self.layers[2]).input_resolution))
         last = cast(BasicLayer, self.layers[-1])
-        return cast(Tensor, self.neck(as_map(x, last.input_resolution).permute(0, 3, 1, 2)))
+        return call_in_float32(self.neck, as_map(x, last.input_resolution).permute(0, 3, 1, 2))
 
     def set_imgsz(self, imgsz: Sequence[int] = (1024, 1024)) -> None:
         """Set the size of the images to come.
