@@ -57,7 +57,7 @@ def eager_attention(
     """
     batch, heads = q.shape[:2]
     out_shape = (q.shape[-2], v.shape[-1])
-    queries, keys, values = q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1)
+    queries, keys, values = q.flatten(0, 1), _turned(k, implementation), v.flatten(0, 1)
     flat = [bias.expand(batch, heads, *bias.shape[2:]).flatten(0, 1) for bias in biases]
     factor = q.shape[-1] ** -0.5 if scale is None else scale
     if dropout_p > 0.0 or not tensors_allow(q, k, v, *biases, devices=("cpu", "cuda")):
@@ -76,6 +76,17 @@ def eager_attention(
     return out.reshape(batch, heads, *out_shape)
 
 
+def _turned(k: Tensor, implementation: Implementation) -> Tensor:
+    """Keys [B, h, M, d] as [B * h, d, M], in memory as where the implementation comes from.
+
+    Some processors' products have other last bits for a matrix that lies transposed. Libraries that scale the queries
+    have copied the keys of a head before they transpose them; the others let torch copy what is transposed.
+    """
+    if implementation == "scale_queries":
+        return k.flatten(0, 1).transpose(1, 2)
+    return k.transpose(2, 3).flatten(0, 1)
+
+
 def _chunks(queries: Tensor, keys: Tensor, biases: Sequence[Tensor]) -> Iterator[tuple[slice, slice, slice]]:
     """Cut into heads, places on the biases' second axis, and the tokens that these are.
 
@@ -83,7 +94,7 @@ def _chunks(queries: Tensor, keys: Tensor, biases: Sequence[Tensor]) -> Iterator
     """
     heads, tokens = queries.shape[:2]
     held = chunk_sizes().scores
-    size = keys.shape[1] * queries.element_size()
+    size = keys.shape[2] * queries.element_size()
     places = min((bias.shape[1] for bias in biases), default=tokens)
     each = tokens // max(places, 1)  # tokens of a place
     at_once = max(1, held // max(size * tokens, 1))
@@ -101,10 +112,10 @@ def _added(biases: Sequence[Tensor], summed: bool) -> Sequence[Tensor]:
 
 
 def _scores(q: Tensor, k: Tensor, implementation: Implementation, scale: float) -> Tensor:
-    """Scaled dot products [B * h, N, M]."""
+    """Scaled dot products [B * h, N, M] of queries [B * h, N, d] and keys [B * h, d, M]."""
     if implementation == "scale_queries":
-        return (q * scale) @ k.transpose(1, 2)
-    scores = q @ k.transpose(1, 2)
+        return (q * scale) @ k
+    scores = q @ k
     return scores.div_(math.sqrt(q.shape[-1])) if implementation == "divide" else scores.mul_(scale)
 
 
