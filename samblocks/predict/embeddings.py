@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from samblocks.files import write_atomically
 from samblocks.image_size import ImageSize
+from samblocks.predict.in_memory import packed, unpacked
 from samblocks.predict.transforms import Size
 
 _FORMAT: Final = "samblocks embedding 1"
@@ -50,8 +51,8 @@ class Embedding:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a safetensors file, whole or not at all."""
         facts = {name: value for name, value in vars(self).items() if name != "tensors"}
-        tensors = {name: value.detach().cpu().contiguous() for name, value in self.tensors.items()}
-        metadata = {"format": _FORMAT, "embedding": json.dumps(facts)}
+        tensors, axes = packed(self.tensors)
+        metadata = {"format": _FORMAT, "embedding": json.dumps(facts), **axes}
         with write_atomically(path) as stream:
             stream.write(safetensors.torch.save(tensors, metadata))
 
@@ -72,13 +73,16 @@ class Embedding:
         try:
             with safe_open(path, framework="pt") as file:
                 whole = cls.of_metadata(file.metadata())
-                names = list(file.keys())
-                if row is None:
-                    return replace(whole, tensors={name: file.get_tensor(name) for name in names})
-                some = slice(row, row + 1)
-                tensors = {name: file.get_slice(name)[some] for name in names}
+                some = slice(None) if row is None else slice(row, row + 1)
+                tensors = {
+                    name: file.get_tensor(name) if row is None else file.get_slice(name)[some]
+                    for name in list(file.keys())
+                }
+                tensors = unpacked(tensors, file.metadata())
         except (KeyError, TypeError, ValueError, RecursionError, SafetensorError):
             raise ValueError(f"{path} holds no embedding that get_embedding or embed wrote") from None
+        if row is None:
+            return replace(whole, tensors=tensors)
         each = {name: getattr(whole, name)[some] for name in ("pictures", "original", "inside", "keys")}
         return replace(whole, tensors=tensors, batch=False, **each)
 

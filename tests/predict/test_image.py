@@ -214,11 +214,21 @@ def test_what_somebody_keeps_is_used(model: Any) -> None:
         other.get_embedding()
 
 
+def _order(x: Tensor) -> list[int]:
+    """The axes, from the largest steps in memory to the smallest."""
+    return sorted((axis for axis in range(4) if x.shape[axis] > 1), key=lambda axis: -x.stride(axis))
+
+
 def test_features_in_a_file_belong_to_weights_and_picture(model: Any, tmp_path: Path) -> None:
     predictor = ImagePredictor(model)
     predictor.set_image(_picture())
     expected = predictor.predict([[30, 20]], [1])
     kept = predictor.get_embedding(tmp_path / "features.safetensors")
+    read = embeddings.Embedding.read(tmp_path / "features.safetensors").tensors
+    assert {name: _order(x) for name, x in read.items()} == {
+        name: _order(x) for name, x in kept.tensors.items()
+    }
+    assert _order(kept.tensors["image_embed"])[-1] == 1  # channels last: another order than a file's
     for given in (kept, tmp_path / "features.safetensors"):
         other = ImagePredictor(model)
         other.set_embedding(given, image=_picture())

@@ -18,6 +18,7 @@ from samblocks.errors import CheckpointError
 from samblocks.files import write_atomically
 from samblocks.image_size import image_sides, image_size_of
 from samblocks.predict.embeddings import hash_of_weights
+from samblocks.predict.in_memory import packed, unpacked
 from samblocks.predict.video.clips import Clip, Stream
 from samblocks.predict.video.settings import Settings
 from samblocks.predict.video.sources import open_clip
@@ -56,9 +57,9 @@ def save(state: State, path: str | os.PathLike[str]) -> None:
             _track(obj_id, track, tensors, i) for i, (obj_id, track) in enumerate(state.tracks.items())
         ],
     }
-    own = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    own, axes = packed(tensors)
     with write_atomically(path) as stream:
-        stream.write(save_tensors(own, metadata={"state": json.dumps(about)}))
+        stream.write(save_tensors(own, metadata={"state": json.dumps(about), **axes}))
 
 
 def resume(
@@ -155,7 +156,8 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, An
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {}).get("state", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-    except (SafetensorError, json.JSONDecodeError) as error:
+            tensors = unpacked(tensors, file.metadata())
+    except (SafetensorError, ValueError) as error:
         raise CheckpointError(f"{path} is no saved state of a video: {error}") from None
     if about.get("format") != _FORMAT:
         raise CheckpointError(f"{path} is no saved state of a video; make one by state.save(path)")
