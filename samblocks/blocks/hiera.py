@@ -13,7 +13,13 @@ from samblocks.ops.eager_attention import Implementation
 from samblocks.ops.half_precision import computes_half_in_float32
 from samblocks.ops.linear import linear
 from samblocks.ops.norm import layer_norm
-from samblocks.ops.windows import window_partition, window_unpartition
+from samblocks.ops.windows import (
+    cut_into_windows,
+    join_windows,
+    padding_is_known,
+    window_partition,
+    window_unpartition,
+)
 
 NormLayer = Callable[[int], nn.Module]
 
@@ -92,10 +98,27 @@ class MultiScaleAttention(nn.Module):
         Returns:
             What the (pooled) queries have gathered: [B, H', W', D].
         """
-        batch, height, width, _ = x.shape
+        return linear(self.proj, self._gather(linear(self.qkv, x)))
+
+    def in_windows(self, x: Tensor, window_size: int) -> Tensor:
+        """Attend in each window of a map on its own; padding is neither projected nor makes anything of its own.
+
+        Args:
+            x: [B, H, W, C], where `padding_is_known` holds; queries are not pooled.
+            window_size: side of a window, in pixels.
+
+        Returns:
+            What the pixels have gathered: [B, H, W, D].
+        """
+        windows = cut_into_windows(linear(self.qkv, x), window_size, self.qkv.bias)
+        gathered = join_windows(self._gather(windows), window_size, (x.shape[1], x.shape[2]))
+        return linear(self.proj, gathered)
+
+    def _gather(self, qkv: Tensor) -> Tensor:
+        """What the (pooled) queries gather, [B, H', W', D], by queries, keys and values, [B, H, W, 3 * D]."""
+        batch, height, width, _ = qkv.shape
         head_dim = self.dim_out // self.num_heads
-        qkv = linear(self.qkv, x).reshape(batch, height * width, 3, self.num_heads, head_dim)
-        q, k, v = qkv.unbind(2)
+        q, k, v = qkv.reshape(batch, height * width, 3, self.num_heads, head_dim).unbind(2)
         if self.q_pool is not None:
             q = do_pool(q.reshape(batch, height, width, self.dim_out), self.q_pool)
             height, width = q.shape[1:3]
@@ -103,7 +126,7 @@ class MultiScaleAttention(nn.Module):
         out = attend(
             q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), implementation=self.implementation
         )
-        return linear(self.proj, out.transpose(1, 2).reshape(batch, height, width, self.dim_out))
+        return out.transpose(1, 2).reshape(batch, height, width, self.dim_out)
 
 
 @checks_arguments(C="dim")
@@ -215,6 +238,13 @@ class MultiScaleBlock(nn.Module):
     def _attend_in_windows(self, x: Tensor) -> Tensor:
         """Cut into windows, attend (and pool) in each, put together again: [B, H', W', D]."""
         height, width = x.shape[1:3]
+        attn, pooled = self.attn, self.pool is not None
+        if (
+            type(attn) is MultiScaleAttention
+            and not pooled
+            and padding_is_known(self, attn.qkv, x, self.window_size)
+        ):
+            return attn.in_windows(x, self.window_size)
         windows, (padded_h, padded_w) = window_partition(x, self.window_size)
         windows = self.attn(windows)
         if self.q_stride is None:

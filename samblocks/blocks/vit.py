@@ -15,7 +15,13 @@ from samblocks.ops.half_precision import computes_half_in_float32
 from samblocks.ops.linear import linear
 from samblocks.ops.norm import layer_norm
 from samblocks.ops.rel_pos import rel_pos_terms
-from samblocks.ops.windows import window_partition, window_unpartition
+from samblocks.ops.windows import (
+    cut_into_windows,
+    join_windows,
+    padding_is_known,
+    window_partition,
+    window_unpartition,
+)
 
 
 @checks_arguments(C="qkv.in_features")
@@ -83,10 +89,26 @@ class REAttention(nn.Module):
         Returns:
             What the pixels have gathered: [B, H, W, C].
         """
-        batch, height, width, channels = x.shape
-        qkv = linear(self.qkv, x).reshape(
-            batch, height * width, 3, self.num_heads, channels // self.num_heads
-        )
+        return linear(self.proj, self._gather(linear(self.qkv, x)))
+
+    def in_windows(self, x: Tensor, window_size: int) -> Tensor:
+        """Attend in each window of a map on its own; padding is neither projected nor makes anything of its own.
+
+        Args:
+            x: [B, H, W, C], where `padding_is_known` holds.
+            window_size: side of a window, in pixels.
+
+        Returns:
+            What the pixels have gathered: [B, H, W, C].
+        """
+        windows = cut_into_windows(linear(self.qkv, x), window_size, self.qkv.bias)
+        gathered = join_windows(self._gather(windows), window_size, (x.shape[1], x.shape[2]))
+        return linear(self.proj, gathered)
+
+    def _gather(self, qkv: Tensor) -> Tensor:
+        """What the pixels of a map gather, [B, H, W, C], by their queries, keys and values, [B, H, W, 3 * C]."""
+        batch, height, width, channels = *qkv.shape[:3], qkv.shape[3] // 3
+        qkv = qkv.reshape(batch, height * width, 3, self.num_heads, channels // self.num_heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         if not self.use_rel_pos:
             gathered = attend(q, k, v, scale=self.scale, implementation=self.implementation)
@@ -106,7 +128,7 @@ class REAttention(nn.Module):
                 implementation=self.implementation,
                 summed=self.sums_terms,
             )
-        return linear(self.proj, merge_heads(gathered).reshape(batch, height, width, channels))
+        return merge_heads(gathered).reshape(batch, height, width, channels)
 
 
 @checks_arguments(C="norm1.weight")
@@ -179,7 +201,9 @@ class Block(nn.Module):
     def _attend(self, x: Tensor) -> Tensor:
         shortcut = x
         x = layer_norm(self.norm1, x)
-        if self.window_size > 0:
+        if type(self.attn) is REAttention and padding_is_known(self, self.attn.qkv, x, self.window_size):
+            x = self.attn.in_windows(x, self.window_size)
+        elif self.window_size > 0:
             size = (x.shape[1], x.shape[2])
             windows, pad_hw = window_partition(x, self.window_size)
             x = window_unpartition(self.attn(windows), self.window_size, pad_hw, size)

@@ -1,6 +1,7 @@
 """Fast paths: the plain path's numbers, and taken only where nobody would notice."""
 
 from collections.abc import Callable, Iterator
+from math import prod
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from samblocks.models.sam2.mask_decoder import SAM2MaskDecoder
 from samblocks.ops.attend import attend
 from samblocks.ops.chunking import SMALLEST, USUAL, use_chunk_sizes
 from samblocks.ops.fast_path import fast_path_allowed, plain_paths
+from samblocks.ops.half_precision import half_in_float32
 
 DOUBLE = torch.float64
 
@@ -93,10 +95,12 @@ def test_windows_of_hiera(case: str, dim_out: int, calls: Any) -> None:
     block = fill_(MultiScaleBlock(8, dim_out, num_heads=2, **arguments).to(DOUBLE)).eval()
     x = draw(*shape, 8)
     same(block, x)
-    shapes = calls(block.attn)
+    fed, projected = calls(block.mlp), calls(block.attn.qkv)
     with torch.no_grad():
         block(x)
-    assert len(shapes) == expected
+    assert len(fed) == expected
+    if "pooled" not in case:  # zeros are pooled with what is beside them
+        assert sum(prod(shape[:-1]) for shape in projected) == prod(shape)
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -108,10 +112,11 @@ def test_blocks_of_the_vit(window: int, rel_pos: bool, implementation: Any, call
     block.attn.implementation = implementation
     x = draw(2, 7, 5, 8)
     same(block, x)
-    attended, fed = calls(block.attn), calls(block.mlp)
+    projected, fed = calls(block.attn.qkv), calls(block.mlp)
     with torch.no_grad():
         block(x)
-    assert (len(attended), len(fed)) == ((3, 3) if window else (1, 7))
+    assert (len(projected), len(fed)) == ((3, 3) if window else (1, 7))
+    assert sum(prod(shape[:-1]) for shape in projected) == 2 * 7 * 5  # padding is not
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -184,7 +189,7 @@ def test_half_precision_is_gathered_in_float32(dtype: torch.dtype, autocast: boo
     attention.to(DOUBLE).load_state_dict(weights)
     attention.to(kept).requires_grad_(False)
     turned = calls(attention.v_proj)
-    with torch.autocast("cpu", dtype, enabled=autocast):
+    with torch.autocast("cpu", dtype, enabled=autocast), half_in_float32(False):
         found = attention(*(x.to(kept) for x in given), num_k_exclude_rope=4)
         with plain_paths():
             plain = attention(*(x.to(kept) for x in given), num_k_exclude_rope=4)

@@ -44,6 +44,14 @@ MultiScaleBlock in samblocks/ops/chunking.py
     in_chunks: torch.split(x[:, step:], step, dim=1)
       => torch.split(x[:, step : x.shape[1] // step * step], step, dim=1)
 
+Block in samblocks/ops/windows.py
+  padding_projected_to_nothing | windows padded late | zeros, projected, are the bias
+    cut_into_windows: 0.0 if padding is None else padding => 0.0
+  padding_right_only | windows padded late | what a fresh tensor holds below is chance
+    cut_into_windows: region[..., high:, :, :] = filling => region[..., high:, :, :] = 0
+  padding_kept_by_row | windows padded late | the last window of a row is narrower
+    join_windows: region[..., :high, :wide, :] => region[..., -high:, :wide, :]
+
 Block in samblocks/blocks/vit.py
   cut_through_windows | cut in chunks | windows must stay together | chunks
     Block.forward: rows_at_once(x, 4 * x.shape[-1], max(self.window_size, 1))
