@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from samblocks.blocks import MLP, LayerNorm2d, TwoWayTransformer
 from samblocks.blocks.two_way import SharedImage
 from samblocks.models.decoder_masks import can_stay_in_blocks, in_blocks, masks_of_blocks
+from samblocks.ops.chunking import keep_freed_memory
 from samblocks.ops.fast_path import folding_allowed, paths_are_plain
 
 
@@ -33,6 +34,7 @@ def plan(decoder: nn.Module, prompts: int, *maps: Tensor) -> Plan:
     """
     if torch.compiler.is_compiling() or not prompts or not folding_allowed(decoder, *maps):
         return Plan(None, blocks=False)
+    keep_freed_memory(maps[0])
     upscaling, transformer = cast(Any, decoder).output_upscaling, cast(Any, decoder).transformer
     same = prompts > 1 and all(x.stride(0) == 0 for x in maps[:3])
     image = None
