@@ -109,20 +109,23 @@ class TwoWayAttentionBlock(nn.Module):
             encoding: [1, M, C]
 
         Returns:
-            For `forward_shared`.
+            For `look` and `look_back`.
         """
         placed, look, give = image + encoding, self.cross_attn_image_to_token, self.cross_attn_token_to_image
         return SharedImage(
             image.contiguous(), encoding, *give.project_keys(placed, image), look.project_queries(placed)
         )
 
-    def forward_shared(self, queries: Tensor, image: SharedImage, query_pe: Tensor) -> tuple[Tensor, Tensor]:
-        """Do what `forward` does, for prompts [B, N, C] that look at one image."""
+    def look(self, queries: Tensor, image: SharedImage, query_pe: Tensor) -> Tensor:
+        """Do what `forward` does with prompts [B, N, C] that look at one image: these prompts."""
         queries = self._attend_to_itself(queries, query_pe)
         gathered = self.cross_attn_token_to_image.gather_shared(queries + query_pe, image.keys, image.values)
-        queries = self._feed_forward(layer_norm(self.norm2, queries + gathered))
+        return self._feed_forward(layer_norm(self.norm2, queries + gathered))
+
+    def look_back(self, queries: Tensor, image: SharedImage, query_pe: Tensor) -> Tensor:
+        """Do what `forward` does with the image, for prompts [B, N, C] as `look` gives them: an image for each."""
         keys = self.cross_attn_image_to_token.spread_shared(image.queries, queries + query_pe, queries)
-        return queries, layer_norm(self.norm4, keys.add_(image.tokens))
+        return layer_norm(self.norm4, keys.add_(image.tokens))
 
     def _attend_to_itself(self, queries: Tensor, query_pe: Tensor) -> Tensor:
         if self.skip_first_layer_pe:
@@ -242,10 +245,16 @@ class TwoWayTransformer(nn.Module):
         keys, key_pe = (x.flatten(2).transpose(1, 2) for x in (image_embedding, image_pe))
         return self._first_layer().share(keys, key_pe)
 
-    def forward_shared(self, image: SharedImage, point_embedding: Tensor) -> tuple[Tensor, Tensor]:
-        """Do what `forward` does, for prompts [B, N, C] that look at one image."""
-        queries, keys = self._first_layer().forward_shared(point_embedding, image, query_pe=point_embedding)
-        return self._run(self.layers[1:], queries, keys, point_embedding, image.encoding)
+    def look(self, image: SharedImage, point_embedding: Tensor) -> Tensor:
+        """Let prompts [B, N, C] look at one image: what the first layer makes of them, all of them at once."""
+        return self._first_layer().look(point_embedding, image, query_pe=point_embedding)
+
+    def forward_shared(
+        self, image: SharedImage, point_embedding: Tensor, looked: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Do what `forward` does for prompts [B, N, C], and what `look` made of them."""
+        keys = self._first_layer().look_back(looked, image, query_pe=point_embedding)
+        return self._run(self.layers[1:], looked, keys, point_embedding, image.encoding)
 
     def _first_layer(self) -> TwoWayAttentionBlock:
         return cast(TwoWayAttentionBlock, self.layers[0])

@@ -194,7 +194,9 @@ class _Decode(nn.Module):
         if self.shared:
             image, dense = spread(image), spread(dense)
             finer = tuple(spread(maps) for maps in finer)
-        found: tuple[Tensor, ...] = self.part._decode(_PLAIN, tokens, image, spread(places), dense, *finer)
+        found: tuple[Tensor, ...] = self.part._decode(
+            _PLAIN, self.part._tokens(tokens), None, image, spread(places), dense, *finer
+        )
         return found
 
 

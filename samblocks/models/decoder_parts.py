@@ -51,13 +51,27 @@ def arrange(maps: Tensor, factor: int) -> Tensor:
     return in_blocks(maps, factor)
 
 
+def look(decoder: nn.Module, how: Plan, tokens: Tensor) -> Tensor | None:
+    """Let the tokens [B, N, C] of all prompts look at the image that they share; None where there is none."""
+    return None if how.image is None else cast(Any, decoder).transformer.look(how.image, tokens)
+
+
 def transform(
-    decoder: nn.Module, how: Plan, tokens: Tensor, images: Tensor, places: Tensor, dense: Tensor
+    decoder: nn.Module,
+    how: Plan,
+    tokens: Tensor,
+    looked: Tensor | None,
+    images: Tensor,
+    places: Tensor,
+    dense: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Let tokens [B, N, C] and maps [B, C, H, W] go through the transformer: tokens, and the image as tokens."""
+    """Let tokens [B, N, C] and maps [B, C, H, W] go through the transformer: tokens, and the image as tokens.
+
+    `looked` is what `look` gave for these tokens.
+    """
     transformer = cast(Any, decoder).transformer
     if how.image is not None:
-        return cast("tuple[Tensor, Tensor]", transformer.forward_shared(how.image, tokens))
+        return cast("tuple[Tensor, Tensor]", transformer.forward_shared(how.image, tokens, looked))
     return cast("tuple[Tensor, Tensor]", transformer(images + dense, places, tokens))
 
 

@@ -13,6 +13,7 @@ from samblocks.models.decoder_parts import (
     as_map,
     for_prompts,
     head_of,
+    look,
     mask_vectors,
     multiply_out,
     plan,
@@ -134,17 +135,19 @@ class MaskDecoderHQ(MaskDecoder):
             )
         fine = self.embedding_encoder(image_embeddings) + self.compress_vit_feat(early)
         prompts = len(sparse_prompt_embeddings)
-        inputs = (
-            sparse_prompt_embeddings,
+        tokens = self._tokens(sparse_prompt_embeddings)
+        maps = (
             for_prompts("image_embeddings", image_embeddings, prompts),
             for_prompts("image_pe", image_pe, prompts),
             for_prompts("dense_prompt_embeddings", dense_prompt_embeddings, prompts),
             for_prompts("interm_embeddings", fine, prompts),
         )
         # The enlarged map itself is needed, so that it is made as one.
-        how = plan(self, prompts, *inputs[1:4])._replace(blocks=False)
-        step = items_at_once(inputs[1])
-        masks, iou, sharper = items_in_chunks(self, partial(self._decode_all, how), step, *inputs)
+        how = plan(self, prompts, *maps[:3])._replace(blocks=False)
+        looked, step = look(self, how, tokens), items_at_once(maps[0])
+        masks, iou, sharper = items_in_chunks(
+            self, partial(self._decode_all, how), step, tokens, looked, *maps
+        )
         if multimask_output:
             iou, best = iou[:, 1:].max(dim=1, keepdim=True)
             masks = masks[torch.arange(prompts, device=masks.device)[:, None], 1 + best]
@@ -152,13 +155,23 @@ class MaskDecoderHQ(MaskDecoder):
             masks, iou = masks[:, :1], iou[:, :1]
         return (sharper if hq_token_only else masks + sharper), iou
 
-    def _decode_all(
-        self, how: Plan, prompts: Tensor, images: Tensor, places: Tensor, dense: Tensor, fine: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Predict SAM's masks, their IoUs and the sharper mask for prompts [B, T, C] and as many maps of each kind."""
+    def _tokens(self, prompts: Tensor) -> Tensor:
+        """The learned tokens, HQ-SAM's last, and after them those of prompts [B, T, C]: [B, N, C]."""
         learned = torch.cat([self.iou_token.weight, self.mask_tokens.weight, self.hf_token.weight])
-        tokens = torch.cat([learned.expand(len(prompts), -1, -1), prompts], dim=1)
-        tokens, keys = transform(self, how, tokens, images, places, dense)
+        return torch.cat([learned.expand(len(prompts), -1, -1), prompts], dim=1)
+
+    def _decode_all(
+        self,
+        how: Plan,
+        tokens: Tensor,
+        looked: Tensor | None,
+        images: Tensor,
+        places: Tensor,
+        dense: Tensor,
+        fine: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Predict SAM's masks, their IoUs and the sharper mask for tokens [B, N, C] and as many maps of each kind."""
+        tokens, keys = transform(self, how, tokens, looked, images, places, dense)
         iou: Tensor = head_of(self.iou_prediction_head, tokens[:, 0], images=self.heads_see_images)
         upscaled = self.output_upscaling(as_map(keys, (images.shape[2], images.shape[3])))
         last = 1 + self.num_mask_tokens

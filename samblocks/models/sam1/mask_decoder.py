@@ -12,6 +12,7 @@ from samblocks.models.decoder_parts import (
     check_dim,
     for_prompts,
     head_of,
+    look,
     make_hypernetworks,
     make_masks,
     make_upscaling,
@@ -132,24 +133,33 @@ class MaskDecoder(nn.Module):
             iou: [B, M + 1].
         """
         prompts = len(sparse_prompt_embeddings)
-        inputs = (
-            sparse_prompt_embeddings,
+        tokens = self._tokens(sparse_prompt_embeddings)
+        maps = (
             for_prompts("image_embeddings", image_embeddings, prompts, copies=True),
             for_prompts("image_pe", image_pe, prompts),
             for_prompts("dense_prompt_embeddings", dense_prompt_embeddings, prompts),
         )
-        how = plan(self, prompts, *inputs[1:])
-        step = items_at_once(inputs[1])
-        masks, iou = items_in_chunks(self, partial(self._decode, how), step, *inputs)
+        how = plan(self, prompts, *maps)
+        looked, step = look(self, how, tokens), items_at_once(maps[0])
+        masks, iou = items_in_chunks(self, partial(self._decode, how), step, tokens, looked, *maps)
         return masks, iou
 
-    def _decode(
-        self, how: Plan, prompts: Tensor, images: Tensor, places: Tensor, dense: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Predict all masks for prompts [B, T, C] and as many maps of each kind, [B, C, H, W]."""
+    def _tokens(self, prompts: Tensor) -> Tensor:
+        """The learned tokens, and after them those of prompts [B, T, C]: [B, N, C]."""
         learned = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
-        tokens = torch.cat([learned.expand(prompts.shape[0], -1, -1), prompts], dim=1)
-        tokens, keys = transform(self, how, tokens, images, places, dense)
+        return torch.cat([learned.expand(prompts.shape[0], -1, -1), prompts], dim=1)
+
+    def _decode(
+        self,
+        how: Plan,
+        tokens: Tensor,
+        looked: Tensor | None,
+        images: Tensor,
+        places: Tensor,
+        dense: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Predict all masks for tokens [B, N, C] and as many maps of each kind, [B, C, H, W]."""
+        tokens, keys = transform(self, how, tokens, looked, images, places, dense)
         iou: Tensor = head_of(self.iou_prediction_head, tokens[:, 0], images=self.heads_see_images)
         mask_tokens = tokens[:, 1 : 1 + self.num_mask_tokens]
         masks = make_masks(self, how, mask_tokens, keys, (images.shape[2], images.shape[3]))

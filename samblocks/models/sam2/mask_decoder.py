@@ -13,6 +13,7 @@ from samblocks.models.decoder_parts import (
     check_dim,
     for_prompts,
     head_of,
+    look,
     make_hypernetworks,
     make_masks,
     make_upscaling,
@@ -210,24 +211,42 @@ class SAM2MaskDecoder(nn.Module):
         )
         used = high_res_features if self.use_high_res_features and high_res_features else ()
         finer = tuple(for_prompts("high_res_features", x, prompts) for x in used)
+        tokens = self._tokens(sparse_prompt_embeddings)
         how = plan(self, prompts, *maps, *finer)
         if how.blocks:
             finer = tuple(arrange(x, factor) for x, factor in zip(finer, (4, 2), strict=False))
         masks, iou, mask_tokens, score = items_in_chunks(
-            self, partial(self._decode, how), items_at_once(maps[0]), sparse_prompt_embeddings, *maps, *finer
+            self,
+            partial(self._decode, how),
+            items_at_once(maps[0]),
+            tokens,
+            look(self, how, tokens),
+            *maps,
+            *finer,
         )
         return masks, iou, mask_tokens, score
 
-    def _decode(
-        self, how: Plan, sparse: Tensor, images: Tensor, places: Tensor, dense: Tensor, *finer: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Predict all masks for prompts [B, T, C] and as many maps of each kind, [B, C, H, W]."""
-        prompts = sparse.shape[0]  # not len: a traced graph would have it as a constant
+    def _tokens(self, prompts: Tensor) -> Tensor:
+        """The learned tokens, and after them those of prompts [B, T, C]: [B, N, C]."""
         learned = [self.iou_token.weight, self.mask_tokens.weight]
         if self.pred_obj_scores:
             learned.insert(0, self.obj_score_token.weight)
-        tokens = torch.cat([torch.cat(learned).expand(prompts, -1, -1), sparse], dim=1)
-        tokens, keys = transform(self, how, tokens, images, places, dense)
+        # The shape, not len: a traced graph would have it as a constant.
+        return torch.cat([torch.cat(learned).expand(prompts.shape[0], -1, -1), prompts], dim=1)
+
+    def _decode(
+        self,
+        how: Plan,
+        tokens: Tensor,
+        looked: Tensor | None,
+        images: Tensor,
+        places: Tensor,
+        dense: Tensor,
+        *finer: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Predict all masks for tokens [B, N, C] and as many maps of each kind, [B, C, H, W]."""
+        prompts = tokens.shape[0]
+        tokens, keys = transform(self, how, tokens, looked, images, places, dense)
 
         at = 1 if self.pred_obj_scores else 0  # where the IoU token is; the masks' follow it
         mask_tokens = tokens[:, at + 1 : at + 1 + self.num_mask_tokens]

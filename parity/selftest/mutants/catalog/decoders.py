@@ -11,7 +11,7 @@ MaskDecoder in samblocks/models/sam1/mask_decoder.py
   first_three_masks | mask tokens | the single mask comes first, the three after it
     MaskDecoder.forward: slice(1, None) => slice(0, -1)
   tokens_reordered | mask tokens | the order in which tokens are put together
-    MaskDecoder._decode: [self.iou_token.weight, self.mask_tokens.weight]
+    MaskDecoder._tokens: [self.iou_token.weight, self.mask_tokens.weight]
       => [self.mask_tokens.weight, self.iou_token.weight]
 
 MaskDecoder in samblocks/models/decoder_parts.py
@@ -29,7 +29,7 @@ MaskDecoderHQ in samblocks/models/sam1/hq_mask_decoder.py
     MaskDecoderHQ.forward: iou[:, 1:].max(dim=1, keepdim=True) => iou.max(dim=1, keepdim=True)
     MaskDecoderHQ.forward: 1 + best => best
   own_token_before_masks | HQ token | it is learned after the others, and stands behind them
-    MaskDecoderHQ._decode_all: [self.iou_token.weight, self.mask_tokens.weight, self.hf_token.weight]
+    MaskDecoderHQ._tokens: [self.iou_token.weight, self.mask_tokens.weight, self.hf_token.weight]
       => [self.iou_token.weight, self.hf_token.weight, self.mask_tokens.weight]
   early_features_left_out | finer map | the sum still has the right shape
     MaskDecoderHQ.forward: self.embedding_encoder(image_embeddings) + self.compress_vit_feat(early)

@@ -106,7 +106,7 @@ Attention in samblocks/blocks/attention.py
 
 MaskDecoder in samblocks/blocks/two_way.py
   shared_image_left_out | shared image | what pixels gather is added to them | chunks
-    TwoWayAttentionBlock.forward_shared: keys.add_(image.tokens) => keys
+    TwoWayAttentionBlock.look_back: keys.add_(image.tokens) => keys
   place_of_shared_image_missing | shared image | keys have a place, values none | chunks
     TwoWayAttentionBlock.share: give.project_keys(placed, image) => give.project_keys(image, image)
 
@@ -116,9 +116,9 @@ MaskDecoder in samblocks/blocks/attention.py
 
 MaskDecoder in samblocks/models/decoder_masks.py
   blocks_transposed | pixel blocks | the rows of a block are those of its kernel
-    masks_of_blocks: blocks.permute(0, 1, 2, 4, 6, 3, 5, 7) => blocks.permute(0, 1, 2, 5, 7, 3, 4, 6)
+    masks_of_blocks: blocks.permute(0, 1, 2, 4, 6, 3, 5) => blocks.permute(0, 1, 2, 5, 6, 3, 4)
   smaller_blocks_first | pixel blocks | the last enlargement makes the innermost blocks
-    masks_of_blocks: blocks.permute(0, 1, 2, 4, 6, 3, 5, 7) => blocks.permute(0, 1, 2, 6, 4, 3, 7, 5)
+    masks_of_blocks: blocks.permute(0, 1, 2, 4, 6, 3, 5) => blocks.permute(0, 1, 2, 6, 4, 3, 5)
 
 SAM2MaskDecoder in samblocks/models/decoder_masks.py
   finer_rows_and_columns | pixel blocks | maps that are added must lie as what they are added to
