@@ -27,7 +27,7 @@ from samblocks.engines.fingerprint import weights_digest
 from samblocks.engines.parts import Graph, Part
 from samblocks.engines.pointer_parts import pointer_parts
 from samblocks.engines.samples import Samples, doubled, record
-from samblocks.engines.settings import check_list, require
+from samblocks.engines.settings import check_list, refuse_without_bfloat16, require
 from samblocks.engines.sibling import ManyRows
 from samblocks.errors import EngineError, cause
 from samblocks.files import is_free, sha256
@@ -141,6 +141,8 @@ def _check(format: str, precision: str, pictures: Sequence[Any]) -> None:
         require(package, format)
     if precision == "int8":
         require("nncf", "openvino")
+    if precision == "bf16":
+        refuse_without_bfloat16()  # the card would be of float32
 
 
 def _chosen(model: nn.Module, names: Sequence[str] | None) -> list[Part]:

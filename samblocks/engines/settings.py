@@ -58,7 +58,7 @@ def checked(backend: str, precision: str, calibration: Any, cache: Any = None) -
 
     Raises:
         ValueError: an unknown backend, a precision that it has not, int8 without pictures, a cache that is no folder.
-        EngineError: a package is missing.
+        EngineError: a package is missing, or the processor does not compute in this precision.
 
     Examples:
         >>> checked("compile", "int8", None)
@@ -90,6 +90,22 @@ def checked(backend: str, precision: str, calibration: Any, cache: Any = None) -
     needs = (*_NEEDS[backend], *((("nncf", "openvino"),) if precision == "int8" else ()))
     for package, extra in needs:
         require(package, extra)
+    if (backend, precision) == ("openvino", "bf16"):
+        refuse_without_bfloat16()
+
+
+def refuse_without_bfloat16() -> None:
+    """Refuse bfloat16 where OpenVINO would compute in float32 without a word.
+
+    Raises:
+        EngineError: the processor has no instructions for it.
+    """
+    capabilities = require("openvino", "openvino").Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if "BF16" not in capabilities:
+        raise EngineError(
+            "precision='bf16': OpenVINO has no bfloat16 on this processor and would compute in float32; "
+            "take precision='f32'"
+        )
 
 
 def check_list(value: Any, argument: str, what: str) -> None:

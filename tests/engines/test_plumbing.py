@@ -6,6 +6,9 @@ import operator
 import threading
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +19,8 @@ from torch.overrides import TorchFunctionMode
 import samblocks
 from samblocks import EngineError, ImagePredictor, VideoPredictor, accelerate, engine_report
 from samblocks.engines import accelerate as accelerating
-from samblocks.engines import blobs, recipes
+from samblocks.engines import blobs, recipes, settings
+from samblocks.engines import export as exporting
 from samblocks.engines.export import export
 from samblocks.engines.finding import parts_of
 from samblocks.engines.sibling import ManyRows
@@ -265,6 +269,29 @@ def test_a_failed_conversion_leaves_the_model(sam, monkeypatch: pytest.MonkeyPat
     with pytest.raises(EngineError, match=r"compile cannot take mask_decoder .*no such operator.*as it was"):
         accelerate(sam, "compile", cache=False)
     assert not any("_compiled_call_impl" in vars(module) for module in sam.modules())
+
+
+@pytest.mark.parametrize("capabilities", [["FP32", "INT8"], ["FP32", "BF16"]])
+def test_bfloat16_is_refused_where_it_would_be_float32(
+    capabilities: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Core:
+        def get_property(self, *_: str) -> list[str]:
+            return capabilities
+
+    def require(package: str, extra: str) -> Any:
+        return SimpleNamespace(Core=Core)
+
+    monkeypatch.setattr(settings, "require", require)
+    monkeypatch.setattr(exporting, "require", require)
+    words = "no bfloat16 on this processor and would compute in float32"
+    if "BF16" in capabilities:  # the next thing that is wrong with it
+        words = "a Linear holds no module of samblocks that"
+    with pytest.raises(EngineError, match=words):
+        accelerate(torch.nn.Linear(2, 2), "openvino", "bf16")
+    with pytest.raises(EngineError, match=words):
+        export(torch.nn.Linear(2, 2), tmp_path / "files", "openvino", precision="bf16")
+    assert not (tmp_path / "files").exists()
 
 
 def test_what_there_is_not_is_said_at_once(sam) -> None:

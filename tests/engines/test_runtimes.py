@@ -10,7 +10,7 @@ from torch import nn
 
 import samblocks
 from parity.bench.sensitivity import effects, ranked
-from samblocks import accelerate
+from samblocks import EngineError, accelerate
 from samblocks.engines import onnxruntime, openvino, recipes
 
 pytestmark = pytest.mark.engines
@@ -37,7 +37,13 @@ def test_float32_is_as_precise(backend: str, kind: str, request, photo, cache: P
 
 
 def test_precision_is_what_was_asked_for(sam, photo) -> None:
-    for precision, dtype in (("f32", "f32"), ("bf16", "bf16")):
+    import openvino
+
+    has = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if "BF16" not in has:
+        with pytest.raises(EngineError, match="OpenVINO has no bfloat16 on this processor"):
+            accelerate(sam, "openvino", "bf16", cache=False)
+    for precision, dtype in (("f32", "f32"), *([("bf16", "bf16")] if "BF16" in has else [])):
         with accelerate(sam, "openvino", precision, cache=False) as report:
             for one in report._attached:
                 for runner in one._runners.values():

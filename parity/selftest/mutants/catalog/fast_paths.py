@@ -110,6 +110,11 @@ MaskDecoder in samblocks/blocks/two_way.py
   place_of_shared_image_missing | shared image | keys have a place, values none | chunks
     TwoWayAttentionBlock.share: give.project_keys(placed, image) => give.project_keys(image, image)
 
+MaskDecoder in samblocks/models/decoder_parts.py
+  first_prompt_looks_for_all | shared image | each prompt looks for itself | chunks
+    look: cast(Any, decoder).transformer.look(how.image, tokens)
+      => cast(Any, decoder).transformer.look(how.image, tokens[:1]).expand_as(tokens)
+
 MaskDecoder in samblocks/blocks/attention.py
   shared_scores_without_scale | shared image | what the fused kernel does by itself | chunks
     Attention.spread_shared: keys[item] * width**-0.5 => keys[item]
