@@ -14,8 +14,7 @@ from samblocks.ops.half_precision import computes_half_in_float32
 from samblocks.ops.linear import linear
 from samblocks.ops.norm import layer_norm
 from samblocks.ops.windows import (
-    cut_into_windows,
-    join_windows,
+    attend_in_windows,
     padding_is_known,
     window_partition,
     window_unpartition,
@@ -98,24 +97,17 @@ class MultiScaleAttention(nn.Module):
         Returns:
             What the (pooled) queries have gathered: [B, H', W', D].
         """
-        return linear(self.proj, self._gather(linear(self.qkv, x)))
+        return linear(self.proj, self.gather(linear(self.qkv, x)))
 
-    def in_windows(self, x: Tensor, window_size: int) -> Tensor:
-        """Attend in each window of a map on its own; padding is neither projected nor makes anything of its own.
+    def gather(self, qkv: Tensor) -> Tensor:
+        """Attend with queries, keys and values that are projected already.
 
         Args:
-            x: [B, H, W, C], where `padding_is_known` holds; queries are not pooled.
-            window_size: side of a window, in pixels.
+            qkv: [B, H, W, 3 * D]
 
         Returns:
-            What the pixels have gathered: [B, H, W, D].
+            What the (pooled) queries gather, not projected: [B, H', W', D].
         """
-        windows = cut_into_windows(linear(self.qkv, x), window_size, self.qkv.bias)
-        gathered = join_windows(self._gather(windows), window_size, (x.shape[1], x.shape[2]))
-        return linear(self.proj, gathered)
-
-    def _gather(self, qkv: Tensor) -> Tensor:
-        """What the (pooled) queries gather, [B, H', W', D], by queries, keys and values, [B, H, W, 3 * D]."""
         batch, height, width, _ = qkv.shape
         head_dim = self.dim_out // self.num_heads
         q, k, v = qkv.reshape(batch, height * width, 3, self.num_heads, head_dim).unbind(2)
@@ -244,7 +236,7 @@ class MultiScaleBlock(nn.Module):
             and not pooled
             and padding_is_known(self, attn.qkv, x, self.window_size)
         ):
-            return attn.in_windows(x, self.window_size)
+            return attend_in_windows(attn.qkv, attn.gather, attn.proj, x, self.window_size)
         windows, (padded_h, padded_w) = window_partition(x, self.window_size)
         windows = self.attn(windows)
         if self.q_stride is None:

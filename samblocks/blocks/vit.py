@@ -16,8 +16,7 @@ from samblocks.ops.linear import linear
 from samblocks.ops.norm import layer_norm
 from samblocks.ops.rel_pos import rel_pos_terms
 from samblocks.ops.windows import (
-    cut_into_windows,
-    join_windows,
+    attend_in_windows,
     padding_is_known,
     window_partition,
     window_unpartition,
@@ -89,24 +88,17 @@ class REAttention(nn.Module):
         Returns:
             What the pixels have gathered: [B, H, W, C].
         """
-        return linear(self.proj, self._gather(linear(self.qkv, x)))
+        return linear(self.proj, self.gather(linear(self.qkv, x)))
 
-    def in_windows(self, x: Tensor, window_size: int) -> Tensor:
-        """Attend in each window of a map on its own; padding is neither projected nor makes anything of its own.
+    def gather(self, qkv: Tensor) -> Tensor:
+        """Attend with queries, keys and values that are projected already.
 
         Args:
-            x: [B, H, W, C], where `padding_is_known` holds.
-            window_size: side of a window, in pixels.
+            qkv: [B, H, W, 3 * C]
 
         Returns:
-            What the pixels have gathered: [B, H, W, C].
+            What the pixels gather, not projected: [B, H, W, C].
         """
-        windows = cut_into_windows(linear(self.qkv, x), window_size, self.qkv.bias)
-        gathered = join_windows(self._gather(windows), window_size, (x.shape[1], x.shape[2]))
-        return linear(self.proj, gathered)
-
-    def _gather(self, qkv: Tensor) -> Tensor:
-        """What the pixels of a map gather, [B, H, W, C], by their queries, keys and values, [B, H, W, 3 * C]."""
         batch, height, width, channels = *qkv.shape[:3], qkv.shape[3] // 3
         qkv = qkv.reshape(batch, height * width, 3, self.num_heads, channels // self.num_heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
@@ -202,7 +194,7 @@ class Block(nn.Module):
         shortcut = x
         x = layer_norm(self.norm1, x)
         if type(self.attn) is REAttention and padding_is_known(self, self.attn.qkv, x, self.window_size):
-            x = self.attn.in_windows(x, self.window_size)
+            x = attend_in_windows(self.attn.qkv, self.attn.gather, self.attn.proj, x, self.window_size)
         elif self.window_size > 0:
             size = (x.shape[1], x.shape[2])
             windows, pad_hw = window_partition(x, self.window_size)

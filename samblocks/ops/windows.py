@@ -1,12 +1,13 @@
 """Cutting a channels-last map into square windows, and putting it together again."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samblocks.ops.fast_path import fast_path_allowed, graph_takes_operators
+from samblocks.ops.linear import linear
 
 
 def window_partition(x: Tensor, window_size: int) -> tuple[Tensor, tuple[int, int]]:
@@ -116,6 +117,31 @@ def padding_is_known(block: nn.Module, projection: nn.Module, x: Tensor, window_
     if type(projection) is not nn.Linear:
         return False
     return graph_takes_operators(x, projection.weight) or fast_path_allowed(block, x)
+
+
+def attend_in_windows(
+    project: nn.Linear, gather: Callable[[Tensor], Tensor], out: nn.Module, x: Tensor, window_size: int
+) -> Tensor:
+    """Attend in each window of a map on its own; padding is neither projected nor makes anything of its own.
+
+    Args:
+        project: from a map to queries, keys and values, for which `padding_is_known` holds.
+        gather: from windows of these, [B * windows, S, S, 3 * D], to what the pixels gather, [B * windows, S, S, D].
+        out: the projection of what is gathered.
+        x: [B, H, W, C]
+        window_size: side S of a window, in pixels.
+
+    Returns:
+        What the pixels have gathered, projected: [B, H, W, D].
+
+    Examples:
+        >>> import torch
+        >>> layer = nn.Linear(2, 6).eval().requires_grad_(False)
+        >>> tuple(attend_in_windows(layer, lambda qkv: qkv[..., :2], nn.Identity(), torch.zeros(1, 3, 5, 2), 2).shape)
+        (1, 3, 5, 2)
+    """
+    windows = cut_into_windows(linear(project, x), window_size, project.bias)
+    return linear(out, join_windows(gather(windows), window_size, (x.shape[1], x.shape[2])))
 
 
 def cut_into_windows(x: Tensor, window_size: int, padding: Tensor | None) -> Tensor:

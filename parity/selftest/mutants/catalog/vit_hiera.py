@@ -26,22 +26,22 @@ add_decomposed_rel_pos in samblocks/ops/rel_pos.py
 REAttention in samblocks/blocks/vit.py
   positions_from_scaled_queries | scale of attention | only the dot products are scaled, relative positions
       read the plain queries
-    REAttention._gather: q.flatten(0, 1) => (q * self.scale).flatten(0, 1)
+    REAttention.gather: q.flatten(0, 1) => (q * self.scale).flatten(0, 1)
   scale_of_all_channels | scale of attention | the root of the width in the place of the heads'
     REAttention.__init__: channels**-0.5 => dim**-0.5
   tables_swapped | swapped axes of relative positions | height and width: invisible in shapes of square
       windows
-    REAttention._gather: rel_pos_terms(q.flatten(0, 1), self.rel_pos_h, self.rel_pos_w, (height, width),
+    REAttention.gather: rel_pos_terms(q.flatten(0, 1), self.rel_pos_h, self.rel_pos_w, (height, width),
       (height, width))
       => rel_pos_terms(q.flatten(0, 1), self.rel_pos_w, self.rel_pos_h, (height, width), (height, width))
   k_and_v_swapped | k and v swapped | all three have the same shape
-    REAttention._gather: q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+    REAttention.gather: q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
       => q, v, k = qkv.permute(2, 0, 3, 1, 4).unbind(0)
   qkv_for_each_head | order of q, k, v and heads | TinyViT stores q, k and v of one head side by side, ViT
       those of all heads
-    REAttention._gather: qkv.reshape(batch, height * width, 3, self.num_heads, channels // self.num_heads)
+    REAttention.gather: qkv.reshape(batch, height * width, 3, self.num_heads, channels // self.num_heads)
       => qkv.reshape(batch, height * width, self.num_heads, 3, channels // self.num_heads)
-    REAttention._gather: qkv.permute(2, 0, 3, 1, 4) => qkv.permute(3, 0, 2, 1, 4)
+    REAttention.gather: qkv.permute(2, 0, 3, 1, 4) => qkv.permute(3, 0, 2, 1, 4)
 
 Block in samblocks/blocks/vit.py
   shortcut_after_norm | residual from elsewhere | post-norm habits: the shortcut starts after the norm
@@ -72,19 +72,19 @@ do_pool in samblocks/blocks/hiera.py
 MultiScaleAttention in samblocks/blocks/hiera.py
   pools_before_projection | pooling order | the largest of linear maps is not the linear map of the largest
     MultiScaleAttention.forward: linear(self.qkv, x) => (setattr(self, "given", x), linear(self.qkv, x))[1]
-    MultiScaleAttention._gather: do_pool(q.reshape(batch, height, width, self.dim_out), self.q_pool)
+    MultiScaleAttention.gather: do_pool(q.reshape(batch, height, width, self.dim_out), self.q_pool)
       => linear(self.qkv, do_pool(self.given, self.q_pool))[..., : self.dim_out]
   k_and_v_swapped | k and v swapped | all three have the same shape
-    MultiScaleAttention._gather: attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2),
+    MultiScaleAttention.gather: attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2),
       implementation=self.implementation)
       => attend(q.transpose(1, 2), v.transpose(1, 2), k.transpose(1, 2), implementation=self.implementation)
   qkv_for_each_head | order of q, k, v and heads | whether heads or q, k, v come first in the channels
-    MultiScaleAttention._gather: qkv.reshape(batch, height * width, 3, self.num_heads, head_dim).unbind(2)
+    MultiScaleAttention.gather: qkv.reshape(batch, height * width, 3, self.num_heads, head_dim).unbind(2)
       => qkv.reshape(batch, height * width, self.num_heads, 3, head_dim).unbind(3)
   heads_not_moved_back | order of q, k, v and heads | a reshape of the right size over the wrong axes
-    MultiScaleAttention._gather: out.transpose(1, 2) => out
+    MultiScaleAttention.gather: out.transpose(1, 2) => out
   every_pool_takes_the_largest | pooling | kernel and stride are read off the pool, its kind is not
-    MultiScaleAttention._gather: do_pool(q.reshape(batch, height, width, self.dim_out), self.q_pool)
+    MultiScaleAttention.gather: do_pool(q.reshape(batch, height, width, self.dim_out), self.q_pool)
       => do_pool(q.reshape(batch, height, width, self.dim_out),
       nn.MaxPool2d(self.q_pool.kernel_size, self.q_pool.stride))
 
