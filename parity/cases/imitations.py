@@ -105,11 +105,11 @@ def masks_before_the_transformer(side: Side) -> Iterator[None]:
     seen: list[tuple[Tensor, ...]] = []
 
     def decode_all(
-        how: Any, prompts: Tensor, images: Tensor, places: Tensor, dense: Tensor, fine: Tensor
+        how: Any, tokens: Tensor, looked: Any, images: Tensor, places: Tensor, dense: Tensor, fine: Tensor
     ) -> Any:
         given = (images + dense).transpose(2, 3).reshape(images.shape)
         with _removed(decoder.output_upscaling.register_forward_pre_hook(lambda module, args: (given,))):
-            seen.append(decode(how, prompts, images, places, dense, fine))
+            seen.append(decode(how, tokens, looked, images, places, dense, fine))
         return seen[-1]
 
     def all_three(*, multimask_output: bool, hq_token_only: bool, **given: Any) -> Any:
