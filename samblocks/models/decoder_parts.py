@@ -1,5 +1,6 @@
 """What the mask decoders of SAM 1 and SAM 2 share."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -49,6 +50,12 @@ def arrange(maps: Tensor, factor: int) -> Tensor:
     if maps.stride(0) == 0 and len(maps) > 1:
         return in_blocks(maps[:1], factor).expand(len(maps), -1, -1)
     return in_blocks(maps, factor)
+
+
+def with_learned(learned: Sequence[Tensor], prompts: Tensor) -> Tensor:
+    """Learned tokens, [n, C] each, and after them those of prompts [B, T, C]: [B, N, C]."""
+    # The shape, not len: a traced graph would have it as a constant.
+    return torch.cat([torch.cat(list(learned)).expand(prompts.shape[0], -1, -1), prompts], dim=1)
 
 
 def look(decoder: nn.Module, how: Plan, tokens: Tensor) -> Tensor | None:

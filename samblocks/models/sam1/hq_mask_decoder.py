@@ -18,6 +18,7 @@ from samblocks.models.decoder_parts import (
     multiply_out,
     plan,
     transform,
+    with_learned,
 )
 from samblocks.models.sam1.mask_decoder import MaskDecoder
 from samblocks.ops.chunking import items_at_once, items_in_chunks
@@ -157,8 +158,7 @@ class MaskDecoderHQ(MaskDecoder):
 
     def _tokens(self, prompts: Tensor) -> Tensor:
         """The learned tokens, HQ-SAM's last, and after them those of prompts [B, T, C]: [B, N, C]."""
-        learned = torch.cat([self.iou_token.weight, self.mask_tokens.weight, self.hf_token.weight])
-        return torch.cat([learned.expand(len(prompts), -1, -1), prompts], dim=1)
+        return with_learned([self.iou_token.weight, self.mask_tokens.weight, self.hf_token.weight], prompts)
 
     def _decode_all(
         self,

@@ -2,7 +2,6 @@
 
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 
 from samblocks.blocks import MLP
@@ -18,6 +17,7 @@ from samblocks.models.decoder_parts import (
     make_upscaling,
     plan,
     transform,
+    with_learned,
 )
 from samblocks.ops.chunking import items_at_once, items_in_chunks
 from samblocks.ops.half_precision import computes_half_in_float32
@@ -146,8 +146,7 @@ class MaskDecoder(nn.Module):
 
     def _tokens(self, prompts: Tensor) -> Tensor:
         """The learned tokens, and after them those of prompts [B, T, C]: [B, N, C]."""
-        learned = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
-        return torch.cat([learned.expand(prompts.shape[0], -1, -1), prompts], dim=1)
+        return with_learned([self.iou_token.weight, self.mask_tokens.weight], prompts)
 
     def _decode(
         self,

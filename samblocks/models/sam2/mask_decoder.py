@@ -19,6 +19,7 @@ from samblocks.models.decoder_parts import (
     make_upscaling,
     plan,
     transform,
+    with_learned,
 )
 from samblocks.ops.chunking import items_at_once, items_in_chunks
 from samblocks.ops.half_precision import computes_half_in_float32
@@ -231,8 +232,7 @@ class SAM2MaskDecoder(nn.Module):
         learned = [self.iou_token.weight, self.mask_tokens.weight]
         if self.pred_obj_scores:
             learned.insert(0, self.obj_score_token.weight)
-        # The shape, not len: a traced graph would have it as a constant.
-        return torch.cat([torch.cat(learned).expand(prompts.shape[0], -1, -1), prompts], dim=1)
+        return with_learned(learned, prompts)
 
     def _decode(
         self,
