@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 KEY = "axes"
@@ -32,7 +33,10 @@ def packed(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, 
         ((60, 20, 5, 1), {'axes': '{"map": [0, 2, 3, 1]}'})
     """
     axes = {name: _axes(value) for name, value in tensors.items()}
-    copies = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+    copies = {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in tensors.items()
+    }
     return copies, {KEY: json.dumps(axes)}
 
 
