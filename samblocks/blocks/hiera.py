@@ -230,10 +230,10 @@ class MultiScaleBlock(nn.Module):
     def _attend_in_windows(self, x: Tensor) -> Tensor:
         """Cut into windows, attend (and pool) in each, put together again: [B, H', W', D]."""
         height, width = x.shape[1:3]
-        attn, pooled = self.attn, self.pool is not None
+        attn = self.attn
         if (
             type(attn) is MultiScaleAttention
-            and not pooled
+            and self.pool is None
             and padding_is_known(self, attn.qkv, x, self.window_size)
         ):
             return attend_in_windows(attn.qkv, attn.gather, attn.proj, x, self.window_size)
