@@ -212,6 +212,7 @@ class Variant:
         only_in: the layouts in which it exists; empty where these are all.
 
     Examples:
+        >>> from samblocks import VARIANTS
         >>> VARIANTS["sam_vit_b"].facts()["trunk.num_heads"]
         12
     """
@@ -267,6 +268,7 @@ class SAM2Variant(Variant):
         multimask: arguments of the mask decoder.
 
     Examples:
+        >>> from samblocks import VARIANTS
         >>> VARIANTS["sam2.1_hiera_tiny"].facts()["tracking.sigmoid_scale_for_mem_enc"]
         20.0
     """

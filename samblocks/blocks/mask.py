@@ -177,6 +177,7 @@ class Fuser(nn.Module):
         ValueError: if `input_projection` is set without `dim`.
 
     Examples:
+        >>> from samblocks.blocks import CXBlock
         >>> fuser = Fuser(CXBlock(dim=256), num_layers=3, dim=256, input_projection=True)
         >>> tuple(fuser(torch.randn(1, 256, 32, 32)).shape)
         (1, 256, 32, 32)

@@ -37,8 +37,10 @@ def plain_paths() -> Iterator[None]:
     the exact values, but may differ in the last bits.
 
     Examples:
+        >>> from samblocks.ops.fast_path import fast_path_allowed
+        >>> layer = nn.Linear(2, 2).eval().requires_grad_(False)
         >>> with plain_paths():
-        ...     fast_path_allowed(nn.Linear(2, 2).eval().requires_grad_(False), torch.zeros(2))
+        ...     fast_path_allowed(layer, torch.zeros(2))
         False
     """
     token = _plain.set(True)

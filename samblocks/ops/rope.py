@@ -154,6 +154,7 @@ def apply_rotary_enc(
 
     Examples:
         >>> q = torch.ones(1, 1, 4, 8)
+        >>> from samblocks.blocks import compute_axial_cis
         >>> turned_q, turned_k = apply_rotary_enc(q, q, compute_axial_cis(8, 2, 2))
         >>> turned_q.shape == q.shape, torch.equal(turned_q, turned_k)
         (True, True)

@@ -63,6 +63,7 @@ def window_unpartition(
 
     Examples:
         >>> import torch
+        >>> from samblocks.blocks import window_partition
         >>> x = torch.arange(70.0).reshape(1, 5, 7, 2)
         >>> windows, pad_hw = window_partition(x, 4)
         >>> torch.equal(window_unpartition(windows, 4, pad_hw, (5, 7)), x)

@@ -6,13 +6,25 @@ import inspect
 import pkgutil
 import re
 from collections.abc import Iterator
+from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import samblocks
-from samblocks import blocks
+from samblocks import blocks, models, predict
+
+USUAL = {"np": np, "torch": torch, "nn": nn}
+"""What a reader has imported before an example: nobody writes these three lines above each."""
+
+PUBLIC = [
+    (package, name)
+    for package in (samblocks, blocks, models, predict)
+    for name in package.__all__
+    if callable(getattr(package, name))
+]
 
 
 def modules() -> Iterator[str]:
@@ -26,8 +38,19 @@ def test_examples(name: str) -> None:
     if name == "samblocks.demo.page":
         pytest.importorskip("gradio")
     torch.manual_seed(0)
-    results = doctest.testmod(importlib.import_module(name), report=True)
+    results = doctest.testmod(importlib.import_module(name), extraglobs=USUAL, report=True)
     assert results.failed == 0
+
+
+@pytest.mark.parametrize(("package", "name"), PUBLIC, ids=lambda part: getattr(part, "__name__", part))
+def test_a_public_example_needs_no_import_of_its_module(package: ModuleType, name: str) -> None:
+    """Who copies it has the name it explains, and not what its file happens to import."""
+    torch.manual_seed(0)
+    given = {**USUAL, getattr(package, name).__name__: getattr(package, name)}
+    runner = doctest.DocTestRunner()
+    for example in doctest.DocTestFinder(recurse=False).find(getattr(package, name), name, globs=given):
+        runner.run(example)
+    assert runner.failures == 0
 
 
 @pytest.mark.parametrize("name", blocks.__all__)

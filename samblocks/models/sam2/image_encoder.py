@@ -169,7 +169,7 @@ class ImageEncoder(nn.Module):
 
     Examples:
         >>> import torch
-        >>> from samblocks.models.sam2.hiera import Hiera
+        >>> from samblocks.models import FpnNeck, Hiera
         >>> trunk = Hiera(embed_dim=16, stages=(1, 1, 2, 1), global_att_blocks=(3,), window_spec=(8, 4, 4, 2))
         >>> encoder = ImageEncoder(trunk, FpnNeck(256, trunk.channel_list), scalp=1)
         >>> encoded = encoder(torch.randn(1, 3, 64, 64))

@@ -49,7 +49,7 @@ class EmbeddingFiles(Mapping[str, Embedding]):
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     one = Embedding({"image_embed": torch.zeros(1, 2, 3, 3)}, "weights", "preprocessing",
         ...                     ("hash",), ((6, 9),), ((3, 3),), True, ("cat.jpg",))
-        ...     one.save(f"{folder}/{shard_name(0)}")
+        ...     one.save(f"{folder}/embeddings-00000000.safetensors")
         ...     found = EmbeddingFiles(folder)
         ...     list(found), found["cat.jpg"].tensors["image_embed"].shape
         (['cat.jpg'], torch.Size([1, 2, 3, 3]))
