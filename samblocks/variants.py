@@ -1,7 +1,6 @@
-"""The released models as rows of differences.
+"""The released models as rows of differences, as plain data: `samblocks.models.build` makes modules from it.
 
-A default is what most of them have; a row of `VARIANTS` holds what is its own. Everything here is plain
-data: `samblocks.models.build` makes modules from it.
+A default is what most of them have; a row of `VARIANTS` holds what is its own.
 """
 
 from collections.abc import Mapping
@@ -268,7 +267,6 @@ class SAM2Variant(Variant):
         multimask: arguments of the mask decoder.
 
     Examples:
-        >>> from samblocks import VARIANTS
         >>> VARIANTS["sam2.1_hiera_tiny"].facts()["tracking.sigmoid_scale_for_mem_enc"]
         20.0
     """

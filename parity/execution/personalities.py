@@ -17,7 +17,8 @@ class Personality:
     Attributes:
         name: what it is called on the command line and in reports.
         variables: environment variables that choose it.
-        library: whose kernels it changes: "aten", "mkl", "onednn" or "threads"; several, separated by spaces.
+        library: whose kernels it changes: "aten", "mkl" or "onednn", several separated by spaces; or "threads", or
+            "chunks" for the sizes of products that samblocks chooses by the processor's cache.
     """
 
     name: str
@@ -27,7 +28,7 @@ class Personality:
     def why_not(self) -> str:
         """Why this build, or this processor, cannot compute so; empty where it can."""
         for library in self.library.split():
-            if library != "threads" and platform.machine() not in _X86:
+            if library not in ("threads", "chunks") and platform.machine() not in _X86:
                 return f"the variables are for x86, this processor is {platform.machine()}"
             if library == "mkl" and not torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
                 return "this build of torch has no MKL"
@@ -46,6 +47,10 @@ _ONEDNN = {"ONEDNN_MAX_CPU_ISA": "SSE41"}
 
 def _threads(count: int) -> Personality:
     return Personality(f"threads-{count}", {THREADS: str(count)}, "threads")
+
+
+def _cache(megabytes: int) -> Personality:
+    return Personality(f"cache-{megabytes}", {"SAMBLOCKS_PROCESSOR_CACHE_MB": str(megabytes)}, "chunks")
 
 
 def threads(usual: int) -> int:
@@ -67,6 +72,8 @@ PERSONALITIES = (
     _threads(1),
     _threads(2),
     _threads(3),
+    _cache(8),
+    _cache(256),
     Personality("all-old", {**_ATEN, **_MKL, **_ONEDNN}, "aten mkl onednn"),
 )
 """All of them, in the order in which they are run."""

@@ -19,11 +19,14 @@ from samblocks.models.sam2.memory import MemoryAttention, MemoryEncoder
 from samblocks.ops import chunking
 from samblocks.ops.attend_narrow import attend_narrow
 from samblocks.ops.attend_with_rel_pos import attend_with_rel_pos
-from samblocks.ops.chunking import RAGGED, SMALLEST, USUAL, ChunkSizes, rows_at_once, use_chunk_sizes
+from samblocks.ops.chunking import RAGGED, SMALLEST, ChunkSizes, rows_at_once, use_chunk_sizes
 from samblocks.ops.eager_attention import eager_attention
 from samblocks.ops.fast_path import plain_paths
 
 DOUBLE = torch.float64
+
+USUAL = ChunkSizes()
+"""What 32 MB of cache give, and not this machine's: the expected chunks are written out below."""
 
 drawn = settings(
     max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.differing_executors]

@@ -67,6 +67,10 @@ def _torch() -> Iterator[str]:
     libraries = [name for name in ("mkl", "mkldnn", "openmp") if getattr(backends, name).is_available()]
     chosen = ", ".join([f"ATen {backends.cpu.get_cpu_capability()}", *libraries])
     yield f"kernels: {chosen}; {torch.get_num_threads()} threads"
+    chunking: Any = import_module("samblocks.ops.chunking")
+    size = import_module("samblocks.ops.processor_cache").processor_cache()
+    cache = f"{size / (1 << 20):g} MB" if size else "not reported"
+    yield f"the processor's last cache: {cache}; chunks of {chunking.USUAL.chunk >> 20} MB"
     half_precision: Any = import_module("samblocks.ops.half_precision")
     for dtype in (torch.bfloat16, torch.float16):
         fast = half_precision.has_fast_products(dtype)
