@@ -61,7 +61,9 @@ def parts_of(tensors: Iterable[tuple[str, Tensor]], module: nn.Module) -> Iterat
         own = wanted[name]
         if isinstance(own, DTensor):
             part = distribute_tensor(whole, own.device_mesh, own.placements, src_data_rank=None)
-            local: Any = part.to_local().clone()  # else it would keep the whole tensor
+            local: Any = part.to_local()
+            if local.untyped_storage().nbytes() > local.nbytes:  # it would keep the whole tensor
+                local = local.clone()
             yield (
                 name,
                 DTensor.from_local(

@@ -2,6 +2,9 @@
 
 import json
 import sys
+import threading
+from contextlib import nullcontext
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -17,6 +20,32 @@ SIDE = 128
 def features(model, picture):
     found = model.image_encoder(picture)
     return found["vision_features"] if isinstance(found, dict) else found
+
+
+def private() -> int:
+    """Bytes of memory that are this process's own: pages of a mapped file are the system's, and go when they must."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith("RssAnon")).split()[1])
+
+
+class Peak:
+    """By how much private memory rose at most within a `with` block, and what is left of it."""
+
+    def __enter__(self):
+        self.before, self.ended = private(), threading.Event()
+        self.highest = self.before
+        self.thread = threading.Thread(target=self._watch)
+        self.thread.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self.ended.wait(0.001):
+            self.highest = max(self.highest, private())
+
+    def __exit__(self, *_) -> None:
+        self.ended.set()
+        self.thread.join()
+        self.rise = max(self.highest, private()) - self.before
 
 
 def main(rank: int, folder: str, other_layout: str) -> None:
@@ -44,7 +73,9 @@ def main(rank: int, folder: str, other_layout: str) -> None:
     for name, layout in (("again.pt", "meta"), ("again.safetensors", other_layout)):
         samblocks.save(model, f"{folder}/{name}", layout=layout)
     state_dict_saver.save(model.state_dict(), checkpoint_id=f"{folder}/dcp")
-    other = samblocks.load(f"{folder}/model.safetensors", image_size=SIDE, sharded=mesh)
+    with Peak() if sys.platform == "linux" else nullcontext() as peak:  # by now all of torch that it needs is there
+        other = samblocks.load(f"{folder}/model.safetensors", image_size=SIDE, sharded=mesh)
+    told["rise"] = peak.rise if peak else 0
     with torch.no_grad():
         for value in other.parameters():
             value.zero_()
