@@ -8,11 +8,13 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from torch import nn
 from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor
 
 import samblocks
+from samblocks.checkpoints.sharded import parts_of, spread
 
 SIDE = 128
 
@@ -48,13 +50,23 @@ class Peak:
         self.rise = max(self.highest, private()) - self.before
 
 
+def import_what_sharding_needs(mesh) -> None:
+    small = nn.Module()
+    small.layers = nn.ModuleList([nn.Linear(2, 2, device="meta")])
+    spread(small, mesh)
+    dict(parts_of([("layers.0.bias", torch.ones(2))], small))
+
+
 def main(rank: int, folder: str, other_layout: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     mesh = init_device_mesh("cpu", (2,))
-    model = samblocks.load(f"{folder}/model.safetensors", image_size=SIDE, sharded=mesh)
+    import_what_sharding_needs(mesh)
+    with Peak() if sys.platform == "linux" else nullcontext() as peak:
+        model = samblocks.load(f"{folder}/model.safetensors", image_size=SIDE, sharded=mesh)
     own = {name: value for name, value in model.named_parameters() if isinstance(value, DTensor)}
     told: dict[str, float] = {
+        "rise": peak.rise if peak else 0,
         "spread": sum(value.numel() for value in own.values()),
         "all": sum(value.numel() for value in model.parameters()),
         "here": sum(value.to_local().numel() for value in own.values()),
@@ -73,9 +85,7 @@ def main(rank: int, folder: str, other_layout: str) -> None:
     for name, layout in (("again.pt", "meta"), ("again.safetensors", other_layout)):
         samblocks.save(model, f"{folder}/{name}", layout=layout)
     state_dict_saver.save(model.state_dict(), checkpoint_id=f"{folder}/dcp")
-    with Peak() if sys.platform == "linux" else nullcontext() as peak:  # by now all of torch that it needs is there
-        other = samblocks.load(f"{folder}/model.safetensors", image_size=SIDE, sharded=mesh)
-    told["rise"] = peak.rise if peak else 0
+    other = samblocks.load(f"{folder}/model.safetensors", image_size=SIDE, sharded=mesh)
     with torch.no_grad():
         for value in other.parameters():
             value.zero_()
