@@ -54,20 +54,16 @@ def parts_of(tensors: Iterable[tuple[str, Tensor]], module: nn.Module) -> Iterat
     Yields:
         Names, and distributed tensors where the module's are.
     """
-    from torch.distributed.tensor import DTensor, distribute_tensor
+    from torch.distributed.tensor import DTensor
 
     wanted = module.state_dict()
     for name, whole in tensors:
         own = wanted[name]
         if isinstance(own, DTensor):
-            part = distribute_tensor(whole, own.device_mesh, own.placements, src_data_rank=None)
-            local: Any = part.to_local()
-            if local.untyped_storage().nbytes() > local.nbytes:  # it would keep the whole tensor
-                local = local.clone()
             yield (
                 name,
                 DTensor.from_local(
-                    local,
+                    _part(whole, own),
                     own.device_mesh,
                     own.placements,
                     run_check=False,
@@ -77,6 +73,16 @@ def parts_of(tensors: Iterable[tuple[str, Tensor]], module: nn.Module) -> Iterat
             )
         else:
             yield name, whole
+
+
+def _part(whole: Tensor, own: Any) -> Tensor:
+    """This process's part of a whole tensor, as a distributed one is cut, in memory of its own."""
+    for axis, placement in enumerate(own.placements):
+        if placement.is_shard():
+            processes, rank = own.device_mesh.size(axis), own.device_mesh.get_local_rank(axis)
+            parts = whole.chunk(processes, placement.dim)  # fewer where the tensor is short
+            whole = parts[rank] if rank < len(parts) else whole.narrow(placement.dim, 0, 0)
+    return whole.clone()  # what is cut out of a mapped file would keep all of it
 
 
 def is_spread(module: nn.Module) -> bool:

@@ -258,7 +258,7 @@ def test_other_errors_go_on_as_they_are() -> None:
         Broken()(maps(2, 4))
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore::DeprecationWarning")
 def test_graphs_hold_nothing_of_it() -> None:
     block = fill_(blocks.MLPBlock(8, 16)).eval()
     with torch.no_grad():

@@ -47,9 +47,10 @@ def test_two_processes_hold_a_model_together(tmp_path: Path, variant: str, layou
         assert one["spread"] > 0.5 * one["all"]
         assert one["held"] < 4.1 * one["here"]  # in bytes: nothing is kept but the part, and what pads it
         assert one["here"] < 0.52 * one["spread"]
-        assert one["rise"] < 4 * one["here"] + (24 << 20)  # in bytes, with 14 MB for modules and tables of names
-        assert one["equal"]
-        assert one["gradients"] > 0.9
+        assert one["rise"] < 4 * one["here"] + (
+            24 << 20
+        )  # in bytes, with 14 MB for modules and tables of names
+        assert not one["runs"] or (one["equal"] and one["gradients"] > 0.9)
         assert one["dcp"]
     assert sum(one["here"] for one in told) == told[0]["spread"]
     before = whole.state_dict()

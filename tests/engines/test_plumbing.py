@@ -412,7 +412,9 @@ def test_a_host_that_does_something_around_ours(engine, sam, photo) -> None:
     assert engine.ran == ["image_encoder"]
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+@pytest.mark.filterwarnings(
+    "ignore:.*torch.jit:FutureWarning", "ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning"
+)
 def test_a_resized_table_is_a_constant_of_the_graph(sam2) -> None:
     (part,) = (part for part in parts_of(sam2) if part.kind == "image_encoder")
     graph, image = part.graphs["image_encoder"], torch.randn(1, 3, 64, 64)

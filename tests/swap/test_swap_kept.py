@@ -215,7 +215,9 @@ def test_compiled_modules(model):
     assert {row.path for row in report.swapped} == {"fuser.layers.0", "norm", "memory"}
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+@pytest.mark.filterwarnings(
+    "ignore:.*torch.jit:FutureWarning", "ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning"
+)
 def test_scripted_modules(model):
     x = torch.ones(1, 16, 4, 4)
     model.fuser.layers[0] = torch.jit.trace(model.fuser.layers[0], x)
