@@ -117,8 +117,8 @@ docs: $(MADE) $(DOCS_MADE)  ## the documentation, in build/docs: strict, every l
 	$(PY) docs/tables.py > docs/tables.md
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet
 
-dist: $(MADE)  ## wheel and sdist, twice the same bytes, with hashes and SBOM; tried in an empty environment
-	PIP_ARGS="$(PIP_ARGS)" $(PY) .ci/dist.py
+dist: $(MADE)  ## wheel and sdist, twice the same bytes, hashes, SBOM; tried in empty environments: WITH="python3.12==2.6.0 python3.13"
+	PIP_ARGS="$(PIP_ARGS)" $(PY) .ci/dist.py $(foreach each,$(WITH),--with $(each))
 
 upstreams: $(MADE) $(REFERENCES_MADE)  ## what the newest ultralytics, transformers and timm changed; the pins stay
 	$(PYTHON) -m venv --clear $(UPSTREAMS)

@@ -1,10 +1,12 @@
 """Build wheel and sdist twice, hold the bytes against each other, list what is in them, and try them out.
 
-  python .ci/dist.py [--no-smoke]     # into dist/: the wheel, the sdist, SHA256SUMS and sbom.cdx.json
+  python .ci/dist.py     # into dist/: the wheel, the sdist, SHA256SUMS and sbom.cdx.json
+  python .ci/dist.py --with python3.12==2.6.0 --with python3.13==2.15.0    # tried with these
 
-PIP_ARGS is passed to the installation into the empty environment.
+PIP_ARGS is passed to the installation into each empty environment. A Python that is not there is listed as not run.
 """
 
+import argparse
 import hashlib
 import json
 import os
@@ -14,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -87,10 +88,13 @@ def sbom(hashes: dict[str, str]) -> str:
     return json.dumps(document, indent=1) + "\n"
 
 
-def smoke(wheel: Path) -> None:
-    """Install the wheel into an empty environment, away from the checkout, and use it."""
+def smoke(wheel: Path, interpreter: str, torch: str) -> None:
+    """Install the wheel into an empty environment of a Python, away from the checkout, and use it.
+
+    `torch` is a requirement as "==2.6.0"; empty for the newest that the wheel takes.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        venv.create(folder + "/env", with_pip=True)
+        subprocess.run([interpreter, "-m", "venv", f"{folder}/env"], check=True)
         python = f"{folder}/env/bin/python"
         options = os.environ.get("PIP_ARGS", "").split()
         clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -98,13 +102,26 @@ def smoke(wheel: Path) -> None:
         def run(*command: str) -> None:
             subprocess.run([python, *command], cwd=folder, env=clean, check=True)
 
-        run("-m", "pip", "install", "-qq", "--disable-pip-version-check", *options, str(wheel))
+        wanted = [str(wheel), *([f"torch{torch}"] if torch else [])]
+        run("-m", "pip", "install", "-qq", "--disable-pip-version-check", *options, *wanted)
         run("-c", SMOKE)
         run("-m", "samblocks", "doctor")
 
 
 def main() -> None:
     """Build, compare, list, try."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--no-smoke", action="store_true", help="build, and do not try")
+    parser.add_argument(
+        "--with",
+        dest="interpreters",
+        action="append",
+        metavar="PYTHON[==TORCH]",
+        help="a Python to try the wheel with, and its torch; repeatable (default: this one, the newest torch)",
+    )
+    options = parser.parse_args()
     dist = ROOT / "dist"
     shutil.rmtree(dist, ignore_errors=True)
     with tempfile.TemporaryDirectory() as again:
@@ -114,9 +131,15 @@ def main() -> None:
     (dist / "SHA256SUMS").write_text("".join(f"{text}  {name}\n" for name, text in first.items()))
     (dist / "sbom.cdx.json").write_text(sbom(first))
     print("twice the same bytes:", *first)
-    if "--no-smoke" not in sys.argv:
-        (wheel,) = dist.glob("*.whl")
-        smoke(wheel)
+    (wheel,) = dist.glob("*.whl")
+    for text in [] if options.no_smoke else options.interpreters or [sys.executable]:
+        name, equal, torch = text.partition("==")
+        interpreter = shutil.which(name)
+        if interpreter is None:
+            print(f"{text}: not run, there is no {name} here")
+            continue
+        smoke(wheel, interpreter, equal + torch)
+        print(f"{text}: smoke-tested")
 
 
 if __name__ == "__main__":

@@ -345,7 +345,9 @@ def test_hooks_on_every_module() -> None:
     assert fast_path_allowed(block, torch.zeros(2))
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning", "ignore:.*torch.jit.script:FutureWarning")
+@pytest.mark.filterwarnings(
+    "ignore:.*torch.jit.script:DeprecationWarning", "ignore:.*torch.jit.script:FutureWarning"
+)
 def test_tensors_that_are_watched() -> None:
     block, x = Attention(8, 2).eval().requires_grad_(False), torch.zeros(1, 2, 8)
     assert not fast_path_allowed(block, x.clone().requires_grad_())

@@ -1,6 +1,7 @@
 """The memory of a long video: what is measured, and what is told of it."""
 
 import pytest
+import torch
 
 from parity.bench import long_video
 
@@ -13,6 +14,17 @@ def test_a_few_frames_are_tracked_and_their_memory_told(capsys: pytest.CaptureFi
     assert [line.split(":")[0] for line in lines[1:-1]] == [f"after frame {frame:5}" for frame in range(4)]
     assert all(float(line.split()[3]) > 50 for line in lines[1:-1])
     assert lines[-1].startswith("from frame 2 to 3: ")
+
+
+def test_what_is_allocated_is_what_tensors_take() -> None:
+    before = long_video.allocated()
+    if before is None:
+        pytest.skip("the allocator is not glibc's")
+    large, small = torch.ones(20_000_000), torch.ones(500_000)
+    after = long_video.allocated()
+    assert after is not None
+    assert 82 <= after - before < 83
+    del large, small
 
 
 @pytest.mark.parametrize(("step", "status"), [(0.0, 0), (0.02, 0), (0.06, 1)])
