@@ -156,7 +156,7 @@ _MADE: dict[str, SAM2Model] = {}
 
 def copied_sam2(**changes: Any) -> SAM2Model:
     """A model of the caller's own; one with the same settings is made only once."""
-    key = f"{torch.get_default_device()} {sorted(changes.items())}"
+    key = f"{torch.empty(0).device} {sorted(changes.items())}"  # torch 2.6 forgets `with torch.device(...)` elsewhere
     if key not in _MADE:
         _MADE[key] = make_sam2(**changes)
     return copy.deepcopy(_MADE[key])

@@ -65,7 +65,8 @@ def test_two_graphs_do_for_any_number(part: Any) -> None:
         found, expected = tensors(compiled(*given, **named)), tensors(module(*given, **named))
         for one, other in zip(found, expected, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
-    assert len(graphs) == 2  # of the first sizes, then of any
+    # Of the first sizes, then of any. torch 2.6 sees two steps of memory as two more sizes.
+    assert len(graphs) == 2 or (part is memory_attention and torch.__version__ < "2.7" and len(graphs) <= 4)
 
 
 def tensors(outputs: Tensor | tuple[Tensor, ...]) -> Iterator[Tensor]:

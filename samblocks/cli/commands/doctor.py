@@ -90,7 +90,8 @@ def _yardstick() -> Iterator[str]:
     except ImportError as error:
         yield f"the yardstick cannot be imported: {error}"
         return
-    yield "`make processors` runs the tests with these kernels; it was seen on an Intel Xeon with AVX-512:"
+    yield "`make processors` runs the tests with these kernels and chunks; seen whole on an Intel Xeon with AVX-512, "
+    yield "in part on an AMD EPYC without it:"
     for one in personalities.PERSONALITIES:
         chosen = all(os.environ.get(name) == value for name, value in one.variables.items())
         state = "in this process" if chosen else one.why_not() or "can be computed here"
