@@ -9,6 +9,7 @@ import torch
 
 from parity.commands.processors import chosen, parts
 from parity.execution.personalities import PERSONALITIES, THREADS, Personality, threads, usual
+from samblocks.ops.processor_cache import SAID_BY_USER
 
 BY_NAME = {one.name: one for one in PERSONALITIES}
 
@@ -25,6 +26,15 @@ def test_the_variables_choose_the_kernels(monkeypatch: pytest.MonkeyPatch) -> No
     program = "import torch; print(torch.backends.cpu.get_cpu_capability())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() in ("DEFAULT", "NO AVX")
+
+
+def test_a_cache_chooses_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert BY_NAME["cache-8"].variables == {SAID_BY_USER: "8"}
+    program = "from samblocks.ops.chunking import USUAL; print(USUAL.chunk >> 20)"
+    for name, chunk in (("cache-8", "2"), ("cache-256", "8")):
+        monkeypatch.setenv(SAID_BY_USER, BY_NAME[name].variables[SAID_BY_USER])
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == chunk
 
 
 def test_what_cannot_be_had_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,7 +55,7 @@ def test_threads_are_as_usual_or_as_a_personality_says(monkeypatch: pytest.Monke
 
 def test_all_variables_can_be_undone() -> None:
     assert usual() == dict.fromkeys(
-        ["ATEN_CPU_CAPABILITY", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA", THREADS, "SAMBLOCKS_PROCESSOR_CACHE_MB"], ""
+        ["ATEN_CPU_CAPABILITY", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA", THREADS, SAID_BY_USER], ""
     )
 
 
