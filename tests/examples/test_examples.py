@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,9 @@ from parity.workers.client import interpreter
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TESTED = {"check_my_kernel", "finetune_decoder", "lora", "swap_in_ultralytics", "track_camera"}
+
+
+RUN = "import runpy, sys; sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__')"
 
 
 def example(name: str, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> ModuleType:
@@ -104,10 +108,12 @@ torch.save([found, *(one for one in maps if one.shape == found.shape)], file + "
 """
 
 
-def test_lora_is_merged_and_goes_into_other_loaders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("peft", reason="peft is not installed")
-    first, last = example("lora", monkeypatch, "-o", str(tmp_path / "merged")).main()
+@pytest.mark.live
+def test_lora_is_merged_and_goes_into_other_loaders(tmp_path: Path) -> None:
+    said = in_references(RUN, str(EXAMPLES / "lora.py"), "-o", str(tmp_path / "merged"))
+    first, last = (float(figure) for figure in re.findall(r"(\S+) at (?:first|last)", said))
     assert last < first
+    assert "saved and loaded: True" in said
     file = tmp_path / "merged.pt"
     pictures = torch.randn(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
     torch.save(pictures, f"{file}.pictures")
