@@ -38,6 +38,14 @@ def measured(call: Callable[[], object]) -> dict[str, float]:
     }
 
 
+def private_memory() -> int:
+    """Bytes of this process's memory that no file backs; 0 where the system does not tell.
+
+    Pages of a mapped file are not among them: they are the system's, and go when they must.
+    """
+    return _field("RssAnon") if _STATUS.exists() else 0
+
+
 def _field(name: str) -> int:
     for line in _STATUS.read_text(encoding="ascii").splitlines():
         if line.startswith(name + ":"):
@@ -47,7 +55,7 @@ def _field(name: str) -> int:
 
 def _resident() -> tuple[int, int]:
     if _STATUS.exists():
-        return _field("VmRSS"), _field("RssAnon")
+        return _field("VmRSS"), private_memory()
     return _highest(), 0
 
 

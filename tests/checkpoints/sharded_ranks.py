@@ -3,8 +3,6 @@
 import json
 import sys
 import threading
-from contextlib import nullcontext
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -14,6 +12,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor
 
 import samblocks
+from parity.bench.memory import private_memory
 from samblocks.checkpoints.sharded import parts_of, spread
 
 SIDE = 128
@@ -24,17 +23,11 @@ def features(model, picture):
     return found["vision_features"] if isinstance(found, dict) else found
 
 
-def private() -> int:
-    """Bytes of memory that are this process's own: pages of a mapped file are the system's, and go when they must."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * int(next(line for line in lines if line.startswith("RssAnon")).split()[1])
-
-
 class Peak:
-    """By how much private memory rose at most within a `with` block, and what is left of it."""
+    """By how much private memory rose at most within a `with` block."""
 
     def __enter__(self):
-        self.before, self.ended = private(), threading.Event()
+        self.before, self.ended = private_memory(), threading.Event()
         self.highest = self.before
         self.thread = threading.Thread(target=self._watch)
         self.thread.start()
@@ -42,12 +35,12 @@ class Peak:
 
     def _watch(self) -> None:
         while not self.ended.wait(0.001):
-            self.highest = max(self.highest, private())
+            self.highest = max(self.highest, private_memory())
 
     def __exit__(self, *_) -> None:
         self.ended.set()
         self.thread.join()
-        self.rise = max(self.highest, private()) - self.before
+        self.rise = max(self.highest, private_memory()) - self.before
 
 
 def import_what_sharding_needs(mesh) -> None:
@@ -62,14 +55,13 @@ def main(rank: int, folder: str, other_layout: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     mesh = init_device_mesh("cpu", (2,))
     import_what_sharding_needs(mesh)
-    with Peak() if sys.platform == "linux" else nullcontext() as peak:
+    with Peak() as peak:
         model = samblocks.load(f"{folder}/model.safetensors", image_size=SIDE, sharded=mesh)
     own = {name: value for name, value in model.named_parameters() if isinstance(value, DTensor)}
     told: dict[str, float] = {
-        "runs": hasattr(
-            torch.cpu.Stream, "record_event"
-        ),  # torch 2.6 spreads on a processor, but cannot run there
-        "rise": peak.rise if peak else 0,
+        # torch 2.6 spreads on a processor, but cannot run there.
+        "runs": hasattr(torch.cpu.Stream, "record_event"),
+        "rise": peak.rise,
         "spread": sum(value.numel() for value in own.values()),
         "all": sum(value.numel() for value in model.parameters()),
         "here": sum(value.to_local().numel() for value in own.values()),

@@ -2,13 +2,13 @@
 
 import os
 import re
-from pathlib import Path
 
 import pytest
 import torch
 from synthetic import equal_states, filled, half, saved, sparse, values
 from torch import nn
 
+from parity.bench.memory import private_memory
 from samblocks.checkpoints import load, save
 from samblocks.errors import CheckpointError
 from samblocks.layouts import TensorInfo, expected, meta_tensors
@@ -41,12 +41,6 @@ def refusal(path, **options):
     return message
 
 
-def resident():
-    """Bytes of memory of this process that no file backs."""
-    status = Path("/proc/self/status").read_text()
-    return 1024 * int(re.search(r"RssAnon:\s+(\d+)", status)[1])
-
-
 def test_a_loaded_model_is_whole(mobile, mobile_file):
     model = load(mobile_file)
     assert isinstance(model, SAMModel)
@@ -68,10 +62,10 @@ def test_the_name_of_a_file_says_nothing(mobile, mobile_file, tmp_path):
 
 def test_loading_takes_no_copy_of_the_weights(tmp_path):
     path = sparse(tmp_path / "a.safetensors", meta_tensors(VARIANTS["sam_vit_h"]))
-    before = resident()
+    before = private_memory()
     model = load(path)
     assert path.stat().st_size > 2_560_000_000
-    assert resident() - before < 50_000_000
+    assert private_memory() - before < 50_000_000
     assert model.image_encoder.blocks[31].mlp.lin1.weight.shape == (5120, 1280)
 
 

@@ -16,15 +16,12 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="
 EXPLAINED = """
 import sys
 import samblocks
-
-def own():
-    words = open("/proc/self/status").read()
-    return int(words.partition("RssAnon:")[2].split()[0]) * 1024
+from parity.bench.memory import private_memory
 
 samblocks.load(sys.argv[1])
-before = own()
+before = private_memory()
 model, report = samblocks.load(sys.argv[2], strict="explain")
-print([gap.name for gap in report.missing], own() - before)
+print([gap.name for gap in report.missing], private_memory() - before)
 """
 
 LIMITED = """
