@@ -285,6 +285,7 @@ def test_killed_ten_times_it_loses_and_doubles_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.ray
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*")  # of its own settings, as it reads them
 def test_two_workers_of_which_one_is_killed(tmp_path: Path) -> None:
     import signal
 
